@@ -1,0 +1,79 @@
+# `make help` lists what there is. Everything happens in .venv; nothing else on the machine is touched.
+# PYTHON names the interpreter for .venv (the first Python >= 3.11 found); WORKERS the processes that run tests.
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTHON ?=
+WORKERS ?= 2
+export PYTHONPATH := $(CURDIR)
+
+.DEFAULT_GOAL := help
+.PHONY: help lavaland lavaland-study bench test format format-check lint types contract docs pytest wheel clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
+
+lavaland: $(VENV)/example  ## set up, then plan through lava its designer never saw; ARGS="--help" explains every setting
+	$(BIN)/python -m examples.lavaland $(ARGS)
+
+lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
+	$(BIN)/python -m examples.lavaland_study $(ARGS)
+
+test: $(VENV)/test  ## set up, then run every check
+	@$(MAKE) --no-print-directory --keep-going -j1 format-check lint types contract docs pytest
+
+pytest: $(VENV)/test  ## tests, docstring examples and the programs in the documentation; ARGS="-k solve" selects
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+format: $(VENV)/test  ## lay out the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --select I .
+
+format-check: $(VENV)/test
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/test  ## ruff
+	$(BIN)/ruff check .
+
+types: $(VENV)/test  ## pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+contract: $(VENV)/test  ## imports point one way: cirl -> ird -> mdps
+	$(BIN)/lint-imports
+
+docs: $(VENV)/test  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench: $(VENV)/bench  ## run the project beside its peers and print ratios
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
+
+wheel: $(VENV)/test  ## build the wheel into dist/
+	$(BIN)/hatchling build --target wheel
+
+clean:  ## remove everything that the other targets made
+	rm -rf $(VENV) build dist out site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find mdps ird cirl examples tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: a virtual environment, then what is installed in it.
+$(VENV)/ready: constraints.txt
+	@python='$(PYTHON)'; \
+	for candidate in python3 python3.13 python3.12 python3.11 python; do \
+		[ -z "$$python" ] || break; \
+		if $$candidate -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; fi; \
+	done; \
+	[ -n "$$python" ] || { echo 'No Python >= 3.11 with venv was found; install one, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	$$python -m venv --clear $(VENV)
+	$(PIP) install --quiet --compile -c constraints.txt hatchling editables
+	@touch $@
+
+$(VENV)/example: $(VENV)/ready pyproject.toml
+	$(PIP) install --quiet --compile --no-build-isolation -c constraints.txt -e '.[example]'
+	@touch $@
+
+$(VENV)/test: $(VENV)/ready pyproject.toml
+	$(PIP) install --quiet --compile --no-build-isolation -c constraints.txt -e '.[test,docs]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/ready pyproject.toml
+	$(PIP) install --quiet --compile --no-build-isolation -c constraints.txt -e '.[example,bench]'
+	@touch $@

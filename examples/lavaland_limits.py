@@ -1,0 +1,88 @@
+"""Worlds where forbidding the unseen fails and a posterior does not.
+
+*Harmless moss in the way*: a river of terrain the designer never met, from edge to edge.
+Forbidding it means never arriving; a posterior knows that what a few cells can cost is bounded.
+
+*Two sensors*: the robot does not see terrain but two sensors, with an indicator each for dirt, grass
+and target. They agree wherever the designer looked. Over lava one reads target and the other grass,
+so every single indicator has been seen: there is nothing to forbid.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from examples import lavaland_inputs as inputs
+from examples import lavaland_planners as planners
+from examples.lavaland_inputs import Case, Input
+from examples.lavaland_results import Plan
+from ird import posterior
+from mdps import GridWorld
+from mdps.worlds.lavaland import NAMES
+
+PLANS = (
+    Plan("literal"),
+    Plan("forbid the unseen", control=True),
+    Plan("posterior mean"),
+    Plan("shipped", "per step", planners.BASELINES[0], default=True),
+)
+COUNT = 1 + len(PLANS)  # stages of each world, for the progress display
+
+# Rows: what both sensors read over dirt, grass, target and lava.
+SENSORS = ("one: dirt", "one: grass", "one: target", "two: dirt", "two: grass", "two: target")
+READINGS = [
+    [1, 0, 0, 1, 0, 0],
+    [0, 1, 0, 0, 1, 0],
+    [0, 0, 1, 0, 0, 1],
+    [0, 0, 1, 0, 1, 0],
+]
+
+
+def worlds(settings: dict[str, Any], key: jax.Array) -> list[Input]:
+    """The two worlds."""
+    return [moss(settings), two_sensors(settings, key)]
+
+
+def moss(settings: dict[str, Any]) -> Input:
+    """Moss lies across the only way; it is worth what dirt is worth, which nobody told the robot."""
+    here = Path(__file__).parent
+    train, field = (GridWorld.from_toml(here / f"moss_{name}.toml") for name in ("train", "field"))
+    rewards = settings["limits"]
+    return inputs.fixed(
+        "moss", "harmless moss bars the way", train, {"field": field}, rewards, avoid=("moss",), reach=("target",)
+    )
+
+
+def two_sensors(settings: dict[str, Any], key: jax.Array) -> Input:
+    """Generated maps seen through two sensors; the proxy was written for the first, the second is right."""
+    n, horizon = settings["limits"]["maps"], settings["generated"]["horizon"]
+    maps, proxy = inputs.generator(horizon), settings["generated"]["proxy"]
+    named = [proxy.get(name, 0.0) for name in NAMES[:3]]
+    one, two = jnp.asarray([*named, 0.0, 0.0, 0.0]), jnp.asarray([0.0, 0.0, 0.0, *named])
+
+    def draw(key):
+        train, field = jax.random.split(key)
+        return inputs.compact(maps.train(train)), inputs.compact(maps.field(field))
+
+    def case(data):
+        sensed = {"emissions": READINGS, "feature_names": SENSORS}
+        train, field = (inputs.rebuild(parts, horizon, **sensed) for parts in data)
+        return Case(train, field, one, two, jnp.full_like(one, jnp.max(jnp.abs(one))))
+
+    data = jax.jit(jax.vmap(draw))(jax.random.split(key, n))
+    return Input("two sensors", f"two sensors, {n} maps", data, case)
+
+
+def plans(settings: dict[str, Any], case: Case, key: jax.Array) -> planners.Decision:
+    """The plans of `PLANS` for one case, in order."""
+    k_alternatives, k_samples = jax.random.split(key)
+    prior = planners.prior_of(case.width)
+    proxy = planners.evidence(settings["designer"], case.train.mdp, case.proxy, prior, k_alternatives)
+    belief = posterior.importance(proxy, prior=prior, num_samples=settings["prior"]["samples"], key=k_samples)
+    mdp = case.field.mdp
+    rewards = jnp.stack([mdp.reward(case.proxy), planners.forbidding(case), mdp.reward(belief.mean())])
+    plain = jax.vmap(lambda reward: planners.solved(mdp, reward))(rewards)
+    careful = planners.shipped(mdp, belief, settings["default"]["alpha"], proxy)
+    return jax.tree.map(lambda first, last: jnp.concatenate([first, last[None]]), plain, careful)

@@ -1,0 +1,27 @@
+"""Tabular Markov decision processes on JAX: models, exact solvers, and what policies do."""
+
+from mdps import graph, interop, worlds
+from mdps.gridworld import GridWorld
+from mdps.mdp import MDP, stack
+from mdps.optima import Optimum, optimum
+from mdps.policies import Trajectory, feature_expectations, occupancy, policy_return, rollout, visit_probability
+from mdps.solvers import Solution, solve
+
+__all__ = [
+    "MDP",
+    "GridWorld",
+    "Optimum",
+    "Solution",
+    "Trajectory",
+    "feature_expectations",
+    "graph",
+    "interop",
+    "occupancy",
+    "optimum",
+    "policy_return",
+    "rollout",
+    "solve",
+    "stack",
+    "visit_probability",
+    "worlds",
+]

@@ -1,0 +1,66 @@
+"""Checks of concrete values at the door of public functions; tracers pass through untouched."""
+
+import math
+import numbers
+
+import jax.core
+import numpy as np
+
+
+def is_concrete(x) -> bool:
+    """Whether `x` has values that can be looked at (it is not being traced)."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def require_concrete(where: str, **arrays) -> None:
+    """Refuse tracers where the shape of the result depends on values."""
+    for name, x in arrays.items():
+        if not is_concrete(x):
+            raise TypeError(
+                f"{where} builds tables on the host and cannot be traced, but {name} is a tracer; call it outside "
+                "jit and vmap (mdps.stack batches finished MDPs, GridWorld.from_terrain can be traced)."
+            )
+
+
+def check_finite(name: str, x) -> None:
+    """Raise if a concrete array holds NaN or infinity, and say where."""
+    if is_concrete(x):
+        bad = np.argwhere(~np.isfinite(np.asarray(x)))
+        if bad.size:
+            where = tuple(int(i) for i in bad[0])
+            raise ValueError(
+                f"{name} is {np.asarray(x)[where]} at index {where} ({len(bad)} such entries); "
+                "every entry must be finite."
+            )
+
+
+def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) -> None:
+    """Raise if the last axis of a concrete array is not a probability distribution, naming the row by `axes`."""
+    if not is_concrete(x):
+        return
+    x = np.asarray(x, np.float64)
+
+    def at(index) -> str:
+        return "".join(f" of {axis} {int(i)}" for axis, i in zip(axes, index, strict=False))
+
+    bad = np.argwhere(~np.isfinite(x) | (x < 0))
+    if bad.size:
+        raise ValueError(f"{name}{at(bad[0])} holds {x[tuple(bad[0])]}; probabilities must be finite and not negative.")
+    total = x.sum(axis=-1)
+    bad = np.argwhere(np.abs(total - 1) > tolerance)
+    if bad.size or (total.ndim == 0 and abs(total - 1) > tolerance):
+        index = bad[0] if bad.size else ()
+        raise ValueError(f"{name}{at(index)} sums to {float(total[tuple(index)]):.6g}; it must sum to one.")
+
+
+def check_horizon_and_discount(horizon: int | None, discount) -> None:
+    """Raise unless the horizon is a positive whole number or None and the discount fits it."""
+    if horizon is not None and (not isinstance(horizon, numbers.Integral) or isinstance(horizon, bool) or horizon < 1):
+        raise ValueError(f"horizon is {horizon!r}; give a whole number of steps ≥ 1, or None for an endless MDP.")
+    if not is_concrete(discount):
+        return
+    gamma = float(discount)
+    if not math.isfinite(gamma) or gamma < 0 or gamma > 1:
+        raise ValueError(f"discount is {gamma}; it must lie in [0, 1).")
+    if horizon is None and gamma >= 1:
+        raise ValueError(f"discount is {gamma} without a horizon; give a discount below 1, or a horizon.")

@@ -1,0 +1,252 @@
+"""Pictures of grid worlds: as text, and with matplotlib."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mdps.checks import is_concrete
+
+# Lines towards the tied actions, by (up, right, down, left).
+_ARROWS = dict(
+    zip(
+        [(u, r, d, l) for u in (0, 1) for r in (0, 1) for d in (0, 1) for l in (0, 1)],
+        "·←↓┐→↔┌┬↑┘↕┤└┴├┼",
+        strict=True,
+    )
+)
+_TIE = 1e-3  # shares of probability this close count as tied
+_MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; large areas are lightened.
+_TERRAIN_COLOURS = {
+    "lava": "#D55E00",
+    "grass": "#7CC8A8",
+    "dirt": "#EAD7B0",
+    "sand": "#EAD7B0",
+    "floor": "#F4F1EA",
+    "target": "#F0E442",
+    "goal": "#F0E442",
+    "water": "#56B4E9",
+}
+_OTHER_COLOURS = ("#B9DDF3", "#CC79A7", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#999999", "#D9B8CC")
+_PATH_COLOURS = ("#000000", "#0072B2", "#8A2F6B", "#009E73", "#D55E00", "#56B4E9")
+_WALL, _EDGE = "#4A4A4A", "#666666"
+
+
+def host_policy(grid, policy) -> np.ndarray:
+    """A policy of one concrete grid, `[S, A]` or `[T, S, A]`, checked."""
+    _on_host(grid, policy)
+    policy = np.asarray(policy)
+    S, A = grid.mdp.num_states, grid.mdp.num_actions
+    if policy.ndim not in (2, 3) or policy.shape[-2:] != (S, A):
+        raise ValueError(f"policy has shape {policy.shape}; for this grid it must be [{S}, {A}] or [T, {S}, {A}].")
+    return policy
+
+
+def _first_step(grid, policy) -> np.ndarray | None:
+    """The policy's first step, `[S, A]`."""
+    if policy is None:
+        return None
+    policy = host_policy(grid, policy)
+    return policy if policy.ndim == 2 else policy[0]
+
+
+def _on_host(grid, *more) -> None:
+    if not all(is_concrete(x) for x in (grid.cell, grid.terrain, grid.mdp.initial, *more) if x is not None):
+        raise TypeError("policies are drawn on the host and cannot be traced; call this outside jit and vmap.")
+    if np.ndim(grid.cell) != 2:
+        raise ValueError(
+            f"this is a batch of grids (cell has shape {np.shape(grid.cell)}); "
+            "draw one of them, jax.tree.map(lambda x: x[i], grids)."
+        )
+
+
+def _best(share: np.ndarray) -> np.ndarray:
+    """Which actions are the likeliest, `[..., A]`."""
+    return share >= share.max(axis=-1, keepdims=True) - _TIE
+
+
+def _keeps(grid) -> np.ndarray:
+    """States where no action leads on: goals and terrain that ends all reward, `[S]`."""
+    return np.asarray(grid.goal) | np.asarray(grid.where(*grid.terminal))
+
+
+def letters(names: tuple[str, ...]) -> dict[str, str]:
+    """One letter per terrain: the first of its name that no earlier terrain has."""
+    taken: dict[str, str] = {}
+    for name in names:
+        choices = [*name.lower(), *"abcdefghijklmnopqrstuvwxyz0123456789"]
+        taken[name] = next((c for c in choices if not c.isspace() and c not in taken.values()), "?")
+    return taken
+
+
+def text(grid, policy=None) -> str:
+    """The map as text; see `GridWorld.show`."""
+    _on_host(grid, policy)
+    policy = _first_step(grid, policy)
+    letter = letters(grid.names)
+    terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
+    goal, begins, keeps = np.asarray(grid.goal), np.asarray(grid.mdp.initial) > 0, _keeps(grid)
+    lines = []
+    for r in range(cell.shape[0]):
+        line = []
+        for c in range(cell.shape[1]):
+            s = cell[r, c]
+            if s < 0:
+                line.append("#" if policy is None else "##")
+                continue
+            here = "G" if goal[s] else "S" if begins[s] else letter[grid.names[terrain[r, c]]]
+            if policy is not None:
+                here += " " if keeps[s] else _ARROWS[tuple(_best(policy[s]).astype(int).tolist())]
+            line.append(here)
+        lines.append(" ".join(line).rstrip())
+    key = ", ".join(f"{mark} {name}" for name, mark in letter.items())
+    marks = "S start" + (", G goal" if goal.any() else "") + (", # wall" if (cell < 0).any() else "")
+    return "\n".join([*lines, f"{key}; {marks}"])
+
+
+def _colours(names: tuple[str, ...]) -> list[str]:
+    others = iter(_OTHER_COLOURS * (1 + len(names) // len(_OTHER_COLOURS)))
+    return [_TERRAIN_COLOURS.get(name.lower()) or next(others) for name in names]
+
+
+def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
+    """The map with matplotlib; see `GridWorld.plot`."""
+    try:
+        import matplotlib.pyplot as plt
+        from matplotlib.colors import to_rgb
+        from matplotlib.patches import Patch
+    except ImportError as error:
+        raise ImportError(
+            'drawing needs matplotlib, which is not installed; pip install "inverse-reward-design[plot]".'
+        ) from error
+    _on_host(grid, policy, values)
+    policy = _first_step(grid, policy)
+    terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
+    H, W = cell.shape
+    if ax is None:
+        _, ax = plt.subplots(figsize=(max(3.2, 0.5 * W + 0.4), max(2.6, 0.5 * H + 1.2)), layout="constrained")
+    colours = np.array([to_rgb(c) for c in [*_colours(grid.names), _WALL]])
+    picture = colours[terrain]  # walls are -1, the last colour
+    handles = []
+    if values is None:
+        ax.imshow(picture, interpolation="nearest")
+        present = np.unique(terrain)
+        handles = [Patch(facecolor=tuple(colours[k]), edgecolor=_EDGE, label=grid.names[k]) for k in present if k >= 0]
+        if (terrain < 0).any():
+            handles.append(Patch(facecolor=_WALL, edgecolor=_EDGE, label="wall"))
+    else:
+        numbers = _per_cell(grid, values)
+        image = ax.imshow(np.ma.masked_invalid(numbers), interpolation="nearest", cmap="cividis")
+        ax.set_facecolor(_WALL)
+        ax.figure.colorbar(image, ax=ax, label=value_label, shrink=min(1.0, 0.9 * H / W))
+    ax.set_xticks(np.arange(W + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(H + 1) - 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=0.8)
+    ax.tick_params(which="minor", length=0)
+    every = max(1, -(-max(H, W) // 12))
+    ax.set_xticks(np.arange(0, W, every))
+    ax.set_yticks(np.arange(0, H, every))
+    ax.tick_params(which="major", length=0, labelsize=8, colors="#444444")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    if policy is not None:
+        _arrows(ax, grid, policy)
+    handles += _paths(ax, grid, trajectories)
+    _mark(ax, grid, aside=policy is not None)
+    if title is not None:
+        ax.set_title(title, fontsize=11)
+    if legend and handles:
+        ax.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.07),
+            ncols=min(len(handles), 4),
+            frameon=False,
+            fontsize=9,
+            handlelength=1.4,
+            columnspacing=1.2,
+        )
+    ax.set_xlim(-0.5, W - 0.5)
+    ax.set_ylim(H - 0.5, -0.5)
+    return ax
+
+
+def _per_cell(grid, values) -> np.ndarray:
+    values, cell = np.asarray(values, float), np.asarray(grid.cell)
+    if values.shape == (grid.mdp.num_states,):
+        return np.where(cell >= 0, values[cell], np.nan)
+    if values.shape == cell.shape:
+        return np.where(cell >= 0, values, np.nan)
+    raise ValueError(
+        f"values has shape {values.shape}; give one per state, [{grid.mdp.num_states}], "
+        f"or per cell, {list(cell.shape)}."
+    )
+
+
+def _halo(width):
+    from matplotlib import patheffects
+
+    return [patheffects.withStroke(linewidth=width, foreground="white")]
+
+
+def _arrows(ax, grid, policy: np.ndarray) -> None:
+    """One short arrow per likeliest action; goals and ends have none."""
+    cell, keeps = np.asarray(grid.cell), _keeps(grid)
+    tails, heads = [], []
+    for (r, c), s in np.ndenumerate(cell):
+        if s < 0 or keeps[s]:
+            continue
+        best = _best(policy[s])
+        for move in _MOVES[best]:
+            tails.append((r, c))
+            heads.append(move * (0.36 if best.sum() == 1 else 0.3))
+    if tails:
+        (y, x), (v, u) = np.array(tails, float).T, np.array(heads, float).T
+        alone = np.hypot(u, v) > 0.33
+        x, y = x - np.where(alone, u / 2, 0), y - np.where(alone, v / 2, 0)
+        ax.quiver(
+            x, y, u, v, angles="xy", scale_units="xy", scale=1, width=0.0045, headwidth=4.5, headlength=4.5,
+            headaxislength=4, color="#222222", zorder=3,
+        )  # fmt: skip
+
+
+def _paths(ax, grid, trajectories) -> list:
+    """Draw labelled paths side by side where they share cells; returns the legend's handles."""
+    if trajectories is None:
+        return []
+    named = isinstance(trajectories, Mapping)
+    items = list(trajectories.items()) if named else [(None, path) for path in trajectories]
+    handles = []
+    for i, (label, path) in enumerate(items):
+        path = np.asarray(path)
+        if path.ndim == 1 and path.dtype.kind == "i":  # states, as `rollout` gives them; the end state is no cell
+            where = np.argwhere(np.asarray(grid.cell) >= 0)
+            path = where[path[path < len(where)]]
+        if path.ndim != 2 or path.shape[1] != 2:
+            raise ValueError(
+                f"a trajectory has shape {path.shape}; give a sequence of cells (row, column), or of states."
+            )
+        shift = 0.11 * (i - (len(items) - 1) / 2)
+        colour = _PATH_COLOURS[i % len(_PATH_COLOURS)]
+        style = ("-", "--", "-.", ":")[i % 4]
+        (line,) = ax.plot(
+            path[:, 1] + shift, path[:, 0] + shift, style, color=colour, linewidth=2.4, zorder=4 + i, label=label,
+            path_effects=_halo(4.4), solid_capstyle="round",
+        )  # fmt: skip
+        ax.plot(*(path[-1, ::-1] + shift), "o", color=colour, markersize=5, zorder=4 + i, markeredgecolor="white")
+        if named:
+            handles.append(line)
+    return handles
+
+
+def _mark(ax, grid, *, aside: bool) -> None:
+    """Write S on the start and G on the goals; in the corner of the start where an arrow has its middle."""
+    begins, goal = np.asarray(grid.mdp.initial) > 0, np.asarray(grid.goal)
+    for (r, c), s in np.ndenumerate(np.asarray(grid.cell)):
+        if s >= 0 and (begins[s] or goal[s]):
+            corner = aside and not goal[s]
+            ax.text(
+                c - 0.3 * corner, r - 0.27 * corner, "G" if goal[s] else "S", ha="center", va="center",
+                fontsize=8 if corner else 11, fontweight="bold", color="#111111", zorder=20, path_effects=_halo(3),
+            )  # fmt: skip

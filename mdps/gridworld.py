@@ -1,0 +1,444 @@
+"""Worlds drawn as maps: terrain under every cell, four moves, and rewards named by terrain."""
+
+import functools
+import operator
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from mdps import drawing, maps
+from mdps.checks import check_horizon_and_discount, is_concrete
+from mdps.graph import spread
+from mdps.mdp import MDP, predecessors
+
+MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])  # up, right, down, left, as (row, column)
+STAY, END = 4, 5  # successor slots after the four moves
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class GridWorld:
+    """A map of terrain with its MDP.
+
+    States are the cells that are not walls, row by row, then the end state if `terminal` names
+    any terrain.  Actions are up, right, down, left; a move off the map or into a wall stays.  With
+    probability `slip` the move goes to one of the two perpendicular directions instead (half each).
+    Every cell emits the features of its terrain on leaving it.  A goal keeps the agent and goes on
+    emitting, so every run has the same number of steps; a cell of `terminal` terrain pays once and
+    leads to the end state, which emits nothing.
+
+    Build one with `from_text`, `from_toml` or `from_terrain`.
+
+    Attributes:
+        mdp: the MDP; `mdp.feature_names` are the terrain names, then "step" if asked for.
+        terrain: terrain of each cell, an index into `names`; -1 is a wall.
+        cell: state of each cell; -1 is a wall.
+        goal: which states are goals.
+        names: terrain names (static).
+        terminal: names of the terrains that end all reward (static).
+    """
+
+    mdp: MDP
+    terrain: Int[Array, " H W"]
+    cell: Int[Array, " H W"]
+    goal: Bool[Array, " S"]
+    names: tuple[str, ...] = field(metadata={"static": True})
+    terminal: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    @staticmethod
+    def from_text(
+        text: str | Sequence[str],
+        legend: Mapping[str, str],
+        *,
+        start: str = "S",
+        goal: str | None = "G",
+        wall: str | None = "#",
+        slip: ArrayLike = 0.0,
+        discount: ArrayLike = 1.0,
+        horizon: int | None = None,
+        terminal: Sequence[str] = (),
+        step: bool = False,
+        emissions=None,
+        feature_names: Sequence[str] | None = None,
+    ) -> "GridWorld":
+        """Read a map from text, one character per cell.
+
+        Blank lines around the map are dropped.  Unless the legend gives the space a meaning,
+        so are indentation and trailing spaces.
+
+        Args:
+            text: the map, or its lines.
+            legend: terrain name of each character, the start's and the goal's included.
+            start: character of the cell where runs begin; the map has exactly one.
+            goal: character of the goal cells; a map may have none, one or several.
+            wall: character of cells that cannot be entered, or None.
+            slip: probability of moving perpendicular to the action, split between both sides.
+            discount: discount factor per step; below 1 unless a horizon is given.
+            horizon: number of steps (static), or None for an endless MDP.
+            terminal: terrains that pay once, on leaving, and then end all reward.
+            step: add a feature "step" that is 1 per step until a goal or terminal terrain is entered.
+            emissions: features of each terrain, `[number of terrains, K]` or a mapping from terrain to
+                `[K]`; None: one indicator per terrain.
+            feature_names: names of the `K` emitted features; the terrain names when left out.
+
+        Returns:
+            The grid; its terrains are the legend's names in order of first appearance in the
+            legend, present on the map or not.
+
+        Raises:
+            ValueError: for an empty or ragged map, a character that the legend does not know (with
+                its line and column, from 1), not exactly one start, or a setting out of range.
+
+        Example:
+            >>> grid = GridWorld.from_text('''
+            ...     S..
+            ...     .~G
+            ... ''', {"S": "dirt", ".": "dirt", "~": "grass", "G": "target"}, discount=0.9)
+            >>> grid.mdp.feature_names
+            ('dirt', 'grass', 'target')
+            >>> grid.mdp.reward(grid.weights(target=1.0)).tolist()
+            [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+        """
+        terrain, names, begin, goals = maps.parse(text, legend, start=start, goal=goal, wall=wall)
+        return GridWorld.from_terrain(
+            terrain,
+            names,
+            start=begin,
+            goal=goals if goals.any() else None,
+            walls=terrain < 0,
+            slip=slip,
+            discount=discount,
+            horizon=horizon,
+            terminal=terminal,
+            step=step,
+            emissions=emissions,
+            feature_names=feature_names,
+        )
+
+    @staticmethod
+    def from_terrain(
+        terrain: Int[Array, " H W"] | np.ndarray,
+        names: Sequence[str],
+        *,
+        start,
+        goal,
+        walls: np.ndarray | None = None,
+        slip: ArrayLike = 0.0,
+        discount: ArrayLike = 1.0,
+        horizon: int | None = None,
+        terminal: Sequence[str] = (),
+        step: bool = False,
+        emissions=None,
+        feature_names: Sequence[str] | None = None,
+    ) -> "GridWorld":
+        """Build a grid from an array of terrain; traceable, so maps can be drawn inside `jit` and `vmap`.
+
+        The successor and predecessor tables depend on the shape, the walls and whether `terminal`
+        is empty, and on nothing traced: a batch of maps shares them.
+
+        Args:
+            terrain: terrain of each cell, an index into `names`, `[H, W]`; ignored under walls.
+            names: terrain names.
+            start: (row, column) of the cell where runs begin, or its number `row * W + column`.
+            goal: (row, column) or number of the goal, a mask `[H, W]` of goal cells, or None.  A goal
+                emits whatever terrain it stands on.
+            walls: concrete mask `[H, W]` of cells that cannot be entered; None for none.
+            slip: as in `from_text`, like all that follow.
+            discount: discount factor per step.
+            horizon: number of steps, or None.
+            terminal: terrains that pay once and then end all reward.
+            step: add the feature "step".
+            emissions: features of each terrain, `[number of terrains, K]` or a mapping.
+            feature_names: names of the `K` emitted features.
+
+        Returns:
+            The grid.  Traced values are not checked: a start or goal off the map or on a wall
+            then starts nowhere or marks nothing.
+
+        Raises:
+            ValueError: for values out of range (concrete arrays only) or wrong shapes.
+            TypeError: for traced walls, which decide the number of states.
+
+        Example:
+            >>> import jax
+            >>> def corner_value(key):
+            ...     terrain = jax.random.randint(key, (3, 3), 0, 2).at[2, 2].set(2)
+            ...     grid = GridWorld.from_terrain(terrain, ("dirt", "grass", "target"), start=(0, 0), goal=(2, 2),
+            ...                                   discount=0.9)
+            ...     return (grid.mdp.reward(grid.weights(target=1.0)) @ grid.mdp.initial)
+            >>> jax.jit(jax.vmap(corner_value))(jax.random.split(jax.random.key(0), 4)).tolist()
+            [0.0, 0.0, 0.0, 0.0]
+        """
+        names, terminal = maps.check_names(names, terminal)
+        check_horizon_and_discount(horizon, discount)
+        if is_concrete(slip) and not 0 <= float(np.asarray(slip)) <= 1:
+            raise ValueError(f"slip is {slip}; it is a probability and must lie in [0, 1].")
+        walls = maps.check_walls(terrain, walls)
+        terrain = maps.check_terrain(terrain, walls, names)
+        emitted, emitted_names = maps.check_emissions(names, emissions, feature_names)
+        dtype = jnp.result_type(float)
+        row, column = np.nonzero(~walls)
+        n, S = len(row), len(row) + bool(terminal)
+        begins = maps.mark(start, "start", walls)[row, column]
+        goals: Any = np.zeros(n, bool) if goal is None else maps.mark(goal, "goal", walls)[row, column]
+        ground = terrain[row, column]
+        ends = _is_one_of(ground, [names.index(name) for name in terminal])
+        cell = np.full(walls.shape, -1, np.int32)
+        cell[row, column] = np.arange(n)
+        next_state, predecessor_state, predecessor_slot = _tables(walls, cell, bool(terminal))
+
+        # On the host where nothing is traced: NumPy compiles nothing, whatever the number of cells.
+        known = all(is_concrete(x) for x in (begins, goals, ground, slip, emitted))
+        xp = np if known else jnp
+        features = xp.asarray(emitted, dtype)[ground]
+        if step:
+            if "step" in emitted_names:
+                raise ValueError(
+                    "step=True adds a feature 'step', but a terrain or feature bears that name; rename it."
+                )
+            emitted_names = (*emitted_names, "step")
+            features = xp.concatenate([features, xp.asarray(~(goals | ends), dtype)[:, None]], axis=1)
+        mdp = MDP(
+            next_state=jnp.asarray(next_state),
+            probability=jnp.asarray(_probability(xp, goals, ends, xp.asarray(slip, dtype), bool(terminal))),
+            predecessor_state=jnp.asarray(predecessor_state),
+            predecessor_slot=jnp.asarray(predecessor_slot),
+            features=jnp.asarray(_pad(xp, features, S)),
+            initial=jnp.asarray(_pad(xp, xp.asarray(begins, dtype), S)),
+            discount=jnp.asarray(discount, dtype),
+            horizon=horizon,
+            feature_names=emitted_names,
+            sink=S - 1 if terminal else None,
+        )
+        if goal is not None and all(is_concrete(x) for x in (begins, goals, ends)):
+            _warn_of_unreachable_goals(next_state, begins, goals, ends, row, column)
+        return GridWorld(
+            mdp=mdp,
+            terrain=jnp.asarray(xp.where(walls, -1, terrain), jnp.int32),
+            cell=jnp.asarray(cell),
+            goal=jnp.asarray(_pad(xp, xp.asarray(goals), S)),
+            names=names,
+            terminal=terminal,
+        )
+
+    @staticmethod
+    def from_toml(path: str | Path) -> "GridWorld":
+        r"""Read a grid from a TOML file.
+
+        The file holds the arguments of `from_text` by name: `map` (the text) and the table
+        `[legend]` are needed; `start`, `goal`, `wall`, `slip`, `discount`, `horizon`, `terminal`,
+        `step`, the table `[emissions]` (terrain = [numbers]) and `feature_names` are as there.
+        `title`, `source` and `notes` are free text and not read.  A literal string (three single
+        quotes) keeps backslashes in a map as they are.
+
+        Args:
+            path: the file.
+
+        Raises:
+            ValueError: naming the file and the key, for anything missing, unknown or out of range.
+            FileNotFoundError: if there is no such file.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> file = pathlib.Path(tempfile.mkdtemp()) / "small.toml"
+            >>> _ = file.write_text('map = "S.G"\ndiscount = 0.9\n[legend]\nS = "dirt"\n"." = "dirt"\nG = "target"\n')
+            >>> GridWorld.from_toml(file).mdp.num_states
+            3
+        """
+        text, arguments = maps.read_toml(path)
+        try:
+            return GridWorld.from_text(text, **arguments)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def weights(self, named: Mapping[str, ArrayLike] | None = None, /, **more: ArrayLike) -> Float[Array, " K"]:
+        """Reward weights by feature name, `[K]`; those not named are 0.
+
+        Args:
+            named: weights by name as a mapping, for names that are not Python words.
+            **more: weights by name.
+
+        Raises:
+            ValueError: for a name that this grid does not have.
+
+        Example:
+            >>> grid = GridWorld.from_text("S.G", {"S": "dirt", ".": "tall grass", "G": "target"}, discount=0.9)
+            >>> [round(w, 2) for w in grid.weights({"tall grass": -0.5}, target=1.0).tolist()]
+            [0.0, -0.5, 1.0]
+        """
+        wanted = {**(named or {}), **more}
+        known = self.mdp.feature_names
+        for name in wanted:
+            if name not in known:
+                raise ValueError(
+                    f"there is no feature {name!r} here; the features of this grid are {maps.listed(known)}."
+                )
+        dtype = self.mdp.features.dtype
+        values = [wanted.get(name, 0.0) for name in known]
+        if all(is_concrete(value) for value in values):
+            return jnp.asarray(np.array(values, dtype))
+        return jnp.stack([jnp.asarray(value, dtype) for value in values])
+
+    def where(self, *terrains: str) -> Bool[Array, " S"]:
+        """Which states are cells of the terrains named; what `visit_probability` asks for.
+
+        Raises:
+            ValueError: for a terrain that this grid does not know.
+
+        Example:
+            >>> grid = GridWorld.from_text("SLG", {"S": "dirt", "L": "lava", "G": "target"}, discount=0.9)
+            >>> grid.where("lava", "target").tolist()
+            [False, True, True]
+        """
+        for name in terrains:
+            if name not in self.names:
+                raise ValueError(f"there is no terrain {name!r} here; this grid has {maps.listed(self.names)}.")
+        S = self.mdp.num_states
+        here = _is_one_of(self.terrain, [self.names.index(name) for name in terrains])
+        state = jnp.where(self.cell < 0, S, self.cell)  # walls fall off the end
+        return jnp.zeros(S, bool).at[state].set(here, mode="drop")
+
+    def most_likely_path(self, policy: Float[Array, " ... S A"] | np.ndarray, num_steps: int) -> list[tuple[int, int]]:
+        """The cells (row, column) of the likeliest action and outcome at each step, on the host.
+
+        Among tied actions it keeps to its last direction if it can.  The path ends where the run is
+        absorbed, or after `num_steps` moves.
+
+        Args:
+            policy: `[S, A]`, or `[T, S, A]` with a horizon.
+            num_steps: most moves.
+        """
+        mdp = self.mdp
+        choice = drawing.host_policy(self, policy)
+        table, chance = np.asarray(mdp.next_state), np.asarray(mdp.probability)
+        position = {int(s): (int(r), int(c)) for (r, c), s in np.ndenumerate(np.asarray(self.cell)) if s >= 0}
+        state, action = int(np.argmax(mdp.initial)), 0
+        path = [position[state]]
+        for t in range(num_steps if choice.ndim == 2 else min(num_steps, len(choice))):
+            share = choice[state] if choice.ndim == 2 else choice[t, state]
+            if share[action] < share.max() - 1e-6:
+                action = int(np.argmax(share))
+            if np.isclose(chance[state][:, table[state] == state].sum(axis=1), 1).all():
+                break
+            state = int(table[state, np.argmax(chance[state, action])])
+            if state not in position:
+                break
+            path.append(position[state])
+        return path
+
+    def show(self, policy: Float[Array, " ... S A"] | np.ndarray | None = None) -> str:
+        """The map as text, with a policy's actions as arrows.
+
+        Every cell is a letter for its terrain (S start, G goal, # wall); after it, the action of
+        the policy.  Tied actions are joined by lines towards where they lead: └ is up or right,
+        ┼ all four.  Of a policy with a horizon the first step is shown.
+
+        Example:
+            >>> grid = GridWorld.from_text("S.G", {"S": "dirt", ".": "dirt", "G": "target"}, discount=0.9)
+            >>> print(grid.show())
+            S d G
+            d dirt, t target; S start, G goal
+        """
+        return drawing.text(self, policy)
+
+    def plot(
+        self,
+        policy: Float[Array, " ... S A"] | np.ndarray | None = None,
+        *,
+        trajectories=None,
+        values: Float[Array, " S"] | Float[Array, " H W"] | np.ndarray | None = None,
+        value_label: str = "value",
+        title: str | None = None,
+        legend: bool = True,
+        ax=None,
+    ):
+        """Draw the map with matplotlib.
+
+        Args:
+            policy: arrows for its actions, `[S, A]`, or the first step of `[T, S, A]`.
+            trajectories: paths to draw, a mapping from label to path or a sequence of paths, each a sequence of
+                (row, column), as `most_likely_path` makes them, or of states, as `rollout` does.
+            values: one number per state `[S]` or per cell `[H, W]`, drawn as a heat map in place of the terrain.
+            value_label: what the numbers are, beside the colour bar.
+            title: title of the picture.
+            legend: whether to name the terrains and trajectories.
+            ax: matplotlib axes to draw on; new ones when left out.
+
+        Returns:
+            The matplotlib axes.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+        """
+        return drawing.plot(
+            self,
+            policy,
+            trajectories=trajectories,
+            values=values,
+            value_label=value_label,
+            title=title,
+            legend=legend,
+            ax=ax,
+        )
+
+
+def _is_one_of(index, numbers: Sequence[int]):
+    return functools.reduce(operator.or_, [index == i for i in numbers], np.zeros(np.shape(index), bool))
+
+
+def _tables(walls: np.ndarray, cell: np.ndarray, end: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Successor and predecessor tables: where the four moves lead, staying, and the end state."""
+    row, column = np.nonzero(~walls)
+    own = np.arange(len(row))
+    bordered = np.full((walls.shape[0] + 2, walls.shape[1] + 2), -1)
+    bordered[1:-1, 1:-1] = cell
+    moved = np.stack([bordered[row + 1 + dr, column + 1 + dc] for dr, dc in MOVES], axis=1)
+    moved = np.where(moved < 0, own[:, None], moved)  # a bump stays
+    next_state = np.concatenate([moved, own[:, None]], axis=1)
+    edges = np.ones(next_state.shape, bool)
+    if end:
+        last = len(row)
+        next_state = np.pad(next_state, ((0, 1), (0, 1)), constant_values=last)
+        edges = np.pad(edges, ((0, 1), (0, 1)))  # every state's edge to the end is left to `MDP.sink`
+    return next_state.astype(np.int32), *predecessors(next_state, edges)
+
+
+def _probability(xp, goals, ends, slip, end: bool):
+    """Probability of each successor slot, `[S, 4, D]`: moves that slip, goals that keep, terrain that ends."""
+    D = 6 if end else 5
+    ahead, side = np.eye(4, D), (np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1)) / 2
+    side = np.pad(side, ((0, 0), (0, D - 4)))
+    move = (1 - slip) * ahead.astype(slip.dtype) + slip * side.astype(slip.dtype)
+    slot = lambda i: np.eye(D, dtype=slip.dtype)[i][None, None, :]  # noqa: E731
+    probability = xp.where(goals[:, None, None], slot(STAY), move[None])
+    if end:
+        probability = xp.where(ends[:, None, None], slot(END), probability)
+        probability = xp.concatenate([probability, np.broadcast_to(slot(END), (1, 4, D))])
+    return probability
+
+
+def _pad(xp, x, length: int):
+    """`x` with zeros for the end state."""
+    return xp.concatenate([x, np.zeros((length - x.shape[0], *x.shape[1:]), x.dtype)])
+
+
+def _warn_of_unreachable_goals(next_state, begins, goals, ends, row, column) -> None:
+    """Warn of goals that no walk from the start enters."""
+    n = len(row)
+    walk = next_state[:n, :4]
+    leads_on = np.broadcast_to(~(goals | ends)[:, None], walk.shape)
+    lost = np.flatnonzero(goals & ~spread(walk, leads_on, begins))
+    if lost.size:
+        where = ", ".join(f"row {row[i]}, column {column[i]}" for i in lost[:5])
+        warnings.warn(
+            f"the goal at {where} cannot be reached from the start; open a way to it, or leave it out.",
+            stacklevel=2 + maps.frames_inside(),
+        )

@@ -1,0 +1,260 @@
+"""The inner loops over the successor table, and the layout that makes them fast.
+
+Every array here carries its batch axes *last*: values are `[S, *batch]`, so that gathering a
+successor is a copy of contiguous rows and the arithmetic vectorises over the batch (12 times
+faster on a CPU than `vmap` of the same loop over `[B, S]`).  `batch_last` lets callers write a
+plain `jax.vmap`: it adds each mapped axis behind the core axes instead of in front.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+from jaxtyping import Array, Float, Int, Num
+
+
+def batch_last(core_in: Sequence[int], core_out: Sequence[int]) -> Callable:
+    """Decorate a function on batch-last arrays so that `vmap` appends trailing batch axes.
+
+    Args:
+        core_in: rank of each argument without batch axes.
+        core_out: rank of each result without batch axes.
+
+    The decorated function takes arrays of shape `core + batch`, where the batch axes of all
+    arguments have the same rank and broadcast together, and returns results of shape
+    `core + batch`, fully broadcast.  Nested maps put the outer axis before the inner one.
+    """
+
+    def decorate(function):
+        @custom_vmap
+        @functools.wraps(function)
+        def batched(*args):
+            batch = jnp.broadcast_shapes(*(x.shape[n:] for x, n in zip(args, core_in, strict=True)))
+            with jax.numpy_rank_promotion("allow"):  # trailing batch axes line up by themselves
+                results = function(*args)
+            return tuple(jnp.broadcast_to(y, y.shape[:n] + batch) for y, n in zip(results, core_out, strict=True))
+
+        @batched.def_vmap
+        def rule(axis_size, in_batched, *args):
+            del axis_size
+            moved = [
+                jnp.moveaxis(x, 0, n) if mapped else jnp.expand_dims(x, n)
+                for x, n, mapped in zip(args, core_in, in_batched, strict=True)
+            ]
+            results = batched(*moved)
+            back = tuple(jnp.moveaxis(y, n, 0) for y, n in zip(results, core_out, strict=True))
+            return back, (True,) * len(back)
+
+        return batched
+
+    return decorate
+
+
+def columns(table: Array) -> list[Array]:
+    """The second axis as a list of arrays `[S, ...]`; split outside a loop, each is contiguous inside it."""
+    return [table[:, j] for j in range(table.shape[1])]
+
+
+def neighbours(index: Int[Array, " S J ..."] | list[Array], values: Num[Array, " R ..."]) -> list[Array]:
+    """The values at each state's `j`-th neighbour: a list of `J` arrays `[S, *batch]`.
+
+    A list, not a stacked array: stacking copies, and XLA fuses the separate gathers.  Here and below
+    a table may come as the list of its `columns`.
+    """
+    return [_rows(values, i) for i in (index if isinstance(index, list) else columns(index))]
+
+
+def expect(
+    next_state: Int[Array, " S D ..."] | list[Array],
+    probability: Float[Array, " S A D ..."] | list[list[Array]],
+    values: Float[Array, " S ..."],
+) -> list[Array]:
+    """Expected value at the next state, for each action: a list of `A` arrays `[S, *batch]`."""
+    near = neighbours(next_state, values)
+    return [_dot(row, near) for row in (probability if isinstance(probability, list) else columns(probability))]
+
+
+def sweep(
+    index: Int[Array, " S J ..."] | list[Array],
+    weight: Float[Array, " S J ..."] | list[Array],
+    values: Float[Array, " S ..."],
+) -> Array:
+    """One application of a fixed policy's linear operator: `sum_j weight[s, j] * values[index[s, j]]`.
+
+    With the successor table it takes expectations; with the predecessor table it pushes probability.
+    """
+    return _dot(weight, neighbours(index, values))
+
+
+def _dot(weight: Array | list[Array], near: list[Array]) -> Array:
+    weight = weight if isinstance(weight, list) else columns(weight)
+    return functools.reduce(jnp.add, [w * x for w, x in zip(weight, near, strict=True)])
+
+
+def _rows(values: Array, index: Array) -> Array:
+    """`values[index]` along the first axis; one contiguous row per state where the index is not batched."""
+    if index.size == index.shape[0]:
+        return values.at[index.reshape(-1)].get(mode="promise_in_bounds")
+    batch = jnp.broadcast_shapes(values.shape[1:], index.shape[1:])
+    values = jnp.broadcast_to(values, (values.shape[0], *batch))
+    return jnp.take_along_axis(
+        values, jnp.broadcast_to(index, (index.shape[0], *batch)), axis=0, mode="promise_in_bounds"
+    )
+
+
+class Settled(NamedTuple):
+    """Where a γ-contraction settled, one entry per batch column.
+
+    Attributes:
+        value: the fixed point, within `bound` of the exact one.
+        bound: certified error in the norm that `measure` used, rounding included.
+        residual: the last change, less a constant shift (the Bellman residual).
+        floor: the part of `bound` that is rounding; no tolerance below twice this can be met.
+        steps: applications of the operator.
+    """
+
+    value: Array
+    bound: Array
+    residual: Array
+    floor: Array
+    steps: Array
+
+
+def span(new: Array, old: Array) -> tuple[Array, Array, Array]:
+    """Measure of change for a Bellman operator: half the span, its centre, and the scale of the values.
+
+    A Bellman operator moves a constant `c` to `γ c`, so the fixed point lies within
+    `γ/(1-γ) · half span` of `new + γ/(1-γ) · centre` (Puterman 2005, theorem 6.6.3).
+    """
+    change = new - old
+    low, high = jnp.min(change, axis=0), jnp.max(change, axis=0)
+    return (high - low) / 2, (high + low) / 2, jnp.max(jnp.abs(new), axis=0)
+
+
+def total(new: Array, old: Array) -> tuple[Array, Array, Array]:
+    """Measure of change for pushed probability: the sum of absolute changes, which γ contracts."""
+    change = jnp.sum(jnp.abs(new - old), axis=0)
+    return change, jnp.zeros_like(change), jnp.sum(jnp.abs(new), axis=0)
+
+
+def largest(new: Array, old: Array) -> tuple[Array, Array, Array]:
+    """Measure of change for a linear system with non-negative rows that sum to at most one: the largest."""
+    change = jnp.max(jnp.abs(new - old), axis=0)
+    return change, jnp.zeros_like(change), jnp.max(jnp.abs(new), axis=0)
+
+
+def settle_in_cycles(apply, advance, start, gamma, measure, tol, rounding, max_steps, period: int = 8) -> Settled:
+    """Iterate a γ-contraction until its certified error is at most `tol`, or at its rounding floor.
+
+    A cycle of `period` sweeps ends in a secant step along the slowest mode (reduced rank
+    extrapolation with one difference, Smith, Ford & Sidi 1987).  It is taken only when the residual
+    has shrunk since the last one: between two of them are plain sweeps, whose convergence is a
+    theorem.  A residual that does not shrink in the time in which γ brings 1e4 to 1 is rounding.
+    Columns of the batch that are done keep their answer, so it does not depend on their neighbours.
+
+    Args:
+        apply: `x -> (T x, context)`, the contraction on arrays `[S, *batch]`.
+        advance: `(T x, context, n) -> y`, `n` (traced) further sweeps, of `T` or of a linear
+            operator that agrees with `T` at `x`.
+        start: `[S, *batch]`.
+        gamma: modulus of contraction, `[*batch]` (1s where shared).
+        measure: `span`, `largest` or `total`.
+        tol: absolute error allowed, in the norm of `measure`, `[*batch]`.
+        rounding: relative rounding error of one application.
+        max_steps: most applications of the operator.
+        period: sweeps in a cycle.
+    """
+    reach = gamma / (1 - gamma)
+    longest = gamma**period / (1 - gamma**period)  # the secant step of the slowest possible mode, γ itself
+    patience = 16 + np.log(1e4) / jnp.maximum(-jnp.log(gamma) * period, 1e-6)
+
+    def body(carry):
+        x, before, settled, done, shrunk_at, stale, steps = carry
+        applied, context = apply(x)
+        radius, centre, scale = measure(applied, x)
+        value = applied + reach * centre
+        floor = rounding * (scale + jnp.abs(reach * centre)) / (1 - gamma)
+        bound = reach * radius + floor
+        fresh = Settled(value, bound, radius, floor, jnp.full_like(stale, steps + 1))
+        settled = jax.tree.map(lambda old, new: jnp.where(done, old, new), settled, fresh)
+        shrunk = radius < 0.9 * shrunk_at
+        stale = jnp.where(shrunk, 0, stale + 1)
+        # Written so that NaN counts as done: it will not get better.
+        done = done | ~(bound > jnp.maximum(tol, 2 * floor)) | (stale > patience)
+        more = jnp.any(~done) & (steps + period < max_steps)
+        y = advance(applied, context, jnp.where(more, period - 1, 0))
+        now = y - x - measure(y, x)[1]
+        turn = now - before[0]
+        size = jnp.sum(turn * turn, axis=0)
+        secant = jnp.clip(jnp.sum(now * turn, axis=0) / jnp.where(size > 0, size, 1), -longest, 0.5)
+        secant = jnp.where(shrunk & (steps > 0) & (size > 0), secant, 0)
+        shrunk_at = jnp.where(shrunk, radius, shrunk_at)
+        x = y - secant * (y - before[1])
+        return x, (now, y), settled, done, shrunk_at, stale, steps + period
+
+    def unfinished(carry):
+        done, steps = carry[3], carry[6]
+        return jnp.any(~done) & (steps < max_steps)
+
+    column = jnp.zeros(start.shape[1:], start.dtype)
+    count = jnp.zeros(start.shape[1:], jnp.int32)
+    nowhere = Settled(start, column + jnp.inf, column, column, count)
+    first = (start, (start, start), nowhere, column.astype(bool), column + jnp.inf, count, 0)
+    return jax.lax.while_loop(unfinished, body, first)[2]
+
+
+def settle(operator, start, gamma, measure, tol, rounding, max_steps, period: int = 12) -> Settled:
+    """`settle_in_cycles` for a contraction `operator` of arrays `[S, *batch]` that is as cheap as any part of it."""
+
+    def advance(x, _, count):
+        return jax.lax.fori_loop(0, count, lambda _, y: operator(y), x)
+
+    return settle_in_cycles(
+        lambda x: (operator(x), ()), advance, start, gamma, measure, tol, rounding, max_steps, period
+    )
+
+
+def worth_refining(dtype, shape: tuple[int, ...]) -> bool:
+    """Whether mixed precision pays for its longer compilation: float64, and limited by memory."""
+    return dtype == jnp.float64 and math.prod(shape) >= 2**16
+
+
+def refine(residual, correct, start: Array, gamma: Array, tol: Array, rounds: int = 6) -> tuple[Array, Array]:
+    """Iterative refinement: solve in low precision for what is missing, add it in high precision.
+
+    Rounds go on, column by column, while the error bound is above `tol` and each divides it by four.
+
+    Args:
+        residual: `x -> (what is missing, a constant missing beside it [*batch], error bound [*batch])`,
+            in high precision.
+        correct: `(what is missing, tolerance [*batch]) -> (correction, steps)`, in low precision.
+        start: `[S, *batch]`, in high precision.
+        gamma: modulus of contraction, `[*batch]`.
+        tol: error allowed, `[*batch]`.
+        rounds: most corrections.
+
+    Returns:
+        The refined array and the steps taken by each column.
+    """
+    # What a round is asked to leave of the error: more than where float32 stalls.
+    gain = 32 * jnp.finfo(jnp.float32).eps / (1 - gamma)
+
+    def body(carry):
+        x, last, active, steps, count = carry
+        missing, constant, bound = residual(x)
+        active = active & (bound > tol) & (bound < last / 4)
+        # Columns at rest ask for nothing, and stop at once.
+        correction, taken = correct(missing, jnp.where(active, jnp.maximum(tol / 4, gain * bound), jnp.inf))
+        move = active & jnp.all(jnp.isfinite(correction), axis=0)
+        x = jnp.where(move, x + (correction.astype(x.dtype) + constant), x)
+        return x, bound, move, steps + jnp.where(active, taken, 0), count + 1
+
+    column = jnp.zeros(start.shape[1:], start.dtype)
+    carry = start, column + jnp.inf, column == 0, column.astype(jnp.int32), 0
+    carry = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[4] < rounds), body, carry)
+    return carry[0], carry[3]

@@ -1,0 +1,259 @@
+"""Maps as people write them (text with a legend, TOML files, arrays of terrain), read and checked."""
+
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from mdps.checks import check_finite, is_concrete
+
+
+def parse(
+    text: str | Sequence[str], legend: Mapping[str, str], *, start: str, goal: str | None, wall: str | None
+) -> tuple[np.ndarray, tuple[str, ...], tuple[int, int], np.ndarray]:
+    """Read a map's text; see `GridWorld.from_text`.
+
+    Returns:
+        The terrain `[H, W]` (-1: wall), the terrain names, the start (row, column) and the goals `[H, W]`.
+    """
+    legend = _check_legend(legend, start, goal, wall)
+    rows = _rows(text, keep_spaces=" " in legend or wall == " ")
+    names = tuple(dict.fromkeys(legend.values()))
+    number = {character: names.index(name) for character, name in legend.items()}
+    terrain = np.full((len(rows), len(rows[0])), -1)
+    starts: list[tuple[int, int]] = []
+    goals = np.zeros(terrain.shape, bool)
+    for r, row in enumerate(rows):
+        for c, character in enumerate(row):
+            if character == wall:
+                continue
+            if character not in number:
+                knows = listed(legend) + (f" and the wall {wall!r}" if wall else "")
+                raise ValueError(
+                    f"line {r + 1}, column {c + 1} of the map is {character!r} (in {row!r}), which the legend does not "
+                    f"know; it knows {knows}. Add it to the legend or mend the map."
+                )
+            terrain[r, c] = number[character]
+            goals[r, c] = character == goal
+            if character == start:
+                starts.append((r, c))
+    if len(starts) != 1:
+        where = " and ".join(f"line {r + 1}, column {c + 1}" for r, c in starts)
+        found = f"{len(starts)} start cells {start!r} ({where})" if starts else f"no start cell {start!r}"
+        raise ValueError(f"the map has {found}; it needs exactly one.")
+    return terrain, names, starts[0], goals
+
+
+def read_toml(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """Read a map file: its text and the arguments of `GridWorld.from_text` that it holds."""
+    path = Path(path)
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    for key, value in settings.items():
+        if key not in _TOML:
+            raise ValueError(f"{path}: unknown key {key!r}; a map file may hold {', '.join(_TOML)}.")
+        kinds, wording = _TOML[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise ValueError(f"{path}: {key} is {value!r}; it must be {wording}.")
+    for key in ("map", "legend"):
+        if key not in settings:
+            raise ValueError(f"{path}: the key {key!r} is missing; it must be {_TOML[key][1]}.")
+    text = settings.pop("map")
+    return text, {key: value for key, value in settings.items() if key not in _FREE_TEXT}
+
+
+def frames_inside() -> int:
+    """How many callers lie within this package, so that a warning points at the user's line."""
+    frame, count = sys._getframe(1), -1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("mdps"):
+        frame, count = frame.f_back, count + 1
+    return count
+
+
+def listed(names: Iterable) -> str:
+    """Names in quotes, with commas."""
+    return ", ".join(repr(name) for name in names)
+
+
+def check_names(names: Sequence[str], terminal: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Distinct terrain names, and those of them that end all reward, in the same order."""
+    if isinstance(names, str) or isinstance(terminal, str):
+        raise ValueError("names and terminal are sequences of terrain names; a single name goes in a tuple, ('lava',).")
+    names, terminal = tuple(names), tuple(terminal)
+    if not names or len(set(names)) != len(names) or not all(isinstance(n, str) and n for n in names):
+        raise ValueError(f"names is {names}; give distinct, non-empty terrain names.")
+    for name in terminal:
+        if name not in names:
+            raise ValueError(f"terminal names {name!r}, which is no terrain here; the terrains are {listed(names)}.")
+    return names, tuple(name for name in names if name in terminal)
+
+
+def check_walls(terrain, walls) -> np.ndarray:
+    """The mask of walls, concrete and of the terrain's shape."""
+    shape = np.shape(terrain)
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"terrain has shape {shape}; it must be [H, W] with at least one cell.")
+    if walls is None:
+        return np.zeros(shape, bool)
+    if not is_concrete(walls):
+        raise TypeError(
+            "walls is traced, but walls decide the number of states; give a concrete mask "
+            "(terrain, start and goal may be traced)."
+        )
+    walls = np.asarray(walls)
+    if walls.shape != shape or walls.dtype != bool:
+        raise ValueError(
+            f"walls is {walls.dtype} of shape {walls.shape}; it must be a boolean mask of the terrain's shape {shape}."
+        )
+    if walls.all():
+        raise ValueError("every cell is a wall; leave at least the start open.")
+    return walls
+
+
+def check_terrain(terrain: Any, walls: np.ndarray, names: tuple[str, ...]) -> Any:
+    """The terrain as an integer array, looked at where it is concrete."""
+    terrain = np.asarray(terrain) if is_concrete(terrain) else terrain
+    if not jnp.issubdtype(terrain.dtype, jnp.integer):
+        raise ValueError(f"terrain has dtype {terrain.dtype}; it must hold whole numbers, indices into names.")
+    if not is_concrete(terrain):
+        return terrain
+    bad = np.argwhere(~walls & ((terrain < 0) | (terrain >= len(names))))
+    if bad.size:
+        r, c = (int(i) for i in bad[0])
+        raise ValueError(
+            f"terrain is {terrain[r, c]} at row {r}, column {c}; with {len(names)} names it must lie in "
+            f"0..{len(names) - 1} (mark walls in `walls`)."
+        )
+    return terrain
+
+
+def mark(cell: Any, what: str, walls: np.ndarray) -> Any:
+    """A mask `[H, W]` of the cell (row, column), of the cell with that number, or the mask itself."""
+    H, W = walls.shape
+    if isinstance(cell, tuple | list) and not all(is_concrete(x) for x in cell):
+        cell = jnp.stack([jnp.asarray(x) for x in cell])
+    known = is_concrete(cell)
+    at: Any = np.asarray(cell) if known else cell
+    if what == "goal" and at.dtype == np.bool_ and at.shape == (H, W):
+        if known and (at & walls).any():
+            raise ValueError("a goal stands on a wall; move it or open the cell.")
+        return at
+    if at.shape not in ((), (2,)) or not jnp.issubdtype(at.dtype, jnp.integer):
+        raise ValueError(
+            f"{what} is {at.dtype} of shape {at.shape}; give whole numbers (row, column), or the cell's number "
+            f"row * {W} + column."
+        )
+    row, column = at if at.shape else (at // W, at % W)
+    if known:
+        if not (0 <= row < H and 0 <= column < W):
+            raise ValueError(f"{what} is row {row}, column {column}; the map has {H} rows and {W} columns, from 0.")
+        if walls[row, column]:
+            raise ValueError(f"{what} (row {row}, column {column}) stands on a wall; move it or open the cell.")
+    rows, columns = np.indices((H, W))
+    return (rows == row) & (columns == column)
+
+
+def check_emissions(names: tuple[str, ...], emissions, feature_names):
+    """Features of each terrain, `[number of terrains, K]`, and their names."""
+    if emissions is None:
+        if feature_names is not None and tuple(feature_names) != names:
+            raise ValueError("feature_names goes with emissions; without them the features are the terrains, by name.")
+        return np.eye(len(names)), names
+    if isinstance(emissions, Mapping):
+        missing = [name for name in names if name not in emissions]
+        unknown = [name for name in emissions if name not in names]
+        if missing or unknown:
+            wrong = [f"{listed(missing)} missing"] * bool(missing) + [f"{listed(unknown)} unknown"] * bool(unknown)
+            raise ValueError(f"emissions must give features for exactly {listed(names)}; {' and '.join(wrong)}.")
+        lengths = {np.shape(emissions[name]) for name in names}
+        if len(lengths) != 1:
+            raise ValueError(
+                f"emissions have shapes {sorted(lengths)}; every terrain needs the same number of features."
+            )
+        emissions = [emissions[name] for name in names]
+    if isinstance(emissions, list | tuple) and not all(is_concrete(e) for e in emissions):
+        emissions = jnp.stack([jnp.asarray(e) for e in emissions])
+    emissions = np.asarray(emissions) if is_concrete(emissions) else jnp.asarray(emissions)
+    if emissions.ndim != 2 or emissions.shape[0] != len(names) or emissions.shape[1] == 0:
+        raise ValueError(
+            f"emissions has shape {emissions.shape}; with {len(names)} terrains it must be [{len(names)}, K]."
+        )
+    check_finite("emissions", emissions)
+    K = emissions.shape[1]
+    feature_names = tuple(f"feature {k}" for k in range(K)) if feature_names is None else tuple(feature_names)
+    if len(feature_names) != K or len(set(feature_names)) != K:
+        raise ValueError(f"feature_names has {len(feature_names)} names {feature_names}; give {K} distinct names.")
+    return emissions, feature_names
+
+
+_FREE_TEXT = ("title", "source", "notes")
+_TOML = {
+    "map": ((str,), "the map's text"),
+    "legend": ((dict,), "a table from characters to terrain names"),
+    "start": ((str,), "one character"),
+    "goal": ((str,), "one character"),
+    "wall": ((str,), "one character"),
+    "slip": ((int, float), "a probability"),
+    "discount": ((int, float), "a number"),
+    "horizon": ((int,), "a whole number of steps"),
+    "terminal": ((list,), "a list of terrain names"),
+    "step": ((bool,), "true or false"),
+    "emissions": ((dict,), "a table from terrain names to lists of numbers"),
+    "feature_names": ((list,), "a list of names"),
+    "title": ((str,), "text"),
+    "source": ((str,), "text"),
+    "notes": ((str,), "text"),
+}
+
+
+def _check_legend(legend: Mapping[str, str], start: str, goal: str | None, wall: str | None) -> dict[str, str]:
+    """The legend as a dictionary; every character is one character and means one thing."""
+    legend = dict(legend)
+    special = {"start": start, "goal": goal, "wall": wall}
+    for what, character in [*special.items(), *(("legend", c) for c in legend)]:
+        if character is None and what in ("goal", "wall"):
+            continue
+        if not isinstance(character, str) or len(character) != 1 or character in "\n\r":
+            raise ValueError(f"{what} holds {character!r}; every cell of a map is one character, so give exactly one.")
+    if not legend:
+        raise ValueError("the legend is empty; give a terrain name for every character of the map.")
+    for character, name in legend.items():
+        if not isinstance(name, str) or not name:
+            raise ValueError(
+                f"the legend gives {character!r} the terrain {name!r}; a terrain name is a non-empty string."
+            )
+    if start == goal:
+        raise ValueError(f"start and goal are both {start!r}; give them different characters.")
+    if wall is not None and (wall in legend or wall in (start, goal)):
+        raise ValueError(
+            f"the wall {wall!r} is also the start, the goal or in the legend; give the wall another character, "
+            "or None for no walls."
+        )
+    return legend
+
+
+def _rows(text: str | Sequence[str], *, keep_spaces: bool) -> list[str]:
+    """The lines of a map, all of one length."""
+    lines = text.splitlines() if isinstance(text, str) else list(text)
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise ValueError("the map is empty; give at least one line with a start.")
+    if not keep_spaces:
+        indent = min(len(line) - len(line.lstrip(" ")) for line in lines if line.strip())
+        lines = [line[indent:].rstrip(" ") for line in lines]
+    for i, line in enumerate(lines):
+        if len(line) != len(lines[0]):
+            raise ValueError(
+                f"the map is ragged: line {i + 1} has {len(line)} characters, line 1 has {len(lines[0])}; "
+                "all lines of a map must be equally long."
+            )
+    return lines

@@ -1,0 +1,218 @@
+"""The feature expectations of optimal policies, for many rewards at once: planning as its users need it.
+
+Inverse reward design and its planners ask one thing of a planner: where do optimal policies for
+these weights go, counted in features?  Answering it in one kernel never writes a policy down in
+memory that the caller would only read once, which for finite horizons is many times faster than
+`solve` followed by `feature_expectations`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mdps.kernels import batch_last, expect, neighbours, settle, span, sweep, total
+from mdps.linear import MAX_STEPS
+from mdps.mdp import MDP
+from mdps.tiles import tiled
+
+COLUMNS = 512  # rewards planned together on a CPU: their policies then stay in the caches
+
+
+class Optimum(NamedTuple):
+    """An optimal policy seen through its features.
+
+    Attributes:
+        value: the policy's return from the initial distribution, in units of reward.
+        features: its feature expectations φ.
+        error_bound: certified bound on |value - optimum|, rounding included.
+    """
+
+    value: Float[Array, ""]
+    features: Float[Array, " K"]
+    error_bound: Float[Array, ""]
+
+
+def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, ""] | None = None) -> Optimum:
+    """Plan for `features @ weights` and return what the optimal policy collects.
+
+    The policy is that of `mdps.solve` (ties shared), so `features` is a subgradient of the optimal
+    value in the weights.  Map it over weights, MDPs or both with `jax.vmap`.
+
+    Args:
+        mdp: the MDP.
+        weights: reward per unit of each feature, `[K]`.
+        tol: absolute bound on the error of the value (endless MDPs); None: as in `mdps.solve`.
+
+    Returns:
+        `Optimum(value [], features [K], error_bound [])`.
+
+    Raises:
+        ValueError: if the number of weights is not the number of features, or one is not finite.
+
+    Example:
+        >>> import mdps
+        >>> grid = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, horizon=5)
+        >>> mdps.optimum(grid.mdp, grid.weights(goal=1.0)).features.tolist()
+        [2.0, 3.0]
+    """
+    mdp.reward(weights)  # its checks; the unused product is removed by the compiler
+    dtype = jnp.result_type(mdp.features, weights)
+    if tol is None:
+        tol = 0.0 if dtype == jnp.float32 else 1e-6
+    arrays = (mdp.probability, mdp.features, mdp.initial, jnp.asarray(weights), mdp.discount, jnp.asarray(tol))
+    arrays = tuple(x.astype(dtype) for x in arrays)
+    kernel = _kernel(mdp.horizon, mdp.sink, mdp.features.ndim)
+    value, features, bound = kernel(mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *arrays)
+    return Optimum(value, features, bound)
+
+
+@functools.cache
+def _kernel(horizon: int | None, sink: int | None, feature_rank: int):
+    core_in, core_out = (2, 2, 2, 3, feature_rank, 1, 1, 0, 0), (0, 1, 0)
+
+    @batch_last(core_in, core_out)
+    def kernel(*arrays):
+        width = COLUMNS if jax.default_backend() == "cpu" else None
+        return tiled(functools.partial(_plan, horizon, sink, feature_rank), arrays, core_in, core_out, width)
+
+    return kernel
+
+
+def _plan(horizon, sink, feature_rank, next_state, origin, slot, probability, features, initial, weights, gamma, tol):
+    """Plan, then push the optimal policy's probability forward; every array has its batch axes last."""
+    S, A, D = probability.shape[:3]
+    # features @ weights, over the axis before the batch: [S, 1 or A, *batch]
+    reward = jnp.sum(
+        features * weights[None] if feature_rank == 2 else features * weights[None, None], axis=feature_rank - 1
+    )
+    reward = reward[:, None] if feature_rank == 2 else reward
+    batch = jnp.broadcast_shapes(reward.shape[2:], probability.shape[3:], gamma.shape, initial.shape[1:], tol.shape)
+    rounding = (D + 3) * jnp.finfo(reward.dtype).eps / 2
+    zero = jnp.zeros((S, *batch), reward.dtype)
+
+    def q_values(v):
+        ahead = expect(next_state, probability, v)
+        return [reward[:, a % reward.shape[1]] + gamma * x for a, x in enumerate(ahead)]
+
+    def ties(q, best, scale, residual: float | Array = 0.0):
+        """Which actions are optimal within rounding and the reach of the residual, a list over A.
+
+        `scale` is the largest |Q|, or a little more.
+        """
+        slack = jnp.maximum(16 * jnp.finfo(best.dtype).eps * scale, 2 * gamma * residual)
+        return [x >= best - slack for x in q]
+
+    def policy_slots(policy):
+        """Probability of each successor slot under the policy, a list over D."""
+        return [sum(policy[a] * probability[:, a, d] for a in range(A)) for d in range(D)]
+
+    def paid(policy):
+        """Features collected on leaving each state, a list over K of `[S, *batch]`."""
+        if feature_rank == 2:
+            return [jnp.broadcast_to(features[:, k], zero.shape) for k in range(features.shape[1])]
+        return [sum(policy[a] * features[:, a, k] for a in range(A)) for k in range(features.shape[2])]
+
+    if horizon is None:
+        settled = settle(
+            lambda v: functools.reduce(jnp.maximum, q_values(v)), zero, gamma, span, tol, rounding, MAX_STEPS
+        )
+        q = q_values(settled.value)
+        scale = jnp.max(functools.reduce(jnp.maximum, [jnp.abs(x) for x in q]), axis=0)
+        tied = ties(q, functools.reduce(jnp.maximum, q), scale, settled.residual)
+        share = [x.astype(zero.dtype) for x in tied]
+        count = sum(share)
+        policy = [x / count for x in share]
+        # A visit is worth at most the largest reward, so this keeps the return within `tol`.
+        worth = jnp.maximum(jnp.max(jnp.abs(reward), axis=(0, 1)), jnp.finfo(reward.dtype).tiny)
+        visits = _visits(policy_slots(policy), origin, slot, initial, gamma, tol / worth, sink)
+        collected = [jnp.sum(visits * x, axis=0) for x in paid(policy)]
+        estimate, bound = settled.value, settled.bound
+    else:
+        # Backward for the values, keeping one bit per state and action: is it optimal?  Then forward
+        # with the probability, edge by edge, which reads the bits where the edges come from.
+        largest = jnp.max(jnp.abs(reward), axis=(0, 1))
+
+        def back(carry, _):
+            v, size, scale = carry
+            q = q_values(v)
+            best = functools.reduce(jnp.maximum, q)
+            bits = _pack(ties(q, best, largest + gamma * size))
+            size = jnp.max(jnp.abs(best), axis=0)
+            return (best, size, scale + size), bits
+
+        padded = jnp.concatenate([probability, jnp.zeros_like(probability[:, :, :1])], axis=2)
+        edge = _edge_probability(padded, origin, slot)  # [S, P, A, *batch]
+
+        def forward(carry, bits):
+            here, visits = carry
+            each = here / sum(jax.lax.population_count(b).astype(here.dtype) for b in bits)  # per optimal action
+            from_here = [jnp.where(_bit(bits, a), each, 0) for a in range(A)]
+            visits = [n + (here if feature_rank == 2 else from_here[a]) for a, n in enumerate(visits)]
+            near = neighbours(origin, each)
+            near_bits = list(zip(*(neighbours(origin, b) for b in bits), strict=True))
+            moved = sum(
+                near[p] * sum(jnp.where(_bit(near_bits[p], a), edge[:, p, a], 0) for a in range(A))
+                for p in range(origin.shape[1])
+            )
+            if sink is not None:
+                arrived = sum(jnp.sum(from_here[a] * probability[:, a, -1], axis=0) for a in range(A))
+                moved = moved + (jnp.arange(S) == sink).reshape(S, *(1,) * len(batch)) * arrived
+            return (gamma * moved, visits), None
+
+        none = jnp.zeros(batch, reward.dtype)
+        (estimate, _, scale), chosen = jax.lax.scan(back, (zero, none, none), None, length=horizon)
+        start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if feature_rank == 2 else A))
+        (_, visits), _ = jax.lax.scan(forward, start, chosen, reverse=True)
+        per_action = [features] if feature_rank == 2 else [features[:, a] for a in range(A)]
+        collected = [
+            sum(jnp.sum(n * f[:, k], axis=0) for n, f in zip(visits, per_action, strict=True))
+            for k in range(weights.shape[0])
+        ]
+        bound = rounding * scale  # each step's backup rounds in proportion to its values
+    collected = jnp.stack(collected)
+    value = jnp.sum(collected * weights, axis=0)
+    # `bound` is how far the estimate can be from the optimum; sharing near ties costs the policy a little more.
+    return value, collected, bound + jnp.abs(jnp.sum(initial * estimate, axis=0) - value)
+
+
+def _pack(flags):
+    """Boolean arrays, one per action, as bits: a list of `uint8` arrays, eight actions in each."""
+    return [
+        sum(jnp.where(flag, jnp.uint8(1 << i), jnp.uint8(0)) for i, flag in enumerate(flags[first : first + 8]))
+        for first in range(0, len(flags), 8)
+    ]
+
+
+def _bit(bits, a: int):
+    """The flag of action `a` among packed ones."""
+    return (bits[a // 8] & jnp.uint8(1 << (a % 8))) != 0
+
+
+def _edge_probability(padded, origin, slot):
+    """Probability of each edge into a state under each action, `[S, P, A, *batch]`; zero for padding."""
+    S, A, D = padded.shape[:3]
+    rows = jnp.moveaxis(padded, 2, 1).reshape(S * D, A, *padded.shape[3:])
+    index = origin * D + slot
+    return jnp.stack([jnp.stack(neighbours(index, rows[:, a]), axis=1) for a in range(A)], axis=2)
+
+
+def _visits(slots, origin, slot, initial, gamma, tol, sink):
+    """Expected discounted visits `[S, *batch]` of a policy given as its slot probabilities."""
+    S, D = origin.shape[0], len(slots)
+    batch = slots[0].shape[1:]
+    rows = jnp.stack([*slots, jnp.zeros_like(slots[0])], axis=1).reshape(S * (D + 1), *batch)
+    table = jnp.stack(neighbours(origin * (D + 1) + slot, rows), axis=1)
+    here = (jnp.arange(S) == (-1 if sink is None else sink)).reshape(S, *(1,) * len(batch))
+
+    def push(y):
+        moved = sweep(origin, table, y)
+        if sink is not None:
+            moved = moved + here * jnp.sum(slots[-1] * y, axis=0)
+        return initial + gamma * moved
+
+    rounding = (origin.shape[1] + 3) * jnp.finfo(slots[0].dtype).eps / 2
+    start = jnp.broadcast_to(initial, slots[0].shape)
+    return settle(push, start, gamma, total, tol, rounding, MAX_STEPS).value

@@ -1,0 +1,47 @@
+"""Work through a large batch in tiles that fit in the caches."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+
+def tiled(function: Callable, arrays: Sequence, core_in: Sequence[int], core_out: Sequence[int], width: int | None):
+    """Apply a batch-last function to at most `width` columns at a time (all at once, when None).
+
+    Args:
+        function: takes arrays of shape `core + batch` and returns a tuple of arrays `core + batch`.
+        arrays: its arguments; their batch axes have the same rank and broadcast together.
+        core_in: rank of each argument without batch axes.
+        core_out: rank of each result without batch axes.
+        width: columns per tile.
+    """
+    batch = jnp.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
+    columns = math.prod(batch)
+    if width is None or columns <= width:
+        results = function(*arrays)
+        return tuple(jnp.broadcast_to(y, y.shape[:n] + batch) for y, n in zip(results, core_out, strict=True))
+    axis = next(i for i, size in enumerate(batch) if size > 1)
+    size = int(batch[axis])
+    # Tiles of equal size, as few as will do; the last one repeats columns and the surplus is cut off.
+    count = math.ceil(size / max(1, width // (columns // size)))
+    step = math.ceil(size / count)
+    index = jnp.minimum(jnp.arange(count * step).reshape(count, step), size - 1)
+
+    def split(x, n):
+        """Tiles to the front, or None where `x` is shared by all of them."""
+        return None if x.shape[n + axis] == 1 else jnp.moveaxis(jnp.take(x, index, axis=n + axis), n + axis, 0)
+
+    tiles = [split(x, n) for x, n in zip(arrays, core_in, strict=True)]
+
+    def one(tile):
+        now = [x if t is None else t for x, t in zip(arrays, tile, strict=True)]
+        return tiled(function, now, core_in, core_out, width)
+
+    def join(y, n):
+        y = jnp.moveaxis(y, 0, n + axis)
+        y = y.reshape(*y.shape[: n + axis], count * step, *y.shape[n + axis + 2 :])
+        return jax.lax.slice_in_dim(y, 0, size, axis=n + axis)
+
+    return tuple(join(y, n) for y, n in zip(jax.lax.map(one, tiles), core_out, strict=True))

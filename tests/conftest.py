@@ -1,0 +1,83 @@
+"""What every test runs under: checked annotations, no rank promotion, one hypothesis profile."""
+
+import functools
+import inspect
+import os
+import types
+from typing import Any, Self, Union, get_args, get_origin, runtime_checkable
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import beartype
+import hypothesis
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None, max_examples=25)
+hypothesis.settings.load_profile("house")
+
+_jaxtyped = jaxtyping.jaxtyped
+_beartype = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))  # an int is a float
+
+
+def _checked(fn=None, *, typechecker):
+    """Check the annotations of functions and methods, with two allowances.
+
+    Pytrees are not checked where they are built: JAX rebuilds them with placeholders and with batch
+    axes. And where an argument breaks its annotation, the function is run all the same: bad input
+    must meet the error that a user would meet; only when there is none does the annotation's count.
+    """
+    if fn is None:
+        return functools.partial(_checked, typechecker=typechecker)
+    if inspect.isclass(fn):
+        return runtime_checkable(fn) if getattr(fn, "_is_protocol", False) else fn
+    fn.__annotations__ = {k: _meant(hint, k == "return") for k, hint in fn.__annotations__.items()}
+    typed = _jaxtyped(fn, typechecker=_beartype)
+
+    @functools.wraps(fn)
+    def call(*args, **kwargs):
+        __tracebackhide__ = True
+        try:
+            return typed(*args, **kwargs)
+        except jaxtyping.TypeCheckError as error:
+            if not hasattr(error, "seen"):
+                error.seen = True
+                fn(*args, **kwargs)
+            raise
+
+    return call
+
+
+def _meant(hint, is_result: bool):
+    """An annotation as it is meant: NumPy arrays are welcome where JAX arrays are, and not what one gets back."""
+    if hint is Self:  # beartype knows it only where it decorates the class
+        return Any
+    if get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(_meant(part, is_result) for part in get_args(hint))]  # noqa: UP007
+    if not is_result and getattr(hint, "array_type", None) is jax.Array:
+        return hint.dtype[jax.Array | np.ndarray, hint.dim_str]
+    return hint
+
+
+jaxtyping.jaxtyped = _checked
+jaxtyping.install_import_hook(["mdps", "ird", "cirl"], "beartype.beartype")
+
+
+@pytest.fixture
+def x64():
+    """Run the test in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Run the test in float32 and in float64; the value is the dtype of `jnp.asarray(1.0)`."""
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)

@@ -1,0 +1,172 @@
+"""The house: what the wheel carries, what importing does, and how the files are laid out."""
+
+import ast
+import importlib
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("mdps", "ird", "cirl")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+WRITTEN = (".py", ".md", ".toml", ".yml", ".cff", ".txt", ".json", "")
+LONGEST = 450  # lines of one file, "about 400"
+
+
+def tracked_files():
+    """Files that git tracks; without git, all that are not build products."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+        names = listed.decode().rstrip("\0").split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        skip = {".git", ".venv", "build", "dist", "out", "site", "__pycache__"}
+        paths = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+        names = [str(path) for path in paths if not skip & set(path.parts)]
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+def modules(package):
+    top = importlib.import_module(package)
+    names = [info.name for info in pkgutil.walk_packages(top.__path__, package + ".")]
+    return [top, *map(importlib.import_module, names)]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Names of the files in a wheel built from this tree, without the network."""
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    [built] = out.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        return archive.namelist()
+
+
+def test_wheel_carries_the_three_packages_and_nothing_else(wheel):
+    tops = {name.split("/")[0] for name in wheel}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    assert not [name for name in wheel if "__pycache__" in name]
+
+
+def test_wheel_carries_types_licence_and_maps(wheel):
+    for package in PACKAGES:
+        assert f"{package}/py.typed" in wheel
+    maps = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "mdps" / "worlds").rglob("*.toml"))
+    assert maps
+    assert set(maps) <= set(wheel)
+    assert [name for name in wheel if name.endswith("licenses/LICENSE")]
+
+
+def test_version_is_stated_once_and_the_same():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert version in (ROOT / "CHANGELOG.md").read_text()
+
+
+IMPORT = """
+import json, sys
+import mdps, ird, cirl
+import ird.evidence, ird.planning, ird.posterior, ird.risk
+import mdps.graph, mdps.gridworld, mdps.interop, mdps.worlds
+import jax
+from jax._src import xla_bridge
+print(json.dumps({
+    "backends": sorted(xla_bridge._backends),
+    "optional": sorted({"matplotlib", "gymnasium", "minigrid", "arviz", "rich", "tyro"} & set(sys.modules)),
+    "x64": bool(jax.config.jax_enable_x64),
+    "arrays": len(jax.live_arrays()),
+}))
+"""
+
+
+def test_importing_touches_no_device_no_setting_and_no_extra():
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("JAX_")}
+    command = [sys.executable, "-W", "error", "-c", IMPORT]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == {"backends": [], "optional": [], "x64": False, "arrays": 0}
+
+
+def test_posterior_is_a_module():
+    import ird
+    from ird import posterior
+
+    assert posterior is importlib.import_module("ird.posterior")
+    assert ird.posterior is posterior
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_hides_a_module_beside_it(package):
+    for module in modules(package):
+        parent = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+        beside = {info.name for info in pkgutil.iter_modules(importlib.import_module(parent).__path__)}
+        for name in beside & set(vars(module)):
+            assert vars(module)[name] is importlib.import_module(f"{parent}.{name}"), f"{module.__name__}.{name}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_everything_promised_is_there(package):
+    for module in modules(package):
+        for name in getattr(module, "__all__", ()):
+            assert hasattr(module, name), f"{module.__name__}.{name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_source_file_is_one_sitting_and_says_what_it_is(path):
+    text = path.read_text()
+    assert text.count("\n") <= LONGEST, "one file is one idea"
+    assert ast.get_docstring(ast.parse(text)), "a module opens by saying what it is"
+    assert path.stem not in {"utils", "core", "base", "helpers", "common", "misc"}
+
+
+def test_imports_of_optional_packages_stay_inside_functions():
+    optional = {"matplotlib", "gymnasium", "minigrid", "arviz", "rich", "tyro", "scipy", "zarr"}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & optional, path
+
+
+def test_no_file_names_a_place_on_someones_machine():
+    # A home directory, a temporary directory, or the root of some working copy.
+    place = re.compile(r"(?<![\w.~/:-])/(?:home|root|Users|tmp|work|mnt|opt|private)/[\w.-]+")
+    found = {}
+    for path in tracked_files():
+        if path.suffix in WRITTEN and path.name != Path(__file__).name:
+            hits = place.findall(path.read_text(encoding="utf-8"))
+            if hits:
+                found[path.relative_to(ROOT).as_posix()] = hits
+    assert not found
+
+
+def test_pins_are_plain_and_cover_the_dependencies():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pin = re.compile(r'[a-z0-9-]+==[A-Za-z0-9.]+(; python_version (?:<|>=) "3\.12")?')
+    assert not [line for line in lines if not pin.fullmatch(line)]
+    pinned = {line.split("==")[0] for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(x for extra in project["optional-dependencies"].values() for x in extra)]
+    names = {re.match(r"[A-Za-z0-9._-]+", requirement)[0] for requirement in wanted} - {project["name"]}
+    assert names <= pinned
+
+
+def test_continuous_integration_calls_make_test_and_nothing_else():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    lines = [line for line in script.read_text().splitlines() if line and not line.startswith("#")]
+    assert [line for line in lines if not line.startswith(("set ", "cd "))] == ["exec make test"]
+
+
+def test_make_help_lists_the_targets():
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("lavaland", "lavaland-study", "test", "bench", "docs", "wheel", "clean"):
+        assert re.search(rf"^\s+{target}\s", shown, re.MULTILINE), target

@@ -1,0 +1,185 @@
+"""Other people's worlds: gymnasium's own tables against independent solvers, round trips, MiniGrid, bad tables."""
+
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+from test_mdps_gridworld import dense
+
+import mdps
+from mdps import GridWorld, interop
+
+TABLE = {
+    0: {0: [(0.25, 0, 1.0, False), (0.25, 1, 2.0, False), (0.5, 1, 4.0, True)], 1: [(1.0, 1, 0.0, False)]},
+    1: {0: [(0.5, 0, 0.0, False), (0.5, 0, -2.0, False)], 1: [(1.0, 1, 7.0, True)]},
+}
+
+
+def table_values(P, gamma, sweeps=20_000):
+    """Optimal values of a gymnasium table, where nothing follows a terminated edge."""
+    S, A = len(P), len(P[0])
+    V = np.zeros(S)
+    rows = [(s, a, *entry) for s in range(S) for a in range(A) for entry in P[s][a]]
+    s, a, p, t, r, end = (np.array(column) for column in zip(*rows, strict=True))
+    for _ in range(sweeps):
+        Q = np.zeros((S, A))
+        np.add.at(Q, (s, a), p * (r + gamma * np.where(end, 0.0, V[t])))
+        new = Q.max(axis=1)
+        if np.abs(new - V).max() < 1e-12:
+            return new
+        V = new
+    raise AssertionError("value iteration did not settle")
+
+
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "CliffWalking-v1", "Taxi"])
+def test_gymnasiums_own_worlds_solve_to_the_values_of_independent_solvers(x64, name):
+    gymnasium = pytest.importorskip("gymnasium")
+    if name == "Taxi":
+        name = "Taxi-v4" if "Taxi-v4" in gymnasium.registry else "Taxi-v3"
+    elif name not in gymnasium.registry:
+        name = name.replace("v1", "v0")
+    env = gymnasium.make(name)
+    mdp, reward = interop.from_gymnasium(env, discount=0.9)
+    P = env.unwrapped.P
+    S = len(P)
+    assert mdp.num_states == S + 1 and mdp.sink == S and mdp.feature_names == ("reward",)
+    np.testing.assert_allclose(mdp.initial[:S], env.unwrapped.initial_state_distrib)
+    solution = mdps.solve(mdp, reward, tol=1e-8)
+    assert bool(solution.converged)
+    np.testing.assert_allclose(solution.value[:S], table_values(P, 0.9), atol=1e-7)
+    assert abs(float(solution.value[S])) <= float(solution.error_bound)
+
+
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "CliffWalking-v1"])
+def test_and_to_the_values_of_quantecon(x64, name):
+    gymnasium = pytest.importorskip("gymnasium")
+    markov = pytest.importorskip("quantecon.markov")
+    if name not in gymnasium.registry:
+        name = name.replace("v1", "v0")
+    mdp, reward = interop.from_gymnasium(gymnasium.make(name), discount=0.95)
+    theirs = markov.DiscreteDP(np.asarray(reward), dense(mdp), 0.95).solve(method="policy_iteration")
+    np.testing.assert_allclose(mdps.solve(mdp, reward, tol=1e-8).value, theirs.v, atol=1e-7)
+
+
+def test_a_table_is_read_edge_by_edge(dtype):
+    mdp, reward = interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0])
+    assert reward.tolist() == [[2.75, 0], [-1, 7], [0, 0]] and reward.dtype == dtype
+    want = [[[0.25, 0.25, 0.5], [0, 1, 0]], [[1, 0, 0], [0, 0, 1]], [[0, 0, 1], [0, 0, 1]]]
+    np.testing.assert_array_equal(dense(mdp), want)
+    assert mdp.reward(jax.numpy.ones(1)).tolist() == reward.tolist()
+    as_lists = [[TABLE[s][a] for a in range(2)] for s in range(2)]
+    again, _ = interop.from_gymnasium(as_lists, discount=0.9, initial=np.array([1.0, 0.0]))
+    jax.tree.map(np.testing.assert_array_equal, mdp, again)
+
+
+def test_without_a_terminated_edge_there_is_no_end_state():
+    table = {0: {0: [(1.0, 1, 1.0, False)]}, 1: {0: [(1.0, 0, 0.0, False)]}}
+    mdp, reward = interop.from_gymnasium(table, discount=0.5, initial=[1.0, 0.0])
+    assert mdp.num_states == 2 and mdp.sink is None
+    np.testing.assert_allclose(mdps.solve(mdp, reward).value, [4 / 3, 2 / 3], rtol=1e-5)
+
+
+def test_a_table_survives_the_way_out_and_back(x64):
+    grid = GridWorld.from_text(
+        "S.,\n.LG", dict(zip("S.,LG", "aabcd", strict=True)), slip=0.2, discount=0.9, terminal=("c",)
+    )
+    reward = grid.mdp.reward(grid.weights(a=-0.1, b=-0.5, c=-9.0, d=1.0))
+    table = interop.to_gymnasium(grid.mdp, reward)
+    S = grid.mdp.num_states
+    assert set(table) == set(range(S)) and all(set(table[s]) == set(range(4)) for s in table)
+    assert table[4][0] == [(1.0, S - 1, -9.0, True)] and table[S - 1][3] == [(1.0, S - 1, 0.0, True)]
+    assert not any(end for s in range(4) for a in range(4) for *_, end in table[s][a])
+    back, paid = interop.from_gymnasium(table, discount=0.9, initial=np.asarray(grid.mdp.initial))
+    want, got = mdps.solve(grid.mdp, reward), mdps.solve(back, paid)
+    np.testing.assert_allclose(got.value[:S], want.value, atol=2e-6)  # each is certified to 1e-6
+    by_action, paid_by_action = interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0])
+    rows = interop.to_gymnasium(by_action, paid_by_action)[0][0]
+    assert sorted(rows) == [(0.25, 0, 2.75, False), (0.25, 1, 2.75, False), (0.5, 2, 2.75, True)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: {0: [(0.5, 0, 0.0, False)], 1: [(1.0, 1, 0.0, False)]}}, r"P\[0\]\[0\] sum to 0.5"),
+        ({1: {0: [(1.5, 0, 0.0, False), (-0.5, 0, 0.0, False)], 1: [(1.0, 1, 0.0, True)]}}, r"P\[1\]\[0\] holds the"),
+        ({1: {0: [(float("nan"), 0, 0.0, False)], 1: [(1.0, 1, 0.0, False)]}}, "probability nan"),
+        ({1: {0: [(1.0, 2, 0.0, False)], 1: [(1.0, 1, 0.0, False)]}}, r"P\[1\]\[0\] leads to state 2, but .* 0..1"),
+        ({1: {0: [(1.0, 0, float("inf"), False)], 1: [(1.0, 1, 0.0, False)]}}, r"P\[1\]\[0\] pays inf"),
+        ({1: {0: [(1.0, 0, 0.0)], 1: [(1.0, 1, 0.0, False)]}}, r"P\[1\]\[0\] holds \(1.0, 0, 0.0\); every entry"),
+        ({1: {0: [], 1: [(1.0, 1, 0.0, False)]}}, r"P\[1\]\[0\] sum to 0"),
+        ({1: {0: [(1.0, 0, 0.0, False)]}}, "state 1 has the actions"),
+        ({3: {0: [(1.0, 0, 0.0, False)]}}, "states must be the numbers 0 to"),
+    ],
+)  # fmt: skip
+def test_bad_tables_name_the_entry(change, message):
+    with pytest.raises(ValueError, match=message):
+        interop.from_gymnasium({**TABLE, **change}, discount=0.9, initial=[1.0, 0.0])
+
+
+def test_bad_settings_say_what_is_missing():
+    with pytest.raises(ValueError, match="nothing of where runs begin"):
+        interop.from_gymnasium(TABLE, discount=0.9)
+    with pytest.raises(ValueError, match=r"initial has shape \(3,\); this table has 2 states"):
+        interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match=r"initial sums to 0.9"):
+        interop.from_gymnasium(TABLE, discount=0.9, initial=[0.5, 0.4])
+    with pytest.raises(ValueError, match="without a horizon"):
+        interop.from_gymnasium(TABLE, discount=1.0, initial=[1.0, 0.0])
+    with pytest.raises(ValueError, match="has no transition table P"):
+        interop.from_gymnasium(types.SimpleNamespace(), discount=0.9)
+    mdp, reward = interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0])
+    with pytest.raises(ValueError, match=r"reward has shape \(2,\); with S=3"):
+        interop.to_gymnasium(mdp, reward[:2, 0])
+    with pytest.raises(ValueError, match="reward is nan"):
+        interop.to_gymnasium(mdp, reward.at[0, 0].set(np.nan))
+    with pytest.raises(TypeError, match="cannot be traced"):
+        jax.jit(lambda r: interop.to_gymnasium(mdp, r))(reward)
+
+
+def test_an_environment_plays_the_mdp():
+    pytest.importorskip("gymnasium")
+    grid = GridWorld.from_text("S.G\n...", {"S": "a", ".": "a", "G": "b"}, slip=0.3, horizon=6, terminal=("b",))
+    reward = grid.mdp.reward(grid.weights(a=-1.0, b=10.0))
+    env = interop.make_env(grid.mdp, reward)
+    total, lengths = 0.0, []
+    for episode in range(400):
+        state, _ = env.reset(seed=episode)
+        assert env.observation_space.contains(state) and state == 0
+        steps, over = 0, False
+        while not over:
+            state, paid, terminated, truncated, _ = env.step(1)
+            total, steps, over = total + paid, steps + 1, terminated or truncated
+        lengths.append(steps)
+    always_right = jax.numpy.tile(jax.numpy.eye(4)[1], (6, grid.mdp.num_states, 1))
+    exact = float(mdps.policy_return(grid.mdp, always_right, reward))
+    assert max(lengths) <= 6 and abs(total / 400 - exact) < 0.9  # 4 standard errors
+    again, _ = interop.from_gymnasium(env, discount=0.9)
+    np.testing.assert_array_equal(again.initial[:-1], grid.mdp.initial)
+
+
+def test_without_gymnasium_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    mdp, reward = interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0])
+    with pytest.raises(ImportError, match=r"inverse-reward-design\[gymnasium\]"):
+        interop.make_env(mdp, reward)
+
+
+def test_a_minigrid_map_is_read_row_by_row():
+    gymnasium = pytest.importorskip("gymnasium")
+    pytest.importorskip("minigrid")
+    env = gymnasium.make("MiniGrid-DistShift1-v0")
+    with pytest.raises(ValueError, match=r"call env.reset"):
+        interop.from_minigrid(types.SimpleNamespace(grid=None), discount=0.9)
+    env.reset(seed=0)
+    grid = interop.from_minigrid(env, discount=0.9, step=True)
+    assert grid.show() == (
+        "# # # # # # # # #\n# S f l l l f G #\n# f f l l l f f #\n# f f f f f f f #\n# f f f f f f f #\n"
+        "# f f f f f f f #\n# # # # # # # # #\nf floor, l lava, g goal; S start, G goal, # wall"
+    )
+    assert grid.mdp.feature_names == ("floor", "lava", "goal", "step") and grid.terminal == ("lava", "goal")
+    doors = gymnasium.make("MiniGrid-DoorKey-5x5-v0")
+    doors.reset(seed=0)
+    with pytest.raises(ValueError, match=r"row \d, column \d holds a (door|key); a GridWorld can hold"):
+        interop.from_minigrid(doors, discount=0.9)

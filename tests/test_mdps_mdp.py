@@ -1,0 +1,193 @@
+"""The MDP pytree: what from_dense stores, what stack pads, and what bad input gets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mdps
+from mdps.mdp import from_table, predecessors
+
+
+def make(seed=0, **kwargs):
+    P, features, initial = oracles.random_mdp(np.random.default_rng(seed), **kwargs)
+    return P, features, initial
+
+
+def build(P, features, initial, **kwargs):
+    kwargs.setdefault("discount", 0.9)
+    return mdps.MDP.from_dense(P, features, initial, **kwargs)
+
+
+def test_from_dense_keeps_every_number(dtype):
+    P, features, initial = make()
+    mdp = build(P, features, initial)
+    assert mdp.probability.dtype == dtype
+    np.testing.assert_allclose(mdp.to_dense(), P, atol=float(jnp.finfo(dtype).eps))
+    assert (mdp.num_states, mdp.num_actions, mdp.num_features) == (6, 3, 4)
+    assert mdp.feature_names == ("feature 0", "feature 1", "feature 2", "feature 3")
+
+
+def test_table_is_as_narrow_as_the_widest_state(x64):
+    P = np.zeros((4, 2, 4))
+    P[:, 0, 0] = 1.0
+    P[:, 1, [1]] = 1.0
+    assert build(P, np.eye(4), np.full(4, 0.25)).next_state.shape == (4, 2)
+
+
+def test_predecessors_transpose_the_table():
+    rng = np.random.default_rng(0)
+    next_state = rng.integers(0, 7, size=(7, 3)).astype(np.int32)
+    edges = rng.random((7, 3)) < 0.7
+    states, slots = predecessors(next_state, edges)
+    listed = {(int(s), int(d), t) for t in range(7) for s, d in zip(states[t], slots[t]) if d < 3}
+    assert listed == {(s, d, int(next_state[s, d])) for s, d in zip(*(map(int, x) for x in np.nonzero(edges)))}
+
+
+@given(
+    weights=st.lists(st.floats(-5, 5), min_size=4, max_size=4),
+)
+def test_reward_is_features_times_weights(weights):
+    with jax.enable_x64(True):
+        P, features, initial = make()
+        np.testing.assert_allclose(
+            build(P, features, initial).reward(jnp.array(weights)), features @ weights, atol=1e-12
+        )
+
+
+def test_reward_of_state_action_features(x64):
+    P, _, initial = make()
+    features = np.random.default_rng(1).normal(size=(6, 3, 2))
+    mdp = build(P, features, initial)
+    assert mdp.reward(jnp.array([1.0, 2.0])).shape == (6, 3)
+    np.testing.assert_allclose(mdp.reward(jnp.array([1.0, 2.0])), features @ [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("discount", "horizon", "expected"),
+    [(0.9, None, 10.0), (1.0, 7, 7.0), (0.5, 3, 1.75), (0.0, None, 1.0), (0.0, 4, 1.0)],
+)
+def test_total_visits(x64, discount, horizon, expected):
+    assert float(build(*make(), discount=discount, horizon=horizon).total_visits) == pytest.approx(expected)
+
+
+def test_sink_edges_are_kept_out_of_the_predecessor_table(x64):
+    # Every state leads to the last one through its last slot.
+    S = 5
+    next_state = np.stack([np.arange(S), np.full(S, S - 1)], axis=1)
+    probability = np.tile([[0.9, 0.1]], (S, 1))[:, None, :]
+    mdp = from_table(next_state, probability, np.eye(S), np.eye(S)[0], discount=0.9, sink=S - 1)
+    assert mdp.predecessor_state.shape == (S, 1)
+    P = np.asarray(mdp.to_dense())
+    policy = np.ones((S, 1))
+    np.testing.assert_allclose(mdps.occupancy(mdp, policy), oracles.occupancy(P, policy, np.eye(S)[0], 0.9), atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (6, 3), (2, 5)])
+def test_stack_pads_without_changing_anything(x64, sizes):
+    parts = [make(seed=i, S=S) for i, S in enumerate(sizes)]
+    singles = [build(*part) for part in parts]
+    stacked = mdps.stack(singles)
+    for i, (P, features, _) in enumerate(parts):
+        S = len(P)
+        one = jax.tree.map(lambda x, i=i: x[i], stacked)
+        r = features[:, 0]
+        padded = np.zeros(max(sizes))
+        padded[:S] = r
+        solution = mdps.solve(one, padded, tol=1e-11)
+        np.testing.assert_allclose(solution.value[:S], oracles.policy_iteration(P, r, 0.9), atol=1e-10)
+        np.testing.assert_allclose(solution.value[S:], 0.0, atol=1e-10)
+        np.testing.assert_allclose(
+            mdps.occupancy(one, solution.policy)[:S],
+            mdps.occupancy(singles[i], solution.policy[:S]),
+            atol=1e-10,
+        )
+
+
+def test_stack_refuses_what_does_not_fit():
+    one, other = build(*make()), build(*make(A=2))
+    with pytest.raises(ValueError, match="empty"):
+        mdps.stack([])
+    with pytest.raises(ValueError, match="number of actions"):
+        mdps.stack([one, other])
+    with pytest.raises(ValueError, match="horizon"):
+        mdps.stack([one, one.replace(horizon=3)])
+    with pytest.raises(ValueError, match="feature names"):
+        mdps.stack([one, one.replace(feature_names=("a", "b", "c", "d"))])
+
+
+def spoil(which, index, value):
+    def change(P, features, initial):
+        arrays = {"P": P.copy(), "features": features.copy(), "initial": initial.copy()}
+        arrays[which][index] = value
+        return tuple(arrays.values())
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (spoil("P", (2, 1), 0.1), r"transition of state 2 of action 1 sums to 0\.6"),
+        (spoil("P", (3, 0, 1), -0.5), r"transition of state 3 of action 0 holds -0\.5"),
+        (spoil("P", (3, 0, 1), np.nan), r"transition of state 3 of action 0 holds nan"),
+        (spoil("P", (3, 0, 1), np.inf), r"transition of state 3 of action 0 holds inf"),
+        (spoil("features", (4, 2), np.nan), r"features is nan at index \(4, 2\)"),
+        (spoil("features", (4, 2), -np.inf), r"features is -inf at index \(4, 2\)"),
+        (spoil("initial", 0, 3.0), r"initial sums to"),
+        (spoil("initial", 0, -1.0), r"initial holds -1"),
+        (lambda P, f, i: (P[0], f, i), r"transition has shape \(3, 6\)"),
+        (lambda P, f, i: (P[:, :, :4], f, i), r"transition has shape \(6, 3, 4\)"),
+        (lambda P, f, i: (P[:0, :, :0], f, i), r"transition has shape"),
+        (lambda P, f, i: (P, f[:4], i), r"features has shape \(4, 4\)"),
+        (lambda P, f, i: (P, f[:, 0], i), r"features has shape \(6,\)"),
+        (lambda P, f, i: (P, f, i[:3]), r"initial has shape \(3,\)"),
+    ],
+)
+def test_bad_arrays_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        build(*change(*make()))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"discount": 1.0}, "discount is 1.0 without a horizon"),
+        ({"discount": 1.5}, r"discount is 1.5; it must lie in \[0, 1"),
+        ({"discount": -0.1}, "discount is -0.1"),
+        ({"discount": np.nan}, "discount is nan"),
+        ({"discount": 1.5, "horizon": 3}, "discount is 1.5"),
+        ({"horizon": 0}, "horizon is 0"),
+        ({"horizon": 2.5}, "horizon is 2.5"),
+        ({"horizon": True}, "horizon is True"),
+        ({"feature_names": ["a"]}, "give 4 distinct names"),
+        ({"feature_names": ["a", "a", "b", "c"]}, "distinct names"),
+    ],
+)
+def test_bad_settings_are_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        build(*make(), **kwargs)
+
+
+def test_weights_of_the_wrong_number_or_not_finite():
+    mdp = build(*make())
+    with pytest.raises(ValueError, match=r"weights has shape \(3,\), but this MDP has 4 features"):
+        mdp.reward(jnp.ones(3))
+    with pytest.raises(ValueError, match=r"weights is nan at index \(1,\)"):
+        mdp.reward(jnp.array([0.0, jnp.nan, 0.0, 0.0]))
+
+
+def test_construction_is_refused_under_tracing():
+    P, features, initial = make()
+    with pytest.raises(TypeError, match="builds tables on the host and cannot be traced"):
+        jax.jit(lambda p: build(p, features, initial).initial)(P)
+
+
+def test_successors_outside_the_states_are_refused():
+    with pytest.raises(ValueError, match=r"next_state holds states outside 0\.\.1"):
+        from_table(np.array([[0], [2]]), np.ones((2, 1, 1)), np.eye(2), [1.0, 0.0], discount=0.5)
+    with pytest.raises(ValueError, match="they must be"):
+        from_table(np.array([[0], [1]]), np.ones((2, 1, 2)) / 2, np.eye(2), [1.0, 0.0], discount=0.5)

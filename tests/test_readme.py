@@ -1,0 +1,25 @@
+"""The README's program, word for word, does what the README says."""
+
+from test_docs import ROOT, blocks, run
+
+import mdps
+
+
+def test_the_careful_plan_keeps_out_of_lava_and_still_arrives():
+    seen = run(ROOT / "README.md")
+    field, naive, careful = seen["field"], seen["naive"], seen["careful"]
+    risk = {
+        name: (
+            float(mdps.visit_probability(field.mdp, plan.policy, field.where("lava"))),
+            float(mdps.visit_probability(field.mdp, plan.policy, field.where("target"))),
+        )
+        for name, plan in (("naive", naive), ("careful", careful))
+    }
+    assert risk["naive"][0] > 0.9
+    assert risk["careful"][0] < 1e-3
+    assert risk["careful"][1] > 0.99
+
+
+def test_the_program_is_the_first_block_and_short():
+    [(_, program), *_] = blocks(ROOT / "README.md")
+    assert sum(bool(line.strip()) for line in program.splitlines()) <= 30
