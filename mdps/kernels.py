@@ -34,7 +34,7 @@ def batch_last(core_in: Sequence[int], core_out: Sequence[int]) -> Callable:
         @custom_vmap
         @functools.wraps(function)
         def batched(*args):
-            batch = jnp.broadcast_shapes(*(x.shape[n:] for x, n in zip(args, core_in, strict=True)))
+            batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(args, core_in, strict=True)))
             with jax.numpy_rank_promotion("allow"):  # trailing batch axes line up by themselves
                 results = function(*args)
             return tuple(jnp.broadcast_to(y, y.shape[:n] + batch) for y, n in zip(results, core_out, strict=True))
@@ -100,7 +100,7 @@ def _rows(values: Array, index: Array) -> Array:
     """`values[index]` along the first axis; one contiguous row per state where the index is not batched."""
     if index.size == index.shape[0]:
         return values.at[index.reshape(-1)].get(mode="promise_in_bounds")
-    batch = jnp.broadcast_shapes(values.shape[1:], index.shape[1:])
+    batch = np.broadcast_shapes(values.shape[1:], index.shape[1:])
     values = jnp.broadcast_to(values, (values.shape[0], *batch))
     return jnp.take_along_axis(
         values, jnp.broadcast_to(index, (index.shape[0], *batch)), axis=0, mode="promise_in_bounds"

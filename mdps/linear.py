@@ -9,6 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from mdps.kernels import batch_last, largest, neighbours, refine, settle, sweep, total, worth_refining
@@ -114,7 +115,7 @@ def _endless(forward: bool, sink: int | None):
             flat = weights.reshape(-1, *weights.shape[2:])
             listed = neighbours(index * D + jnp.minimum(slot, D - 1), flat)
             table = [jnp.where(slot[:, j] < D, x, 0) for j, x in enumerate(listed)]
-        shape = jnp.broadcast_shapes(source.shape, table[0].shape, departing.shape, (1, *gamma.shape), (1, *tol.shape))
+        shape = np.broadcast_shapes(source.shape, table[0].shape, departing.shape, (1, *gamma.shape), (1, *tol.shape))
         measure = total if forward else largest
 
         def rounding(dtype):
@@ -164,7 +165,7 @@ def _recursion(forward: bool, sink: int | None):
             x = source_t + gamma * sweep(index, table_t, x)
             return x, x
 
-        batch = jnp.broadcast_shapes(source.shape[2:], table.shape[3:], gamma.shape)
+        batch = np.broadcast_shapes(source.shape[2:], table.shape[3:], gamma.shape)
         start = jnp.zeros((source.shape[1], *batch), source.dtype)
         return (jax.lax.scan(step, start, (table, departing, source), reverse=not forward)[1],)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from mdps.kernels import batch_last, expect, neighbours, settle, span, sweep, total
@@ -89,7 +90,7 @@ def _plan(horizon, sink, feature_rank, next_state, origin, slot, probability, fe
         features * weights[None] if feature_rank == 2 else features * weights[None, None], axis=feature_rank - 1
     )
     reward = reward[:, None] if feature_rank == 2 else reward
-    batch = jnp.broadcast_shapes(reward.shape[2:], probability.shape[3:], gamma.shape, initial.shape[1:], tol.shape)
+    batch = np.broadcast_shapes(reward.shape[2:], probability.shape[3:], gamma.shape, initial.shape[1:], tol.shape)
     rounding = (D + 3) * jnp.finfo(reward.dtype).eps / 2
     zero = jnp.zeros((S, *batch), reward.dtype)
 

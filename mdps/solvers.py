@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
@@ -216,7 +217,7 @@ def _endless(hard: bool, max_steps: int):
     @batch_last(core_in=(2, 3, 2, 0, 0, 0), core_out=(1, 2, 0, 0, 0))
     def kernel(next_state, probability, reward, gamma, tau, tol):
         inputs = ((next_state, 2), (probability, 3), (reward, 2), (gamma, 0), (tau, 0), (tol, 0))
-        batch = jnp.broadcast_shapes(*(x.shape[n:] for x, n in inputs))
+        batch = np.broadcast_shapes(*(x.shape[n:] for x, n in inputs))
         tol = jnp.broadcast_to(tol, batch)
         # Where many columns share one table a full backup costs little more than a fixed policy's sweep.
         full = hard and math.prod(probability.shape[3:]) < math.prod(batch)
@@ -317,7 +318,7 @@ def _backward(hard: bool, horizon: int):
             return v, (v, jnp.stack(policy, axis=1))
 
         rewards = [reward[:, a] for a in range(reward.shape[1])]
-        batch = jnp.broadcast_shapes(
+        batch = np.broadcast_shapes(
             *(x.shape[n:] for x, n in ((next_state, 2), (probability, 3), (reward, 2), (gamma, 0), (tau, 0)))
         )
         start = jnp.zeros((reward.shape[0], *batch), reward.dtype)

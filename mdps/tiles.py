@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def tiled(function: Callable, arrays: Sequence, core_in: Sequence[int], core_out: Sequence[int], width: int | None):
@@ -17,7 +18,7 @@ def tiled(function: Callable, arrays: Sequence, core_in: Sequence[int], core_out
         core_out: rank of each result without batch axes.
         width: columns per tile.
     """
-    batch = jnp.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
+    batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
     columns = math.prod(batch)
     if width is None or columns <= width:
         results = function(*arrays)
