@@ -14,7 +14,8 @@ from numpyro.infer import MCMC, NUTS
 
 from ird import summaries
 from ird.diagnostics import pareto_shape
-from ird.evidence import Evidence, check_prior, draw_from
+from ird.evidence import Evidence
+from ird.priors import check_prior, draw_from
 from mdps.checks import is_concrete
 
 # How many prior draws are kept to draw the prior beside the posterior.

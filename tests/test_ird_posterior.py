@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from test_ird_evidence import K, M, brute_force_features, numpy_log_likelihood, random_problem
+from test_ird_evidence_proxy import K, M, brute_force_features, numpy_log_likelihood, random_problem
 
 import ird
 import mdps

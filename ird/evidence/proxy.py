@@ -1,8 +1,7 @@
-"""Evidence about a reward: how likely a designer was to say this, had that been what they meant."""
+"""A proxy reward as evidence: how likely a designer was to write it, had another reward been what they meant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -10,78 +9,17 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 
+from ird.evidence.normalizers import (
+    SumOverProxies,
+    SumWithCandidate,
+    covariance,
+    log_sum,
+    merge_equal,
+    plan_features,
+)
+from ird.priors import check_prior, draw_from
 from mdps import MDP
 from mdps.checks import check_finite, is_concrete
-from mdps.optima import optimum
-
-# Entries of one block of N × M: small enough for a processor's cache,
-# large enough to keep an accelerator busy.
-_BLOCK_ON_HOST, _BLOCK_ON_DEVICE = 2**20, 2**26
-
-
-@runtime_checkable
-class Evidence(Protocol):
-    """What a posterior asks of any kind of evidence; independent evidence adds."""
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The features that the weights multiply, in order."""
-        ...
-
-    def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
-        """Log probability of the evidence under each reward, up to a constant, `[N, K] -> [N]`."""
-        ...
-
-
-class Normalizer(Protocol):
-    """What makes a proxy's likelihood sum to one over the proxies a designer could have written."""
-
-    def log_sum(
-        self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
-    ) -> Float[Array, " N"]:
-        """Log Z̃(w) - β w·origin: measured from `origin`, so that large common terms never meet in float32."""
-        ...
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class SumOverProxies:
-    """Z̃(w) = Σ_j n_j exp(β w·φ_j), over a finite set of proxies (references A, normalizers 1 and 2).
-
-    Attributes:
-        features: feature expectations φ_j of the plan for each proxy, `[M, K]`.
-        counts: how many proxies share that plan, n_j, `[M]`.
-    """
-
-    features: Float[Array, " M K"]
-    counts: Float[Array, " M"]
-
-    def log_sum(
-        self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
-    ) -> Float[Array, " N"]:
-        """Log Σ_j n_j exp(β w·(φ_j - origin)), streamed over blocks of rows of `weights`."""
-        return _log_sum_exp(beta * (self.features - origin[None]), jnp.log(self.counts), weights)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class SumWithCandidate:
-    """Sample-Z with the candidate's own term: Z̃(w) + exp(β w·φ̃(w)), one more plan per candidate.
-
-    Attributes:
-        proxies: the sum over sampled proxies.
-        mdp: the training MDP, in which the candidate itself is planned for.
-    """
-
-    proxies: SumOverProxies
-    mdp: MDP
-
-    def log_sum(
-        self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
-    ) -> Float[Array, " N"]:
-        """Log of the sum over proxies plus exp(β (V*(w) - w·origin))."""
-        own = _start_values(self.mdp, weights) - weights @ origin
-        return jnp.logaddexp(self.proxies.log_sum(weights, beta, origin), beta * own)
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -148,10 +86,10 @@ class ProxyReward:
         beta = _check_beta(beta, weights.dtype)
         row = _row_of(weights, alternatives)
         if row is None:  # traced: whether it is among them cannot be seen, so plan it too
-            features = _plan_features(mdp, jnp.concatenate([alternatives, weights[None]]))
+            features = plan_features(mdp, jnp.concatenate([alternatives, weights[None]]))
             features, own = features[:-1], features[-1]
         else:
-            features = _plan_features(mdp, alternatives)
+            features = plan_features(mdp, alternatives)
             own = features[row]
         self._set(weights, mdp, beta, alternatives, own, SumOverProxies(*merge_equal(features)))
 
@@ -198,12 +136,12 @@ class ProxyReward:
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(w̃ | w, M̃) of each candidate w: β w·φ̃(w̃) - log Z̃(w) (eq. 1), `[N, K] -> [N]`."""
-        return -_log_sum(self.normalizer, self._check_candidates(weights), self.beta, self.feature_expectations)
+        return -log_sum(self.normalizer, self._check_candidates(weights), self.beta, self.feature_expectations)
 
     def log_normalizer(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log Z̃(w) of each candidate w, `[N, K] -> [N]`."""
         weights = self._check_candidates(weights)
-        shifted = _log_sum(self.normalizer, weights, self.beta, self.feature_expectations)
+        shifted = log_sum(self.normalizer, weights, self.beta, self.feature_expectations)
         return shifted + self.beta * jnp.matmul(weights, self.feature_expectations, precision=jax.lax.Precision.HIGHEST)
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
@@ -231,7 +169,7 @@ class ProxyReward:
 
         Its null space is what this evidence says nothing about: along it all alternatives agree.
         """
-        return _covariance(self.alternative_features, self.counts)
+        return covariance(self.alternative_features, self.counts)
 
     @property
     def _proxies(self) -> SumOverProxies:
@@ -270,55 +208,6 @@ class ProxyReward:
         new = object.__new__(cls)
         new._set(*leaves)
         return new
-
-
-def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], Float[Array, " U"]]:
-    """Merge rows that are equal within rounding; returns the first of each `[U, K]` and how many `[U]`.
-
-    Rows are compared on a grid of 64 ulps of the largest entry.  Two equal rows that fall on either
-    side of a grid line stay apart, which changes no sum.  Traced rows all stay, each counted once.
-    """
-    if not is_concrete(features):
-        return features, jnp.ones(features.shape[0], features.dtype)
-    values = np.asarray(features, np.float64)
-    step = 64 * float(jnp.finfo(features.dtype).eps) * max(float(np.abs(values).max()), np.finfo(np.float32).tiny)
-    cells = np.ascontiguousarray(np.round(values / step).astype(np.int64))
-    rows = cells.view(np.dtype((np.void, cells.strides[0]))).ravel()  # whole rows, compared as bytes
-    _, first, counts = np.unique(rows, return_index=True, return_counts=True)
-    order = np.argsort(first)
-    return features[first[order]], jnp.asarray(counts[order], features.dtype)
-
-
-def check_prior(prior: Distribution, num_features: int | None) -> Distribution:
-    """A numpyro distribution over weights `[K]`; one batch axis of independent weights becomes the event.
-
-    Raises:
-        ValueError: if it is no distribution over vectors of that many weights.
-    """
-    if not isinstance(prior, Distribution):
-        raise ValueError(
-            f"prior is a {type(prior).__name__}; give a numpyro distribution over [K], such as "
-            "dist.Normal(0.0, 1.0).expand([K]).to_event(1)."
-        )
-    if len(prior.batch_shape) == 1 and prior.event_shape == ():
-        prior = prior.to_event(1)
-    if prior.batch_shape != () or len(prior.event_shape) != 1:
-        raise ValueError(
-            f"prior has batch shape {prior.batch_shape} and event shape {prior.event_shape}; it must be one "
-            "distribution over vectors of K weights: .expand([K]).to_event(1) makes one from a scalar distribution."
-        )
-    if num_features is not None and prior.event_shape != (num_features,):
-        raise ValueError(
-            f"prior is over {prior.event_shape[0]} weights, but the evidence has {num_features} features; "
-            "give one weight per feature."
-        )
-    return prior
-
-
-def draw_from(prior: Distribution, num_samples: int, key: Key[Array, ""]) -> Float[Array, " N K"]:
-    """Draws from a prior that `check_prior` has passed, `[N, K]`."""
-    with jax.numpy_rank_promotion("allow"):  # numpyro relies on it
-        return jnp.asarray(prior.sample(key, (num_samples,)))
 
 
 def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:
@@ -375,62 +264,3 @@ def _row_of(weights, alternatives) -> int | None:
             f"{rows[row].tolist()}); a designer can only have written one of the alternatives: add the proxy's row."
         )
     return row
-
-
-def _in_blocks(function, rows: Array, size: int):
-    """`function` over blocks of `size` rows, one after another, so that only one block's work is in memory."""
-    N = rows.shape[0]
-    size = max(1, min(size, N))
-    if size == N:
-        return function(rows)
-    whole = N - N % size
-    out = jax.lax.map(function, rows[:whole].reshape(-1, size, *rows.shape[1:]))
-    out = out.reshape(whole, *out.shape[2:])
-    return out if whole == N else jnp.concatenate([out, function(rows[whole:])])
-
-
-@jax.jit
-def _plan_features(mdp: MDP, weights: Float[Array, " M K"]) -> Float[Array, " M K"]:
-    """Feature expectations of the plan for each row of weights, in the MDP, `[M, K]`."""
-    return jax.vmap(lambda w: optimum(mdp, w).features)(weights)
-
-
-@jax.jit
-def _start_values(mdp: MDP, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
-    """Best expected return from the start under each row of weights, in units of reward, `[N]`.
-
-    Its derivative in the weights is the plan's feature expectations (the envelope theorem), so the
-    plans themselves need none.
-    """
-    features = _plan_features(mdp, jax.lax.stop_gradient(weights))
-    return jnp.sum(weights * jax.lax.stop_gradient(features), axis=1)
-
-
-@jax.jit
-def _covariance(features: Float[Array, " M K"], counts: Float[Array, " M"]) -> Float[Array, " K K"]:
-    share = (counts / jnp.sum(counts))[:, None]
-    centred = features - features[:1]
-    centred = centred - jnp.sum(share * centred, axis=0, keepdims=True)
-    return jnp.matmul((share * centred).T, centred, precision=jax.lax.Precision.HIGHEST)
-
-
-@jax.jit
-def _log_sum(normalizer: Normalizer, weights, beta, origin) -> Array:
-    return normalizer.log_sum(weights, beta, origin)
-
-
-def _log_sum_exp(scaled: Float[Array, " M K"], log_counts: Float[Array, " M"], weights: Float[Array, " N K"]):
-    """Log Σ_j exp(scaled_j · w + log_counts_j) for each row w; N × M is never held in full.
-
-    The block is `[M, rows]` so that sums run over the leading axis, which vectorises; derivatives
-    recompute their block.
-    """
-
-    @jax.checkpoint
-    def block(rows):
-        logits = jnp.matmul(scaled, rows.T, precision=jax.lax.Precision.HIGHEST) + log_counts[:, None]
-        largest = jax.lax.stop_gradient(jnp.max(logits, axis=0))
-        return largest + jnp.log(jnp.sum(jnp.exp(logits - largest[None]), axis=0))
-
-    entries = _BLOCK_ON_HOST if jax.default_backend() == "cpu" else _BLOCK_ON_DEVICE
-    return _in_blocks(block, weights, max(entries // scaled.shape[0], 8))

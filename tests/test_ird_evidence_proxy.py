@@ -16,7 +16,7 @@ import pytest
 
 import mdps
 from ird import ProxyReward
-from ird.evidence import SumOverProxies, _log_sum, merge_equal
+from ird.evidence.normalizers import SumOverProxies, log_sum, merge_equal
 from mdps import MDP
 
 S, A, K, M = 4, 2, 3, 12
@@ -154,7 +154,7 @@ def test_streaming_gives_what_one_product_gives(monkeypatch, x64):
     rng = np.random.default_rng(3)
     features, weights = rng.normal(size=(37, K)), rng.normal(size=(1001, K))
     expected = np.log(np.exp(1.7 * weights @ features.T).sum(axis=1))
-    monkeypatch.setattr("ird.evidence._BLOCK_ON_HOST", 37 * 64)
+    monkeypatch.setattr("ird.evidence.normalizers._BLOCK_ON_HOST", 37 * 64)
     normalizer = SumOverProxies(jnp.asarray(features), jnp.ones(37))
     got = normalizer.log_sum(jnp.asarray(weights), jnp.asarray(1.7), jnp.zeros(K))
     np.testing.assert_allclose(got, expected, atol=1e-12)
@@ -175,7 +175,7 @@ def test_the_wide_sum_streams_in_little_memory():
     shapes = SumOverProxies(jax.ShapeDtypeStruct((wide, 20), jnp.float32), jax.ShapeDtypeStruct((wide,), jnp.float32))
     rest = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((N, 20), (), (20,))]
     inputs = 4 * 20 * (N + wide)
-    for function in (_log_sum, jax.jit(jax.grad(lambda *a: _log_sum(*a).sum(), argnums=1))):
+    for function in (log_sum, jax.jit(jax.grad(lambda *a: log_sum(*a).sum(), argnums=1))):
         needed = function.lower(shapes, *rest).compile().memory_analysis().temp_size_in_bytes
         assert needed < 60e6 + 3 * inputs
 
@@ -251,11 +251,11 @@ def test_compiles_once_whatever_beta_and_proxy():
     assert not np.allclose(likelihood(other, weights), first)
     assert len(traces) == 1
     assert hotter.normalizer is proxy.normalizer
-    from ird.evidence import _plan_features
+    from ird.evidence.normalizers import plan_features
 
-    before = _plan_features._cache_size()
+    before = plan_features._cache_size()
     ProxyReward(alternatives[3], mdp, beta=7.0, alternatives=alternatives[::-1])
-    assert _plan_features._cache_size() == before
+    assert plan_features._cache_size() == before
 
 
 def test_inside_jit_and_vmap_it_says_the_same():
@@ -338,12 +338,12 @@ def test_peak_memory_of_a_wide_likelihood():
     program = """
         import resource
         import jax.numpy as jnp, numpy as np
-        from ird.evidence import SumOverProxies, _log_sum
+        from ird.evidence.normalizers import SumOverProxies, log_sum
         rng = np.random.default_rng(0)
         proxies = SumOverProxies(jnp.asarray(rng.normal(size=(5_000, 20)), jnp.float32), jnp.ones(5_000))
         weights = jnp.asarray(rng.normal(size=(100_000, 20)), jnp.float32)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        _log_sum(proxies, weights, jnp.ones(()), jnp.zeros(20)).block_until_ready()
+        log_sum(proxies, weights, jnp.ones(()), jnp.zeros(20)).block_until_ready()
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)

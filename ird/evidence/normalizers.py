@@ -1,0 +1,136 @@
+"""Normalizers of a proxy's likelihood, and the streamed log-sum-exp behind them."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.evidence.protocol import Normalizer
+from mdps import MDP
+from mdps.checks import is_concrete
+from mdps.optima import optimum
+
+# Entries of one block of N × M: small enough for a processor's cache,
+# large enough to keep an accelerator busy.
+_BLOCK_ON_HOST, _BLOCK_ON_DEVICE = 2**20, 2**26
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SumOverProxies:
+    """Z̃(w) = Σ_j n_j exp(β w·φ_j), over a finite set of proxies (references A, normalizers 1 and 2).
+
+    Attributes:
+        features: feature expectations φ_j of the plan for each proxy, `[M, K]`.
+        counts: how many proxies share that plan, n_j, `[M]`.
+    """
+
+    features: Float[Array, " M K"]
+    counts: Float[Array, " M"]
+
+    def log_sum(
+        self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
+    ) -> Float[Array, " N"]:
+        """Log Σ_j n_j exp(β w·(φ_j - origin)), streamed over blocks of rows of `weights`."""
+        return log_sum_exp(beta * (self.features - origin[None]), jnp.log(self.counts), weights)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SumWithCandidate:
+    """Sample-Z with the candidate's own term: Z̃(w) + exp(β w·φ̃(w)), one more plan per candidate.
+
+    Attributes:
+        proxies: the sum over sampled proxies.
+        mdp: the training MDP, in which the candidate itself is planned for.
+    """
+
+    proxies: SumOverProxies
+    mdp: MDP
+
+    def log_sum(
+        self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
+    ) -> Float[Array, " N"]:
+        """Log of the sum over proxies plus exp(β (V*(w) - w·origin))."""
+        own = start_values(self.mdp, weights) - weights @ origin
+        return jnp.logaddexp(self.proxies.log_sum(weights, beta, origin), beta * own)
+
+
+def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], Float[Array, " U"]]:
+    """Merge rows that are equal within rounding; returns the first of each `[U, K]` and how many `[U]`.
+
+    Rows are compared on a grid of 64 ulps of the largest entry.  Two equal rows that fall on either
+    side of a grid line stay apart, which changes no sum.  Traced rows all stay, each counted once.
+    """
+    if not is_concrete(features):
+        return features, jnp.ones(features.shape[0], features.dtype)
+    values = np.asarray(features, np.float64)
+    step = 64 * float(jnp.finfo(features.dtype).eps) * max(float(np.abs(values).max()), np.finfo(np.float32).tiny)
+    cells = np.ascontiguousarray(np.round(values / step).astype(np.int64))
+    rows = cells.view(np.dtype((np.void, cells.strides[0]))).ravel()  # whole rows, compared as bytes
+    _, first, counts = np.unique(rows, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return features[first[order]], jnp.asarray(counts[order], features.dtype)
+
+
+def in_blocks(function, rows: Array, size: int):
+    """`function` over blocks of `size` rows, one after another, so that only one block's work is in memory."""
+    N = rows.shape[0]
+    size = max(1, min(size, N))
+    if size == N:
+        return function(rows)
+    whole = N - N % size
+    out = jax.lax.map(function, rows[:whole].reshape(-1, size, *rows.shape[1:]))
+    out = out.reshape(whole, *out.shape[2:])
+    return out if whole == N else jnp.concatenate([out, function(rows[whole:])])
+
+
+@jax.jit
+def plan_features(mdp: MDP, weights: Float[Array, " M K"]) -> Float[Array, " M K"]:
+    """Feature expectations of the plan for each row of weights, in the MDP, `[M, K]`."""
+    return jax.vmap(lambda w: optimum(mdp, w).features)(weights)
+
+
+@jax.jit
+def start_values(mdp: MDP, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
+    """Best expected return from the start under each row of weights, in units of reward, `[N]`.
+
+    Its derivative in the weights is the plan's feature expectations (the envelope theorem), so the
+    plans themselves need none.
+    """
+    features = plan_features(mdp, jax.lax.stop_gradient(weights))
+    return jnp.sum(weights * jax.lax.stop_gradient(features), axis=1)
+
+
+@jax.jit
+def covariance(features: Float[Array, " M K"], counts: Float[Array, " M"]) -> Float[Array, " K K"]:
+    """Covariance of rows that are counted, `[K, K]`."""
+    share = (counts / jnp.sum(counts))[:, None]
+    centred = features - features[:1]
+    centred = centred - jnp.sum(share * centred, axis=0, keepdims=True)
+    return jnp.matmul((share * centred).T, centred, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.jit
+def log_sum(normalizer: Normalizer, weights, beta, origin) -> Array:
+    """`normalizer.log_sum`, compiled once per shape."""
+    return normalizer.log_sum(weights, beta, origin)
+
+
+def log_sum_exp(scaled: Float[Array, " M K"], log_counts: Float[Array, " M"], weights: Float[Array, " N K"]):
+    """Log Σ_j exp(scaled_j · w + log_counts_j) for each row w; N × M is never held in full.
+
+    The block is `[M, rows]` so that sums run over the leading axis, which vectorises; derivatives
+    recompute their block.
+    """
+
+    @jax.checkpoint
+    def block(rows):
+        logits = jnp.matmul(scaled, rows.T, precision=jax.lax.Precision.HIGHEST) + log_counts[:, None]
+        largest = jax.lax.stop_gradient(jnp.max(logits, axis=0))
+        return largest + jnp.log(jnp.sum(jnp.exp(logits - largest[None]), axis=0))
+
+    entries = _BLOCK_ON_HOST if jax.default_backend() == "cpu" else _BLOCK_ON_DEVICE
+    return in_blocks(block, weights, max(entries // scaled.shape[0], 8))
