@@ -277,7 +277,7 @@ def main():
     if "w2" in args.only:
         many_rewards(6 if small else 12, 0.95, 20 if small else 1000, rounds, cache)
     if "w3" in args.only:
-        one_grid(100 if small else 1000, 0.99, 1, dram, big=True)
+        one_grid(100 if small else 1000, 0.99, min(rounds, 3), dram, big=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     head = f"""# Tabular solvers, one process
 

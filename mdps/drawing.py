@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mdps.checks import is_concrete
+from mdps.moves import MOVES
 
 # Lines towards the tied actions, by (up, right, down, left).
 _ARROWS = dict(
@@ -15,7 +16,6 @@ _ARROWS = dict(
     )
 )
 _TIE = 1e-3  # shares of probability this close count as tied
-_MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; large areas are lightened.
 _TERRAIN_COLOURS = {
@@ -198,7 +198,7 @@ def _arrows(ax, grid, policy: np.ndarray) -> None:
         if s < 0 or keeps[s]:
             continue
         best = _best(policy[s])
-        for move in _MOVES[best]:
+        for move in MOVES[best]:
             tails.append((r, c))
             heads.append(move * (0.36 if best.sum() == 1 else 0.3))
     if tails:

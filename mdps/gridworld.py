@@ -14,13 +14,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from mdps import drawing, maps
+from mdps import drawing, maps, moves
 from mdps.checks import check_horizon_and_discount, is_concrete
 from mdps.graph import spread
-from mdps.mdp import MDP, predecessors
-
-MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])  # up, right, down, left, as (row, column)
-STAY, END = 4, 5  # successor slots after the four moves
+from mdps.mdp import MDP
 
 
 @jax.tree_util.register_dataclass
@@ -193,7 +190,7 @@ class GridWorld:
         ends = _is_one_of(ground, [names.index(name) for name in terminal])
         cell = np.full(walls.shape, -1, np.int32)
         cell[row, column] = np.arange(n)
-        next_state, predecessor_state, predecessor_slot = _tables(walls, cell, bool(terminal))
+        next_state, blocked, predecessor_state, predecessor_slot, offsets = moves.tables(walls, cell, bool(terminal))
 
         # On the host where nothing is traced: NumPy compiles nothing, whatever the number of cells.
         known = all(is_concrete(x) for x in (begins, goals, ground, slip, emitted))
@@ -208,7 +205,9 @@ class GridWorld:
             features = xp.concatenate([features, xp.asarray(~(goals | ends), dtype)[:, None]], axis=1)
         mdp = MDP(
             next_state=jnp.asarray(next_state),
-            probability=jnp.asarray(_probability(xp, goals, ends, xp.asarray(slip, dtype), bool(terminal))),
+            probability=jnp.asarray(
+                moves.probability(xp, blocked, goals, ends, xp.asarray(slip, dtype), bool(terminal))
+            ),
             predecessor_state=jnp.asarray(predecessor_state),
             predecessor_slot=jnp.asarray(predecessor_slot),
             features=jnp.asarray(_pad(xp, features, S)),
@@ -216,6 +215,7 @@ class GridWorld:
             discount=jnp.asarray(discount, dtype),
             horizon=horizon,
             feature_names=emitted_names,
+            offsets=offsets,
             sink=S - 1 if terminal else None,
         )
         if goal is not None and all(is_concrete(x) for x in (begins, goals, ends)):
@@ -392,37 +392,6 @@ class GridWorld:
 
 def _is_one_of(index, numbers: Sequence[int]):
     return functools.reduce(operator.or_, [index == i for i in numbers], np.zeros(np.shape(index), bool))
-
-
-def _tables(walls: np.ndarray, cell: np.ndarray, end: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Successor and predecessor tables: where the four moves lead, staying, and the end state."""
-    row, column = np.nonzero(~walls)
-    own = np.arange(len(row))
-    bordered = np.full((walls.shape[0] + 2, walls.shape[1] + 2), -1)
-    bordered[1:-1, 1:-1] = cell
-    moved = np.stack([bordered[row + 1 + dr, column + 1 + dc] for dr, dc in MOVES], axis=1)
-    moved = np.where(moved < 0, own[:, None], moved)  # a bump stays
-    next_state = np.concatenate([moved, own[:, None]], axis=1)
-    edges = np.ones(next_state.shape, bool)
-    if end:
-        last = len(row)
-        next_state = np.pad(next_state, ((0, 1), (0, 1)), constant_values=last)
-        edges = np.pad(edges, ((0, 1), (0, 1)))  # every state's edge to the end is left to `MDP.sink`
-    return next_state.astype(np.int32), *predecessors(next_state, edges)
-
-
-def _probability(xp, goals, ends, slip, end: bool):
-    """Probability of each successor slot, `[S, 4, D]`: moves that slip, goals that keep, terrain that ends."""
-    D = 6 if end else 5
-    ahead, side = np.eye(4, D), (np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1)) / 2
-    side = np.pad(side, ((0, 0), (0, D - 4)))
-    move = (1 - slip) * ahead.astype(slip.dtype) + slip * side.astype(slip.dtype)
-    slot = lambda i: np.eye(D, dtype=slip.dtype)[i][None, None, :]  # noqa: E731
-    probability = xp.where(goals[:, None, None], slot(STAY), move[None])
-    if end:
-        probability = xp.where(ends[:, None, None], slot(END), probability)
-        probability = xp.concatenate([probability, np.broadcast_to(slot(END), (1, 4, D))])
-    return probability
 
 
 def _pad(xp, x, length: int):

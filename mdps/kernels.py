@@ -60,17 +60,45 @@ def columns(table: Array) -> list[Array]:
     return [table[:, j] for j in range(table.shape[1])]
 
 
-def neighbours(index: Int[Array, " S J ..."] | list[Array], values: Num[Array, " R ..."]) -> list[Array]:
+def neighbours(
+    index: Int[Array, " S J ..."] | list[Array] | tuple[int, ...], values: Num[Array, " R ..."]
+) -> list[Array]:
     """The values at each state's `j`-th neighbour: a list of `J` arrays `[S, *batch]`.
 
     A list, not a stacked array: stacking copies, and XLA fuses the separate gathers.  Here and below
-    a table may come as the list of its `columns`.
+    a table may come as the list of its `columns`, or, where the j-th neighbour of every state `s` is
+    `s + offset[j]` (`MDP.offsets`), as those offsets: shifted copies vectorise, which gathers do not.
     """
+    if isinstance(index, tuple):
+        return [shifted(values, offset) for offset in index]
     return [_rows(values, i) for i in (index if isinstance(index, list) else columns(index))]
 
 
+def shifted(values: Num[Array, " S ..."], offset: int) -> Array:
+    """`values[s + offset]` at each `s`, and 0 where that is no state."""
+    S = values.shape[0]
+    beyond = [(max(-offset, 0), max(offset, 0))] + [(0, 0)] * (values.ndim - 1)
+    return jax.lax.slice_in_dim(jnp.pad(values, beyond), max(offset, 0), max(offset, 0) + S)
+
+
+def arrivals(slots: list[Array], origin: Array, slot: Array, offsets: tuple[int, ...] | None) -> list[Array]:
+    """What each state's edges carry, listed by where they arrive: from a list over `D` to a list over `P`.
+
+    Args:
+        slots: a number for each successor slot, `D` arrays `[S, *batch]`.
+        origin: the predecessor table, `[S, P]`.
+        slot: which of its origin's slots each edge is, `[S, P]`; `D` is padding, which carries 0.
+        offsets: `MDP.offsets`.
+    """
+    if offsets is not None:
+        return [shifted(x, -offset) for x, offset in zip(slots, offsets, strict=True)]
+    S, D = slots[0].shape[0], len(slots)
+    listed = neighbours(origin * D + jnp.minimum(slot, D - 1), jnp.stack(slots, 1).reshape(S * D, *slots[0].shape[1:]))
+    return [jnp.where(slot[:, p] < D, x, 0) for p, x in enumerate(listed)]
+
+
 def expect(
-    next_state: Int[Array, " S D ..."] | list[Array],
+    next_state: Int[Array, " S D ..."] | list[Array] | tuple[int, ...],
     probability: Float[Array, " S A D ..."] | list[list[Array]],
     values: Float[Array, " S ..."],
 ) -> list[Array]:
@@ -80,7 +108,7 @@ def expect(
 
 
 def sweep(
-    index: Int[Array, " S J ..."] | list[Array],
+    index: Int[Array, " S J ..."] | list[Array] | tuple[int, ...],
     weight: Float[Array, " S J ..."] | list[Array],
     values: Float[Array, " S ..."],
 ) -> Array:
@@ -89,6 +117,31 @@ def sweep(
     With the successor table it takes expectations; with the predecessor table it pushes probability.
     """
     return _dot(weight, neighbours(index, values))
+
+
+def sweeps(index, weight, source, values: Float[Array, " S ..."], count) -> Array:
+    """`count` (traced) sweeps with a source: `x[s] <- source[s] + sum_j weight[s, j] * x[index[s, j]]`.
+
+    A sweep must not overwrite what it still reads, so a plain loop copies its array each time.  One
+    small problem, where that and the shifting cost as much as the sum, alternates between two arrays
+    that already have the margins which `shifted` would add.
+    """
+    if not isinstance(index, tuple) or values.ndim > 1 or values.size > 2**16:
+        return jax.lax.fori_loop(0, count, lambda _, x: source + sweep(index, weight, x), values)
+    S, below, above = values.size, max(0, -min(index)), max(0, *index)
+
+    def step(read, write):
+        near = [jax.lax.slice_in_dim(read, below + o, below + o + S) for o in index]
+        return jax.lax.dynamic_update_slice(write, source + _dot(weight, near), (below,))
+
+    def two(_, pair):
+        read, write = pair
+        write = step(read, write)
+        return step(write, read), write
+
+    values = jax.lax.fori_loop(0, count % 2, lambda _, x: source + sweep(index, weight, x), values)
+    padded = jnp.pad(values, (below, above))
+    return jax.lax.fori_loop(0, count // 2, two, (padded, jnp.zeros_like(padded)))[0][below : below + S]
 
 
 def _dot(weight: Array | list[Array], near: list[Array]) -> Array:
@@ -167,7 +220,7 @@ def settle_in_cycles(apply, advance, start, gamma, measure, tol, rounding, max_s
         tol: absolute error allowed, in the norm of `measure`, `[*batch]`.
         rounding: relative rounding error of one application.
         max_steps: most applications of the operator.
-        period: sweeps in a cycle.
+        period: sweeps in a cycle; even, since grids alternate between two colours.
     """
     reach = gamma / (1 - gamma)
     longest = gamma**period / (1 - gamma**period)  # the secant step of the slowest possible mode, γ itself

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.kernels import batch_last, largest, neighbours, refine, settle, sweep, total, worth_refining
+from mdps.kernels import arrivals, batch_last, columns, largest, refine, settle, sweep, total, worth_refining
 from mdps.mdp import MDP
 
 MAX_STEPS = 1_000_000
@@ -60,10 +60,12 @@ def _solve(mdp: MDP, weights, source, tol, *, forward: bool):
     def solve(b, forward):
         if mdp.horizon is None:
             tables = (mdp.predecessor_state, mdp.predecessor_slot) if forward else (mdp.next_state, mdp.next_state)
-            return _endless(forward, mdp.sink if forward else None)(*tables, weights, gamma, b, tol)[0]
+            return _endless(forward, mdp.sink if forward else None, mdp.offsets)(*tables, weights, gamma, b, tol)[0]
         index = mdp.predecessor_state if forward else mdp.next_state
         table = _arrivals(mdp, weights) if forward else weights
-        return _recursion(forward, mdp.sink if forward else None)(index, table, weights[..., -1], gamma, b)[0]
+        return _recursion(forward, mdp.sink if forward else None, mdp.offsets)(
+            index, table, weights[..., -1], gamma, b
+        )[0]
 
     return jax.lax.custom_linear_solve(
         lambda x: x - gamma * (_arrive if forward else _depart)(mdp, weights, x),
@@ -103,18 +105,21 @@ def _absorb(sink: int | None, moved, departing, values):
     return moved + here * jnp.sum(departing * values, axis=0)
 
 
+def _near(forward: bool, offsets: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The offsets of the neighbours that a sweep reads: predecessors forward, successors backward."""
+    return tuple(-o for o in offsets) if offsets and forward else offsets
+
+
 @functools.cache
-def _endless(forward: bool, sink: int | None):
+def _endless(forward: bool, sink: int | None, offsets: tuple[int, ...] | None):
     """Kernel for `x = b + γ M x`, batch axes last: sweeps until the certified error is at most `tol`."""
 
     @batch_last(core_in=(2, 2, 2, 0, 1, 0), core_out=(1,))
     def kernel(index, slot, weights, gamma, source, tol):
-        D = weights.shape[1]
-        table, departing = [weights[:, d] for d in range(D)], weights[:, -1]
-        if forward:  # list the weights by arrival; padding (slot D) weighs nothing
-            flat = weights.reshape(-1, *weights.shape[2:])
-            listed = neighbours(index * D + jnp.minimum(slot, D - 1), flat)
-            table = [jnp.where(slot[:, j] < D, x, 0) for j, x in enumerate(listed)]
+        table, departing = columns(weights), weights[:, -1]
+        if forward:
+            table = arrivals(table, index, slot, offsets)
+        near = _near(forward, offsets) or index
         shape = np.broadcast_shapes(source.shape, table[0].shape, departing.shape, (1, *gamma.shape), (1, *tol.shape))
         measure = total if forward else largest
 
@@ -123,7 +128,7 @@ def _endless(forward: bool, sink: int | None):
 
         def operator(dtype, source):
             scaled, leaving = [(gamma * x).astype(dtype) for x in table], (gamma * departing).astype(dtype)
-            return lambda x: source + _absorb(sink, sweep(index, scaled, x), leaving, x)
+            return lambda x: source + _absorb(sink, sweep(near, scaled, x), leaving, x)
 
         def solve(dtype, source, start, tol):
             step, low_gamma, low_tol = operator(dtype, source), gamma.astype(dtype), tol.astype(dtype)
@@ -152,17 +157,19 @@ def _endless(forward: bool, sink: int | None):
 
 
 @functools.cache
-def _recursion(forward: bool, sink: int | None):
+def _recursion(forward: bool, sink: int | None, offsets: tuple[int, ...] | None):
     """Kernel for the `T`-step recursions, batch axes last: the tables are `[T, S, J]`, the source `[T, S]`."""
 
     @batch_last(core_in=(2, 3, 2, 0, 2), core_out=(2,))
     def kernel(index, table, departing, gamma, source):
+        near = _near(forward, offsets) or index
+
         def step(x, now):
             table_t, departing_t, source_t = now
             if forward:
                 y = source_t + x
-                return gamma * _absorb(sink, sweep(index, table_t, y), departing_t, y), y
-            x = source_t + gamma * sweep(index, table_t, x)
+                return gamma * _absorb(sink, sweep(near, table_t, y), departing_t, y), y
+            x = source_t + gamma * sweep(near, table_t, x)
             return x, x
 
         batch = np.broadcast_shapes(source.shape[2:], table.shape[3:], gamma.shape)

@@ -33,6 +33,8 @@ class MDP:
         discount: discount factor per step (1 only with a horizon).
         horizon: number of steps `T`, or None for an endless MDP (static).
         feature_names: one name per feature (static).
+        offsets: static; slot `d` of every state `s` leads to `s + offsets[d]` or is never taken, and likewise
+            the predecessor table.  Grids have such numbers, and their kernels gather nothing; None elsewhere.
         sink: static index of a state to which the last slot of *every* state leads, or None.
             Those edges are left out of the predecessor table, which a state with `S`
             predecessors would otherwise make quadratic.
@@ -47,6 +49,7 @@ class MDP:
     discount: Float[Array, ""]
     horizon: int | None = field(default=None, metadata={"static": True})
     feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
+    offsets: tuple[int, ...] | None = field(default=None, metadata={"static": True})
     sink: int | None = field(default=None, metadata={"static": True})
 
     @property
@@ -214,7 +217,10 @@ def from_table(
     real = np.ones((S, D), bool) if edges is None else edges
     if sink is not None:
         real = real & (np.arange(D) < D - 1)
-    predecessor_state, predecessor_slot = predecessors(next_state, real)
+    offsets = common_offsets(next_state, np.asarray(real & probability.any(axis=1)), D + 1) if sink is None else None
+    if offsets is not None:
+        next_state, probability, real = _align(next_state, probability, offsets)
+    predecessor_state, predecessor_slot = predecessors(next_state, real, offsets)
     dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
     with jax.ensure_compile_time_eval():  # values, not tracers, also when called while something is traced
         return MDP(
@@ -227,16 +233,43 @@ def from_table(
             discount=jnp.asarray(discount, dtype),
             horizon=horizon,
             feature_names=names,
+            offsets=offsets,
             sink=sink,
         )
 
 
-def predecessors(next_state: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def common_offsets(next_state: np.ndarray, edges: np.ndarray, most: int) -> tuple[int, ...] | None:
+    """The distinct numbers `next_state[s, d] - s` over the edges, ascending; None if there are more than `most`."""
+    own = np.arange(len(next_state), dtype=next_state.dtype)[:, None]
+    found = np.unique((next_state - own)[edges])
+    return tuple(found.tolist()) if 0 < len(found) <= most else None
+
+
+def _align(next_state, probability, offsets: tuple[int, ...]):
+    """The table with one slot for each offset, and which slots are edges; the others repeat the state itself."""
+    own = np.arange(len(next_state))[:, None]
+    aligned = np.zeros((*probability.shape[:2], len(offsets)), probability.dtype)
+    for j, offset in enumerate(offsets):
+        aligned[:, :, j] = np.where((next_state - own == offset)[:, None, :], probability, 0).sum(axis=2)
+    edges = np.asarray(aligned.any(axis=1))
+    return np.where(edges, own + np.asarray(offsets), own), aligned, edges
+
+
+def predecessors(
+    next_state: np.ndarray, edges: np.ndarray, offsets: tuple[int, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Transpose a successor table: for each state, the (state, slot) pairs whose edge arrives there.
 
-    Rows are padded with the state itself and slot `D`, which the kernels read as weight zero.
+    Rows are padded with the state itself and slot `D`, which the kernels read as weight zero.  With
+    `offsets` the p-th edge into a state is the one that left its origin by slot p.
     """
     S, D = next_state.shape
+    if offsets is not None:
+        own = np.arange(S, dtype=np.int32)[:, None]
+        origin = own - np.asarray(offsets, np.int32)
+        inside = (origin >= 0) & (origin < S)
+        origin = np.where(inside & edges[np.where(inside, origin, 0), np.arange(D)], origin, -1)
+        return np.where(origin < 0, own, origin), np.where(origin < 0, D, np.arange(D, dtype=np.int32))
     origin, slot = np.nonzero(edges)
     target = next_state[origin, slot]
     order = np.argsort(target, kind="stable")
@@ -281,6 +314,8 @@ def stack(mdps: Sequence[MDP]) -> MDP:
         ):
             if a != b:
                 raise ValueError(f"MDPs to stack must share their {what}: mdp 0 has {a!r}, mdp {i} has {b!r}.")
+    if len({(m.num_states, m.offsets) for m in mdps}) == 1 and head.offsets is not None:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *mdps)
     S = max(m.num_states for m in mdps)
     D = max(m.next_state.shape[1] for m in mdps)
     keep_sink = len({(m.sink, m.next_state.shape[1]) for m in mdps}) == 1
@@ -314,6 +349,7 @@ def _pad(m: MDP, S: int, D: int, sink: int | None) -> MDP:
         predecessor_slot=jnp.asarray(predecessor_slot),
         features=pad_state(m.features),
         initial=pad_state(m.initial),
+        offsets=None,
         sink=sink,
     )
 

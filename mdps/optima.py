@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.kernels import batch_last, expect, neighbours, settle, span, sweep, total
+from mdps.kernels import arrivals, batch_last, expect, neighbours, settle, span, sweep, total
 from mdps.linear import MAX_STEPS
 from mdps.mdp import MDP
 from mdps.tiles import tiled
@@ -65,24 +65,26 @@ def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, 
         tol = 0.0 if dtype == jnp.float32 else 1e-6
     arrays = (mdp.probability, mdp.features, mdp.initial, jnp.asarray(weights), mdp.discount, jnp.asarray(tol))
     arrays = tuple(x.astype(dtype) for x in arrays)
-    kernel = _kernel(mdp.horizon, mdp.sink, mdp.features.ndim)
+    kernel = _kernel(mdp.horizon, mdp.sink, mdp.offsets, mdp.features.ndim)
     value, features, bound = kernel(mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *arrays)
     return Optimum(value, features, bound)
 
 
 @functools.cache
-def _kernel(horizon: int | None, sink: int | None, feature_rank: int):
+def _kernel(horizon: int | None, sink: int | None, offsets: tuple[int, ...] | None, feature_rank: int):
     core_in, core_out = (2, 2, 2, 3, feature_rank, 1, 1, 0, 0), (0, 1, 0)
 
     @batch_last(core_in, core_out)
     def kernel(*arrays):
         width = COLUMNS if jax.default_backend() == "cpu" else None
-        return tiled(functools.partial(_plan, horizon, sink, feature_rank), arrays, core_in, core_out, width)
+        return tiled(functools.partial(_plan, horizon, sink, offsets, feature_rank), arrays, core_in, core_out, width)
 
     return kernel
 
 
-def _plan(horizon, sink, feature_rank, next_state, origin, slot, probability, features, initial, weights, gamma, tol):
+def _plan(
+    horizon, sink, offsets, feature_rank, next_state, origin, slot, probability, features, initial, weights, gamma, tol
+):
     """Plan, then push the optimal policy's probability forward; every array has its batch axes last."""
     S, A, D = probability.shape[:3]
     # features @ weights, over the axis before the batch: [S, 1 or A, *batch]
@@ -95,7 +97,7 @@ def _plan(horizon, sink, feature_rank, next_state, origin, slot, probability, fe
     zero = jnp.zeros((S, *batch), reward.dtype)
 
     def q_values(v):
-        ahead = expect(next_state, probability, v)
+        ahead = expect(offsets or next_state, probability, v)
         return [reward[:, a % reward.shape[1]] + gamma * x for a, x in enumerate(ahead)]
 
     def ties(q, best, scale, residual: float | Array = 0.0):
@@ -128,7 +130,7 @@ def _plan(horizon, sink, feature_rank, next_state, origin, slot, probability, fe
         policy = [x / count for x in share]
         # A visit is worth at most the largest reward, so this keeps the return within `tol`.
         worth = jnp.maximum(jnp.max(jnp.abs(reward), axis=(0, 1)), jnp.finfo(reward.dtype).tiny)
-        visits = _visits(policy_slots(policy), origin, slot, initial, gamma, tol / worth, sink)
+        visits = _visits(policy_slots(policy), origin, slot, offsets, initial, gamma, tol / worth, sink)
         collected = [jnp.sum(visits * x, axis=0) for x in paid(policy)]
         estimate, bound = settled.value, settled.bound
     else:
@@ -144,19 +146,20 @@ def _plan(horizon, sink, feature_rank, next_state, origin, slot, probability, fe
             size = jnp.max(jnp.abs(best), axis=0)
             return (best, size, scale + size), bits
 
-        padded = jnp.concatenate([probability, jnp.zeros_like(probability[:, :, :1])], axis=2)
-        edge = _edge_probability(padded, origin, slot)  # [S, P, A, *batch]
+        # Probability of each edge into a state under each action, a list over A of lists over P.
+        edge = [arrivals([probability[:, a, d] for d in range(D)], origin, slot, offsets) for a in range(A)]
+        near_by = tuple(-o for o in offsets) if offsets else origin
 
         def forward(carry, bits):
             here, visits = carry
             each = here / sum(jax.lax.population_count(b).astype(here.dtype) for b in bits)  # per optimal action
             from_here = [jnp.where(_bit(bits, a), each, 0) for a in range(A)]
             visits = [n + (here if feature_rank == 2 else from_here[a]) for a, n in enumerate(visits)]
-            near = neighbours(origin, each)
-            near_bits = list(zip(*(neighbours(origin, b) for b in bits), strict=True))
+            near = neighbours(near_by, each)
+            near_bits = list(zip(*(neighbours(near_by, b) for b in bits), strict=True))
             moved = sum(
-                near[p] * sum(jnp.where(_bit(near_bits[p], a), edge[:, p, a], 0) for a in range(A))
-                for p in range(origin.shape[1])
+                near[p] * sum(jnp.where(_bit(near_bits[p], a), edge[a][p], 0) for a in range(A))
+                for p in range(len(near))
             )
             if sink is not None:
                 arrived = sum(jnp.sum(from_here[a] * probability[:, a, -1], axis=0) for a in range(A))
@@ -192,24 +195,15 @@ def _bit(bits, a: int):
     return (bits[a // 8] & jnp.uint8(1 << (a % 8))) != 0
 
 
-def _edge_probability(padded, origin, slot):
-    """Probability of each edge into a state under each action, `[S, P, A, *batch]`; zero for padding."""
-    S, A, D = padded.shape[:3]
-    rows = jnp.moveaxis(padded, 2, 1).reshape(S * D, A, *padded.shape[3:])
-    index = origin * D + slot
-    return jnp.stack([jnp.stack(neighbours(index, rows[:, a]), axis=1) for a in range(A)], axis=2)
-
-
-def _visits(slots, origin, slot, initial, gamma, tol, sink):
+def _visits(slots, origin, slot, offsets, initial, gamma, tol, sink):
     """Expected discounted visits `[S, *batch]` of a policy given as its slot probabilities."""
-    S, D = origin.shape[0], len(slots)
-    batch = slots[0].shape[1:]
-    rows = jnp.stack([*slots, jnp.zeros_like(slots[0])], axis=1).reshape(S * (D + 1), *batch)
-    table = jnp.stack(neighbours(origin * (D + 1) + slot, rows), axis=1)
+    S, batch = origin.shape[0], slots[0].shape[1:]
+    table = arrivals(slots, origin, slot, offsets)
+    near_by = tuple(-o for o in offsets) if offsets else origin
     here = (jnp.arange(S) == (-1 if sink is None else sink)).reshape(S, *(1,) * len(batch))
 
     def push(y):
-        moved = sweep(origin, table, y)
+        moved = sweep(near_by, table, y)
         if sink is not None:
             moved = moved + here * jnp.sum(slots[-1] * y, axis=0)
         return initial + gamma * moved

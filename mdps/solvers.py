@@ -25,6 +25,7 @@ from mdps.kernels import (
     settle_in_cycles,
     span,
     sweep,
+    sweeps,
     worth_refining,
 )
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
@@ -155,9 +156,11 @@ def _action_values(next_state, probability, reward, gamma, values) -> list[Array
 def _primal(hard: bool, max_steps: int, mdp: MDP, reward, tau, tol):
     """Value, policy, error bound, rounding floor and steps; with a horizon value and policy have a time axis."""
     if mdp.horizon is None:
-        kernel = _endless(hard, max_steps)  # pyright: ignore[reportGeneralTypeIssues]
+        kernel = _endless(hard, max_steps, mdp.offsets)  # pyright: ignore[reportGeneralTypeIssues]
         return kernel(mdp.next_state, mdp.probability, reward, mdp.discount, tau, tol)
-    value, policy, bound = _backward(hard, mdp.horizon)(mdp.next_state, mdp.probability, reward, mdp.discount, tau)
+    value, policy, bound = _backward(hard, mdp.horizon, mdp.offsets)(
+        mdp.next_state, mdp.probability, reward, mdp.discount, tau
+    )
     return value, policy, bound, bound, jnp.asarray(mdp.horizon, jnp.int32)
 
 
@@ -206,7 +209,7 @@ _optimum.defjvp(_optimum_jvp, symbolic_zeros=True)
 
 
 @functools.cache
-def _endless(hard: bool, max_steps: int):
+def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
     """The optimum of an endless MDP, batch axes last.
 
     In a large problem in float64 almost every sweep runs in float32, on what is missing: with `Q` the action values of
@@ -221,16 +224,16 @@ def _endless(hard: bool, max_steps: int):
         tol = jnp.broadcast_to(tol, batch)
         # Where many columns share one table a full backup costs little more than a fixed policy's sweep.
         full = hard and math.prod(probability.shape[3:]) < math.prod(batch)
-        # Longer cycles where a secant step costs as much as several sweeps: in one small problem.
-        period = 12 if full else 16 if batch or worth_refining(reward.dtype, reward.shape[:1]) else 32
+        refining = worth_refining(reward.dtype, (reward.shape[0], *batch))
+        # Longer cycles where improving the policy costs as much as many sweeps: one problem, whose table is its own.
+        period = 12 if full else 16 if batch else 56
         rewards = [reward[:, a] for a in range(reward.shape[1])]
 
         def rounding(dtype):
             # D products and sums and the reward; a soft backup also rounds its exponentials and logarithm.
             return (next_state.shape[1] + (3 if hard else 8)) * jnp.finfo(dtype).eps / 2
 
-        here = columns(next_state)
-        refining = worth_refining(reward.dtype, (reward.shape[0], *batch))
+        here = offsets or columns(next_state)
         precisions = {reward.dtype, jnp.dtype(jnp.float32)} if refining else {reward.dtype}
         split = {dtype: [columns(x) for x in columns(probability.astype(dtype))] for dtype in precisions}
 
@@ -256,7 +259,7 @@ def _endless(hard: bool, max_steps: int):
                 if full:
                     return jax.lax.fori_loop(0, n, lambda _, x: apply(x)[0], v)
                 weight, paid = context
-                return jax.lax.fori_loop(0, n, lambda _, x: paid + sweep(here, weight, x), v)
+                return sweeps(here, weight, paid, v, n)
 
             return settle_in_cycles(
                 apply, advance, start, g, span, tol.astype(dtype), rounding(dtype), max_steps, period
@@ -306,13 +309,13 @@ def _endless(hard: bool, max_steps: int):
 
 
 @functools.cache
-def _backward(hard: bool, horizon: int):
+def _backward(hard: bool, horizon: int, offsets: tuple[int, ...] | None):
     """Backward induction over `horizon` steps, batch axes last."""
 
     @batch_last(core_in=(2, 3, 2, 0, 0), core_out=(2, 3, 0))
     def kernel(next_state, probability, reward, gamma, tau):
         def step(v, _):
-            q = _action_values(next_state, probability, rewards, gamma, v)
+            q = _action_values(offsets or next_state, probability, rewards, gamma, v)
             v = _backup(hard, q, tau)
             policy = _choose(hard, q, tau, _ties(q, jnp.zeros(v.shape[1:], v.dtype)))
             return v, (v, jnp.stack(policy, axis=1))

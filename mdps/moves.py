@@ -1,0 +1,56 @@
+"""How the four moves on a grid become a successor table."""
+
+import numpy as np
+
+from mdps.mdp import common_offsets, predecessors
+
+MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])  # up, right, down, left, as (row, column)
+STAY, END = 4, 5  # successor slots after the four moves
+
+
+def tables(walls: np.ndarray, cell: np.ndarray, end: bool):
+    """Successor table, which moves are blocked `[n, 4]`, predecessor table and `MDP.offsets`.
+
+    The slots are the four moves, staying, and the end state if any.
+    """
+    row, column = np.nonzero(~walls)
+    own = np.arange(len(row))
+    bordered = np.full((walls.shape[0] + 2, walls.shape[1] + 2), -1)
+    bordered[1:-1, 1:-1] = cell
+    moved = np.stack([bordered[row + 1 + dr, column + 1 + dc] for dr, dc in MOVES], axis=1)
+    blocked = moved < 0
+    next_state = np.concatenate([np.where(blocked, own[:, None], moved), own[:, None]], axis=1)
+    edges = np.pad(~blocked, ((0, 0), (0, 1)), constant_values=True)
+    offsets = None if end else _slot_offsets(next_state, edges)
+    if end:
+        last = len(row)
+        next_state = np.pad(next_state, ((0, 1), (0, 1)), constant_values=last)
+        edges = np.pad(edges, ((0, 1), (0, 1)))  # every state's edge to the end is left to `MDP.sink`
+    return next_state.astype(np.int32), blocked, *predecessors(next_state, edges, offsets), offsets
+
+
+def _slot_offsets(next_state, edges) -> tuple[int, ...] | None:
+    """How far each slot leads, the same from every cell; None where walls break the rows apart."""
+    slots = [common_offsets(next_state[:, [j]], edges[:, [j]], 1) for j in range(next_state.shape[1])]
+    blank = ~edges.any(axis=0)  # a slot that no cell uses, on a map of one row: any number will do
+    if any(found is None for found, unused in zip(slots, blank, strict=True) if not unused):
+        return None
+    return tuple(0 if found is None else found[0] for found in slots)
+
+
+def probability(xp, blocked, goals, ends, slip, end: bool):
+    """Probability of each successor slot, `[S, 4, D]`: moves that slip or bump, goals that keep, terrain that ends."""
+    D = 6 if end else 5
+    ahead, side = np.eye(4, D), (np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1)) / 2
+    side = np.pad(side, ((0, 0), (0, D - 4)))
+    move = (1 - slip) * ahead.astype(slip.dtype) + slip * side.astype(slip.dtype)
+    slot = lambda i: np.eye(D, dtype=slip.dtype)[i][None, None, :]  # noqa: E731
+    # A bump stays.
+    bump = np.pad(blocked, ((0, 0), (0, D - 4)))[:, None, :]
+    stays = xp.sum(xp.where(bump, move[None], 0), axis=2, keepdims=True)
+    move = xp.where(bump, 0, move[None]) + stays * slot(STAY)
+    chance = xp.where(goals[:, None, None], slot(STAY), move)
+    if end:
+        chance = xp.where(ends[:, None, None], slot(END), chance)
+        chance = xp.concatenate([chance, np.broadcast_to(slot(END), (1, 4, D))])
+    return chance

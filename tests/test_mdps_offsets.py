@@ -1,0 +1,108 @@
+"""Tables whose slots lead equally far from every state are read by shifting instead of gathering: the same answers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+import mdps
+from mdps import MDP, GridWorld, kernels, stack
+
+LEGEND = {"S": "floor", ".": "floor", "g": "grass", "G": "goal"}
+
+
+def grid(text="S.g.\n.gg.\n...G", **settings):
+    return GridWorld.from_text(text, LEGEND, slip=0.2, **settings)
+
+
+def dense_again(mdp):
+    return MDP.from_dense(
+        np.asarray(mdp.to_dense()), np.asarray(mdp.features), np.asarray(mdp.initial), discount=float(mdp.discount)
+    )
+
+
+def test_grids_have_offsets_and_broken_rows_have_none():
+    assert grid(discount=0.9).mdp.offsets == (-4, 1, 4, -1, 0)
+    assert grid("####\n#S.#\n#.G#\n####", discount=0.9).mdp.offsets == (-2, 1, 2, -1, 0)
+    assert grid("S.g.\n.#g.\n...G", discount=0.9).mdp.offsets is None
+    terminal = GridWorld.from_text("S.G", LEGEND, terminal=("grass",), discount=0.9)
+    assert terminal.mdp.offsets is None
+
+
+@pytest.mark.parametrize("text", ["S.G", "S\n.\nG", "S.\n.G"])
+def test_narrow_maps(text, x64):
+    mdp = grid(text, discount=0.9).mdp
+    assert mdp.offsets is not None
+    weights = jnp.asarray([0.1, -1.0, 1.0])
+    with_offsets, gathered = (mdps.solve(m, m.reward(weights)) for m in (mdp, mdp.replace(offsets=None)))
+    np.testing.assert_allclose(with_offsets.value, gathered.value, atol=1e-12)
+    value = oracles.value_iteration(np.asarray(mdp.to_dense()), np.asarray(mdp.reward(weights)), 0.9)
+    np.testing.assert_allclose(with_offsets.value, value, atol=1e-6)
+
+
+def test_from_dense_finds_the_offsets_of_a_grid(x64):
+    mdp = grid(discount=0.9).mdp
+    again = dense_again(mdp)
+    assert again.offsets == (-4, -1, 0, 1, 4)
+    np.testing.assert_array_equal(again.to_dense(), mdp.to_dense())
+
+
+@pytest.mark.parametrize("settings", [{"discount": 0.9}, {"horizon": 7}, {"horizon": 7, "discount": 0.9}])
+def test_shifting_and_gathering_agree(settings, x64):
+    mdp = grid(**settings).mdp
+    gathered = mdp.replace(offsets=None)
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
+
+    first = lambda value: value if value.ndim == 1 else value[0]  # noqa: E731
+
+    @jax.jit
+    def everything(mdp, weights):
+        def one(w):
+            solution = mdps.solve(mdp, mdp.reward(w))
+            soft = mdps.solve(mdp, mdp.reward(w), temperature=0.3)
+            visits = mdps.occupancy(mdp, solution.policy)
+            value = mdps.policy_return(mdp, soft.policy, mdp.reward(w))
+            return solution.value, soft.value, visits, value, mdps.optimum(mdp, w)
+
+        soft_value = lambda w: mdp.initial @ first(mdps.solve(mdp, mdp.reward(w), temperature=0.3).value)  # noqa: E731
+        return jax.vmap(one)(weights), jax.vmap(jax.grad(soft_value))(weights)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9),
+        everything(mdp, weights),
+        everything(gathered, weights),
+    )
+
+
+def test_shifted_is_zero_beyond_the_ends():
+    x = jnp.arange(1.0, 5.0)
+    assert kernels.shifted(x, 2).tolist() == [3, 4, 0, 0]
+    assert kernels.shifted(x, -1).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_sweeps_alternate_between_two_arrays(count):
+    rng = np.random.default_rng(1)
+    weight, source, x = rng.uniform(size=(6, 3)), rng.normal(size=6), rng.normal(size=6)
+    offsets = (-2, 0, 1)
+    expected = x
+    for _ in range(count):
+        at = lambda s, v: v[s] if 0 <= s < 6 else 0.0  # noqa: E731
+        expected = source + np.array(
+            [sum(weight[s, j] * at(s + o, expected) for j, o in enumerate(offsets)) for s in range(6)]
+        )
+    table = [jnp.asarray(weight[:, j]) for j in range(3)]
+    got = kernels.sweeps(offsets, table, jnp.asarray(source), jnp.asarray(x), count)
+    np.testing.assert_allclose(got, expected, rtol=2e-5)
+
+
+def test_stack_keeps_offsets_that_are_shared():
+    a, b = grid(discount=0.9).mdp, grid("S..g\n.gg.\n...G", discount=0.9).mdp
+    assert stack([a, b]).offsets == a.offsets
+    mixed = stack([a, grid("S..\n..G", discount=0.9).mdp])
+    assert mixed.offsets is None
+    reward = jnp.asarray([0.1, -1.0, 1.0])
+    got = jax.vmap(lambda m: m.initial @ mdps.solve(m, m.reward(reward)).value)(mixed)
+    alone = mdps.solve(a, a.reward(reward)).value[0]
+    np.testing.assert_allclose(got[0], alone, rtol=1e-5)
