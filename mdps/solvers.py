@@ -234,8 +234,9 @@ def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
             return (next_state.shape[1] + (3 if hard else 8)) * jnp.finfo(dtype).eps / 2
 
         here = offsets or columns(next_state)
-        precisions = {reward.dtype, jnp.dtype(jnp.float32)} if refining else {reward.dtype}
-        split = {dtype: [columns(x) for x in columns(probability.astype(dtype))] for dtype in precisions}
+        split = {reward.dtype: [columns(x) for x in columns(probability)]}
+        if refining:
+            split[jnp.dtype(jnp.float32)] = jax.tree.map(lambda x: x.astype(jnp.float32), split[reward.dtype])
 
         def weigh(q, dtype):
             """γ times the probability of each successor under the policy that is best for `q`, a list over slots."""
