@@ -1,7 +1,34 @@
 """Evidence about a reward: how likely a person was to say this, had that been what they meant."""
 
+from ird.evidence.choice import Choice
+from ird.evidence.comparison import Comparison
+from ird.evidence.demonstration import MaxEntDemonstration, RationalDemonstration
+from ird.evidence.initial_state import InitialState, InitialStateChoice
+from ird.evidence.language import Utterance
 from ird.evidence.normalizers import SumOverProxies, SumWithCandidate
+from ird.evidence.paths import path_features
 from ird.evidence.protocol import Evidence, Normalizer
 from ird.evidence.proxy import ProxyReward
+from ird.evidence.robot import Correction, CreditAssignment, Improvement, OffSwitch, RewardPunish, deformed_path
 
-__all__ = ["Evidence", "Normalizer", "ProxyReward", "SumOverProxies", "SumWithCandidate"]
+__all__ = [
+    "Choice",
+    "Comparison",
+    "Correction",
+    "CreditAssignment",
+    "Evidence",
+    "Improvement",
+    "InitialState",
+    "InitialStateChoice",
+    "MaxEntDemonstration",
+    "Normalizer",
+    "OffSwitch",
+    "ProxyReward",
+    "RationalDemonstration",
+    "RewardPunish",
+    "SumOverProxies",
+    "SumWithCandidate",
+    "Utterance",
+    "deformed_path",
+    "path_features",
+]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 
+from ird.evidence.choice import check_beta
 from ird.evidence.normalizers import (
     SumOverProxies,
     SumWithCandidate,
@@ -83,7 +84,7 @@ class ProxyReward:
                 proxy that is not among them, or a β that is not positive and finite.
         """
         weights, alternatives = _check_proxies(weights, mdp, alternatives)
-        beta = _check_beta(beta, weights.dtype)
+        beta = check_beta(beta, weights.dtype)
         row = _row_of(weights, alternatives)
         if row is None:  # traced: whether it is among them cannot be seen, so plan it too
             features = plan_features(mdp, jnp.concatenate([alternatives, weights[None]]))
@@ -146,7 +147,7 @@ class ProxyReward:
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same evidence from a designer of another β; nothing is planned or compiled again."""
-        return self._with(beta=_check_beta(beta, self.weights.dtype))
+        return self._with(beta=check_beta(beta, self.weights.dtype))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -239,16 +240,6 @@ def _wrong_features(name: str, shape: tuple[int, ...], mdp: MDP) -> str:
         f"{name} has shape {shape}, but the training MDP has {mdp.num_features} features {mdp.feature_names}; "
         "give one weight per feature, in that order."
     )
-
-
-def _check_beta(beta, dtype) -> Array:
-    if np.shape(beta) != ():
-        raise ValueError(f"beta has shape {np.shape(beta)}; give one number, and use jax.vmap for several.")
-    if is_concrete(beta) and not 0 < float(beta) < float("inf"):
-        raise ValueError(
-            f"beta is {float(beta)}; it must be positive and finite (small: the designer hardly looked at the plan)."
-        )
-    return jnp.asarray(beta, dtype)
 
 
 def _row_of(weights, alternatives) -> int | None:

@@ -1,0 +1,158 @@
+"""Comparisons of trajectories: the tabular core of learning from human, or AI, feedback."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.evidence.choice import as_floats, check_beta, check_candidates, check_names
+from ird.evidence.normalizers import in_blocks
+from ird.evidence.paths import path_features
+from ird.evidence.robot import same_length
+from mdps import MDP
+from mdps.checks import check_finite, is_concrete
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Comparison:
+    """Which of two trajectories was preferred, for P pairs (Bradley & Terry 1952; Jeon et al. 2020).
+
+        P(A over B | w) = σ(β w·Δφ + κ Δagree),    Δφ = φ_A - φ_B
+
+    κ is a labeller's bias: what being agreed with is worth to them, in log-odds.  *Agreeing* is no
+    feature of the reward.  A fit that leaves κ out loads the bias on whatever goes along with
+    agreeing in the data; pairs whose view is flipped break that.  An unknown κ is one number for all
+    pairs, summed out over a list of values.
+
+    With `principles`, the labels come from a written list: the labeller looks at the features named
+    there and at nothing else, so the weights of the others stay at their prior.
+
+    Attributes:
+        difference: Δφ of the preferred trajectory less the other, `[P, K]`.
+        agrees: Δagree, how much more the preferred one agrees with the labeller's view, `[P]`.
+        kappa: values that the bias may have, `[G]`, in log-odds.
+        log_prior: log probability of each of them, `[G]`.
+        beta: inverse temperature β of the labeller, in 1/return; a leaf.
+        feature_names: one name per feature (static).
+
+    Example:
+        >>> seen = Comparison([[3.0, 1.0]], [[3.0, 0.0]], feature_names=("steps", "goal"))
+        >>> round(float(jnp.exp(seen.log_likelihood(jnp.asarray([[-1.0, 2.0]]))[0])), 4)
+        0.8808
+    """
+
+    difference: Float[Array, " P K"]
+    agrees: Float[Array, " P"]
+    kappa: Float[Array, " G"]
+    log_prior: Float[Array, " G"]
+    beta: Float[Array, ""]
+    feature_names: tuple[str, ...]
+
+    _LEAVES = ("difference", "agrees", "kappa", "log_prior", "beta")
+
+    def __init__(
+        self,
+        preferred: Float[Array, " P K"] | np.ndarray | Sequence[Sequence[float]],
+        other: Float[Array, " P K"] | np.ndarray | Sequence[Sequence[float]],
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+        agrees: Float[Array, " P"] | np.ndarray | Sequence[float] | None = None,
+        kappa: float | Float[Array, " *G"] | np.ndarray | Sequence[float] = 0.0,
+        principles: Sequence[str] | None = None,
+        feature_names: Sequence[str] = (),
+    ):
+        """Check the pairs.
+
+        Args:
+            preferred: features of the preferred trajectory of each pair, `[P, K]` (`path_features`).
+            other: features of the other, `[P, K]`.
+            beta: inverse temperature of the labeller, in 1/return.
+            agrees: how much more the preferred one agrees with the labeller's view, usually -1, 0
+                or 1, `[P]`; None: not at all.
+            kappa: the labeller's bias in log-odds; several values `[G]` are equally likely and summed out.
+            principles: names of the features that the labeller's list mentions; None: all.
+            feature_names: one name per feature; "feature 0", ... when left out.
+
+        Raises:
+            ValueError: for pairs of unequal shape, no pair, labels or features that are not finite,
+                a bias without `agrees`, an unknown principle, or a β that is not positive and finite.
+        """
+        preferred, other = as_floats(preferred), as_floats(other)
+        if preferred.ndim != 2 or preferred.shape != other.shape or 0 in preferred.shape:
+            raise ValueError(
+                f"preferred has shape {preferred.shape} and other {other.shape}; both must be [P, K], the features of "
+                "P ≥ 1 pairs of trajectories."
+            )
+        check_finite("preferred", preferred)
+        check_finite("other", other)
+        names = check_names(feature_names, preferred.shape[1])
+        bias = jnp.atleast_1d(as_floats(kappa)).astype(preferred.dtype)
+        check_finite("kappa", bias)
+        if agrees is None and is_concrete(bias) and np.any(np.asarray(bias) != 0):
+            raise ValueError("kappa is not zero, but agrees is None; say how much each preferred trajectory agrees.")
+        agree = jnp.zeros_like(preferred[:, 0]) if agrees is None else as_floats(agrees)
+        if agree.shape != preferred.shape[:1]:
+            raise ValueError(f"agrees has shape {agree.shape}; give one number per pair, [{preferred.shape[0]}].")
+        check_finite("agrees", agree)
+        difference = preferred - other
+        if principles is not None:
+            unknown = [p for p in principles if p not in names]
+            if unknown:
+                raise ValueError(f"the principle {unknown[0]!r} is about no feature; the features are {names}.")
+            difference = difference * jnp.asarray([name in principles for name in names], difference.dtype)[None]
+        log_prior = jnp.full(bias.shape, -np.log(bias.size), bias.dtype)
+        leaves = (difference, agree.astype(difference.dtype), bias, log_prior, check_beta(beta, difference.dtype))
+        self._set(leaves, names)
+
+    @classmethod
+    def of_paths(cls, mdp: MDP, preferred, other, *, beta: float | Float[Array, ""] = 1.0) -> Self:
+        """Compare two paths in an MDP, `states [T]` each.
+
+        Raises:
+            ValueError: for paths of unequal length, or an impossible move.
+        """
+        preferred, other = same_length(preferred=preferred, other=other)
+        features = [path_features(mdp, path)[None] for path in (preferred, other)]
+        return cls(*features, beta=beta, feature_names=mdp.feature_names)
+
+    def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
+        """Log probability of all labels under each candidate w, `[N, K] -> [N]`."""
+        weights = check_candidates(weights, self.feature_names, self.difference.dtype)
+        biased = self.kappa[:, None] * self.agrees[None]  # [G, P]
+
+        def block(rows):
+            logits = self.beta * jnp.matmul(rows, self.difference.T, precision=jax.lax.Precision.HIGHEST)
+            each = jnp.sum(jax.nn.log_sigmoid(logits[:, None] + biased[None]), axis=2)  # [n, G]
+            return jax.scipy.special.logsumexp(each + self.log_prior[None], axis=1)
+
+        return in_blocks(block, weights, max(1, 2**20 // biased.size))
+
+    @property
+    def feature_covariance(self) -> Float[Array, " K K"]:
+        """Mean of Δφ Δφᵀ / 4, `[K, K]`; along its null space no label says anything."""
+        return self.difference.T @ self.difference / (4 * self.difference.shape[0])
+
+    def _set(self, leaves, names) -> None:
+        for name, leaf in zip(self._LEAVES, leaves, strict=True):
+            object.__setattr__(self, name, leaf)
+        object.__setattr__(self, "feature_names", names)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"cannot set {name}: Comparison is frozen; build another.")
+
+    def __repr__(self) -> str:
+        return f"Comparison(pairs={jnp.shape(self.difference)[0]}, beta={self.beta}, kappa={self.kappa})"
+
+    def tree_flatten_with_keys(self):
+        """JAX: the leaves by name; the feature names are static."""
+        return [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in self._LEAVES], self.feature_names
+
+    @classmethod
+    def tree_unflatten(cls, names, leaves) -> Self:
+        """JAX: from leaves, which may be tracers or placeholders, so nothing is checked."""
+        new = object.__new__(cls)
+        new._set(leaves, names)
+        return new

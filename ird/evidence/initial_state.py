@@ -1,0 +1,140 @@
+"""The state of the world as evidence: somebody has been acting here before the robot came."""
+
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ird.evidence.choice import Choice, check_beta, check_candidates
+from ird.evidence.demonstration import action_values
+from ird.evidence.normalizers import in_blocks
+from ird.evidence.paths import check_reaches
+from mdps import MDP
+from mdps.linear import policy_weights, push
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class InitialState:
+    """The state that a soft-optimal person left behind after T steps (RLSP: Shah et al. 2019, eq. 3).
+
+        P(s₀ | w) = probability of being in s₀ at the last of T steps of π_soft(· | w)
+
+    where the MDP starts from what the world was T steps ago.  A vase that stands unbroken where it
+    would have been quicker to walk through it says that vases matter.  Not concave in w.
+
+    Attributes:
+        mdp: the MDP, whose horizon is T and whose initial distribution is the world T steps ago.
+        state: the state that was found.
+        beta: inverse temperature of the person, in 1/return; a leaf.
+    """
+
+    mdp: MDP
+    state: Int[Array, ""]
+    beta: Float[Array, ""]
+
+    def __init__(self, mdp: MDP, state: int, *, beta: float | Float[Array, ""] = 1.0):
+        """Check the state.
+
+        Args:
+            mdp: the MDP, with a horizon.
+            state: the state in which the robot finds the world.
+            beta: inverse temperature of the person, in 1/return.
+
+        Raises:
+            ValueError: without a horizon, or for a state that cannot be reached in T - 1 moves.
+        """
+        state = check_reaches(mdp, state, _horizon(mdp) - 1)
+        self._set((mdp, jnp.asarray(state, jnp.int32), check_beta(beta, mdp.features.dtype)))
+
+    def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
+        """Log P(s₀ | w) of each candidate w, `[N, K] -> [N]`."""
+        weights = check_candidates(weights, self.feature_names, self.mdp.features.dtype)
+        T, S = _horizon(self.mdp), self.mdp.num_states
+        # Probabilities, not discounted visits.
+        plain = self.mdp.replace(discount=jnp.ones_like(self.mdp.discount))
+        start = jnp.zeros((T, S), self.mdp.initial.dtype).at[0].set(self.mdp.initial)
+
+        def one(w):
+            policy = jax.nn.softmax(self.beta * action_values(self.mdp, w, 1 / self.beta), axis=-1)
+            return jnp.log(push(plain, policy_weights(plain, policy), start)[-1, self.state])
+
+        return in_blocks(jax.vmap(one), weights, max(1, 2**24 // (T * S * self.mdp.num_actions)))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The MDP's feature names."""
+        return self.mdp.feature_names
+
+    def _set(self, leaves) -> None:
+        for name, leaf in zip(("mdp", "state", "beta"), leaves, strict=True):
+            object.__setattr__(self, name, leaf)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"cannot set {name}: InitialState is frozen; build another.")
+
+    def __repr__(self) -> str:
+        return f"InitialState(state={self.state}, beta={self.beta})"
+
+    def tree_flatten_with_keys(self):
+        """JAX: the leaves by name, and nothing static."""
+        return [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in ("mdp", "state", "beta")], None
+
+    @classmethod
+    def tree_unflatten(cls, _, leaves) -> Self:
+        """JAX: from leaves, which may be tracers or placeholders, so nothing is checked."""
+        new = object.__new__(cls)
+        new._set(leaves)
+        return new
+
+
+class InitialStateChoice(Choice):
+    """The state as a choice among states, each grounded in the paths that end there (Jeon et al. 2020).
+
+    The grounding weighs paths as a policy that acts at random makes them, which is uniform where
+    moves are certain.  Another likelihood than `InitialState`: there the person plans, here they pick
+    an end and are credited with an average way to it.
+    """
+
+    def __init__(self, mdp: MDP, state: int, *, beta: float | Float[Array, ""] = 1.0):
+        """Ground every state that can be reached.
+
+        Args:
+            mdp: the MDP, with a horizon T; paths visit T states.
+            state: the state in which the robot finds the world.
+            beta: inverse temperature of the person, in 1/return.
+
+        Raises:
+            ValueError: without a horizon, or for a state that cannot be reached in T - 1 moves.
+        """
+        T = _horizon(mdp)
+        state = check_reaches(mdp, state, T - 1)
+        chance, collected = _random_paths(mdp, T)
+        ends = np.flatnonzero(chance > 0)
+        options = collected[ends] / chance[ends, None]
+        chosen = int(np.searchsorted(ends, state))
+        super().__init__(jnp.asarray(options, mdp.features.dtype), chosen, beta=beta, feature_names=mdp.feature_names)
+
+
+def _random_paths(mdp: MDP, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each last state under random actions, `[S]`, and that times the features on the way, `[S, K]`."""
+    table, gamma = np.asarray(mdp.next_state), float(mdp.discount)
+    move = np.asarray(mdp.probability, np.float64).mean(axis=1)  # [S, D]
+    features = np.asarray(mdp.features, np.float64)
+    if features.ndim == 3:
+        raise ValueError("this MDP's features depend on the action; ground the states yourself and use Choice.")
+    here = np.asarray(mdp.initial, np.float64)
+    collected = here[:, None] * features
+    for t in range(1, steps):
+        arrived, brought = np.zeros_like(here), np.zeros_like(collected)
+        np.add.at(arrived, table, here[:, None] * move)
+        np.add.at(brought, table, collected[:, None, :] * move[..., None])
+        here, collected = arrived, brought + gamma**t * arrived[:, None] * features
+    return here, collected
+
+
+def _horizon(mdp: MDP) -> int:
+    if mdp.horizon is None:
+        raise ValueError("the MDP has no horizon; say for how many steps somebody acted: mdp.replace(horizon=T).")
+    return mdp.horizon

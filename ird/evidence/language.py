@@ -1,0 +1,59 @@
+"""Language: an utterance stands for the trajectories that are consistent with it."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.evidence.choice import Choice
+from ird.evidence.paths import path_features
+from mdps import MDP
+
+
+class Utterance(Choice):
+    r"""What was said, among what could have been: each utterance is grounded in its trajectories (Jeon et al. 2020).
+
+    The grounding is uniform over the trajectories that are consistent with the utterance.
+
+    Example:
+        >>> import mdps
+        >>> grid = mdps.GridWorld.from_text("SgG\n...", {"S": ".", ".": ".", "g": "grass", "G": "goal"}, horizon=4)
+        >>> paths = {"keep off the grass": [[0, 3, 4, 5]], "go as you like": [[0, 3, 4, 5], [0, 1, 2, 2]]}
+        >>> seen = Utterance(grid.mdp, paths, "keep off the grass")
+        >>> bool(seen.log_likelihood(jnp.asarray([[0.0, -9.0, 0.0]]))[0] > jnp.log(0.5))
+        True
+    """
+
+    def __init__(
+        self,
+        mdp: MDP,
+        meanings: Mapping[str, Sequence[Sequence[int]] | np.ndarray],
+        said: str,
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+    ):
+        """Ground the utterances.
+
+        Args:
+            mdp: the MDP.
+            meanings: for each utterance the paths consistent with it, `states [n, T]`, all of one length.
+            said: which of them was said.
+            beta: inverse temperature of the speaker, in 1/return.
+
+        Raises:
+            ValueError: for an utterance that was not possible, one that no path is consistent with,
+                paths of unequal length, or an impossible move.
+        """
+        if said not in meanings:
+            raise ValueError(f"said is {said!r}, which is not among the utterances {tuple(meanings)}.")
+        empty = [u for u, paths in meanings.items() if len(paths) == 0]
+        if empty:
+            raise ValueError(f"no trajectory is consistent with {empty[0]!r}, so it stands for nothing; leave it out.")
+        lengths = {len(path) for paths in meanings.values() for path in paths}
+        if len(lengths) != 1:
+            raise ValueError(f"the paths have lengths {sorted(lengths)}; ground all utterances in paths of one length.")
+        options = [
+            jnp.mean(jnp.stack([path_features(mdp, path) for path in paths]), axis=0) for paths in meanings.values()
+        ]
+        super().__init__(jnp.stack(options), list(meanings).index(said), beta=beta, feature_names=mdp.feature_names)

@@ -1,0 +1,93 @@
+"""Trajectories that people point at: checked against the MDP's moves, and counted in features."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mdps import MDP
+from mdps.checks import is_concrete, require_concrete
+
+
+def path_features(mdp: MDP, states, actions=None) -> Float[Array, " K"]:
+    """Discounted sum of features along a path: Σ_t γ^t φ(s_t, a_t), `[K]`.
+
+    Args:
+        mdp: the MDP.
+        states: the states visited, `[T]`.
+        actions: the actions taken in them, `[T]`; needed where features depend on the action.
+
+    Raises:
+        ValueError: for a path that leaves the map or uses an impossible move, with the step named.
+
+    Example:
+        >>> import mdps
+        >>> grid = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, horizon=3)
+        >>> path_features(grid.mdp, [0, 1, 2]).tolist()
+        [2.0, 1.0]
+    """
+    states, actions = check_path(mdp, states, actions)
+    if mdp.features.ndim == 3:
+        if actions is None:
+            raise ValueError(
+                "actions is None, but this MDP's features depend on the action; give one action per state."
+            )
+        visited = mdp.features[states, actions]
+    else:
+        visited = mdp.features[states]
+    return mdp.discount ** jnp.arange(len(states)) @ visited
+
+
+def check_path(mdp: MDP, states, actions=None, *, moves: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """The path on the host, refused where it cannot have happened.
+
+    Args:
+        mdp: the MDP.
+        states: the states visited, `[T]`.
+        actions: the actions taken in them, `[T]`, or None.
+        moves: whether every step must be a possible move.
+    """
+    require_concrete("a path", states=states, actions=actions, probability=mdp.probability)
+    states = np.asarray(states)
+    S, A = mdp.num_states, mdp.num_actions
+    if states.ndim != 1 or states.size == 0 or states.dtype.kind not in "iu":
+        raise ValueError(f"states has shape {states.shape} and dtype {states.dtype}; give T ≥ 1 state indices, [T].")
+    if mdp.horizon is not None and len(states) > mdp.horizon:
+        raise ValueError(f"the path has {len(states)} steps, but the MDP's horizon is {mdp.horizon}.")
+    outside = (states < 0) | (states >= S)
+    if outside.any():
+        t = int(outside.argmax())
+        raise ValueError(f"the path leaves the map at step {t}: state {states[t]} is not in 0..{S - 1}.")
+    if actions is not None:
+        actions = np.asarray(actions)
+        if actions.shape != states.shape:
+            raise ValueError(f"actions has shape {actions.shape}, states {states.shape}; give one action per state.")
+        outside = (actions < 0) | (actions >= A)
+        if outside.any():
+            t = int(outside.argmax())
+            raise ValueError(f"action {actions[t]} at step {t} is not in 0..{A - 1}.")
+    if moves:
+        chance = np.asarray(mdp.probability)
+        for t in range(len(states) - 1):
+            s, ahead = states[t], states[t + 1]
+            row = chance[s].max(axis=0) if actions is None else chance[s, actions[t]]
+            if row[np.asarray(mdp.next_state)[s] == ahead].sum() <= 0:
+                by = "no action leads" if actions is None else f"action {actions[t]} does not lead"
+                raise ValueError(f"the move at step {t} is impossible: {by} from state {s} to state {ahead}.")
+    return states, actions
+
+
+def check_reaches(mdp: MDP, state: int, steps: int) -> int:
+    """`state`, refused unless some actions can lead there from the start in exactly `steps` moves."""
+    if not 0 <= int(state) < mdp.num_states:
+        raise ValueError(f"state is {int(state)}; it must be in 0..{mdp.num_states - 1}.")
+    if not is_concrete(mdp.probability):
+        return int(state)
+    edges, table = np.asarray(np.asarray(mdp.probability).any(axis=1)), np.asarray(mdp.next_state)
+    here = np.asarray(mdp.initial) > 0
+    for _ in range(steps):
+        ahead = np.zeros_like(here)
+        ahead[table[here][edges[here]]] = True
+        here = ahead
+    if not here[int(state)]:
+        raise ValueError(f"state {int(state)} cannot be reached from the start in {steps} moves, so it is no evidence.")
+    return int(state)

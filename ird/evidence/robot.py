@@ -1,0 +1,205 @@
+"""What a person does about a robot's own trajectory: improve it, correct it, stop it, praise it, blame a part of it."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.evidence.choice import Choice
+from ird.evidence.paths import check_path, path_features
+from mdps import MDP, feature_expectations
+
+
+class Improvement(Choice):
+    r"""A trajectory shown as better than the robot's: the choice set is {improved, robot's} (Jeon et al. 2020).
+
+    Example:
+        >>> import mdps
+        >>> grid = mdps.GridWorld.from_text("SgG\n...", {"S": ".", ".": ".", "g": "grass", "G": "goal"}, horizon=4)
+        >>> seen = Improvement(grid.mdp, [0, 3, 4, 5], robot=[0, 1, 2, 2])
+        >>> bool(seen.log_likelihood(jnp.asarray([[0.0, -9.0, 0.0]]))[0] > jnp.log(0.5))
+        True
+    """
+
+    def __init__(self, mdp: MDP, improved, *, robot, beta: float | Float[Array, ""] = 1.0):
+        """Take two paths of equal length.
+
+        Args:
+            mdp: the MDP both are in.
+            improved: the states of the better path, `[T]`.
+            robot: the states of the robot's, `[T]`.
+            beta: inverse temperature of the person, in 1/return.
+
+        Raises:
+            ValueError: for paths of unequal length, or an impossible move.
+        """
+        improved, robot = same_length(improved=improved, robot=robot)
+        options = jnp.stack([path_features(mdp, improved), path_features(mdp, robot)])
+        super().__init__(options, 0, beta=beta, feature_names=mdp.feature_names)
+
+
+class Correction(Choice):
+    """A push on the robot's trajectory, among all pushes there could have been (Bajcsy 2017; Jeon et al. 2020).
+
+    Each option is the robot's path as one possible push would have deformed it, no push among them
+    (`deformed_path` makes them).  Deformed paths need not follow the MDP's moves.
+    """
+
+    def __init__(self, mdp: MDP, paths, chosen: int, *, beta: float | Float[Array, ""] = 1.0):
+        """Take the paths that the possible corrections would have led to.
+
+        Args:
+            mdp: the MDP.
+            paths: states along each, `[C, T]`.
+            chosen: which one the person's push led to.
+            beta: inverse temperature of the person, in 1/return.
+
+        Raises:
+            ValueError: for paths that leave the map or differ in length.
+        """
+        paths = [check_path(mdp, path, moves=False)[0] for path in paths]
+        if len({len(path) for path in paths}) != 1:
+            raise ValueError(f"the paths have lengths {sorted({len(p) for p in paths})}; corrections keep the length.")
+        if mdp.features.ndim == 3:
+            raise ValueError("this MDP's features depend on the action, and a deformed path has none; use Choice.")
+        features = mdp.features[np.stack(paths)]  # [C, T, K]
+        discounts = mdp.discount ** jnp.arange(features.shape[1])
+        options = jnp.einsum("t,ctk->ck", discounts, features)
+        super().__init__(options, chosen, beta=beta, feature_names=mdp.feature_names)
+
+
+def deformed_path(cells: Float[Array, " T 2"] | np.ndarray, step: int, push: Sequence[float]) -> np.ndarray:
+    """A path on a grid after a push at one step: ξ + A⁻¹ Δq, rounded to cells, ends fixed (Bajcsy et al. 2017).
+
+    `A` penalises second differences, so that the push fades smoothly along the path; it is scaled to
+    move the pushed step by `push` itself.
+
+    Args:
+        cells: (row, column) at each step, `[T, 2]`.
+        step: where the push acts, strictly between the ends.
+        push: by how many rows and columns.
+
+    Returns:
+        (row, column) at each step, `[T, 2]` int.
+
+    Raises:
+        ValueError: for a step at or beyond the ends.
+
+    Example:
+        >>> deformed_path(np.array([[0, 0], [0, 1], [0, 2], [0, 3], [0, 4]]), 2, (1, 0))[:, 0].tolist()
+        [0, 1, 1, 1, 0]
+    """
+    cells = np.asarray(cells, float)
+    T = len(cells)
+    if not 0 < step < T - 1:
+        raise ValueError(f"step is {step}; a push acts strictly between the ends of the path, in 1..{T - 2}.")
+    inner = T - 2
+    second = 2 * np.eye(inner) - np.eye(inner, k=1) - np.eye(inner, k=-1)
+    response = np.linalg.solve(second.T @ second, np.eye(inner)[step - 1])
+    moved = cells.copy()
+    moved[1:-1] += (response / response[step - 1])[:, None] * np.asarray(push, float)[None]
+    return np.floor(moved + 0.5).astype(int)
+
+
+class OffSwitch(Choice):
+    """Pressing the switch at step t, or letting the robot go on: {path to t, then frozen; path} (Jeon et al. 2020)."""
+
+    def __init__(self, mdp: MDP, robot, step: int, *, pressed: bool = True, beta: float | Float[Array, ""] = 1.0):
+        """Take the robot's path and the step at which it was, or was not, switched off.
+
+        Args:
+            mdp: the MDP.
+            robot: the states of the robot's path as it would have been, `[T]`.
+            step: from this step on, a robot switched off stays where it is.
+            pressed: whether the person pressed.
+            beta: inverse temperature of the person, in 1/return.
+
+        Raises:
+            ValueError: for a step outside the path, or an impossible move.
+        """
+        robot, _ = check_path(mdp, robot)
+        if not 0 <= step < len(robot):
+            raise ValueError(f"step is {step}; the robot's path has steps 0..{len(robot) - 1}.")
+        if mdp.features.ndim == 3:
+            raise ValueError(
+                "this MDP's features depend on the action, and a robot switched off takes none; use Choice."
+            )
+        frozen = np.where(np.arange(len(robot)) <= step, robot, robot[step])
+        discounts = mdp.discount ** jnp.arange(len(robot))
+        options = jnp.stack([discounts @ mdp.features[frozen], discounts @ mdp.features[robot]])
+        super().__init__(options, 0 if pressed else 1, beta=beta, feature_names=mdp.feature_names)
+
+
+class RewardPunish(Choice):
+    """Reward or punishment for a trajectory: {+1: the robot's; −1: what was to be expected} (Jeon et al. 2020)."""
+
+    def __init__(
+        self,
+        mdp: MDP,
+        robot,
+        sign: int,
+        *,
+        expected: Float[Array, " K"] | None = None,
+        beta: float | Float[Array, ""] = 1.0,
+    ):
+        """Take the robot's path and the sign it was given.
+
+        Args:
+            mdp: the MDP.
+            robot: the states of the robot's path, `[T]`; with a horizon, as long as it.
+            sign: +1 or −1.
+            expected: features that were to be expected instead, `[K]`; None: those of a policy that
+                acts at random.
+            beta: inverse temperature of the person, in 1/return.
+
+        Raises:
+            ValueError: for another sign, or an impossible move.
+        """
+        if sign not in (1, -1):
+            raise ValueError(f"sign is {sign!r}; give +1 for reward or -1 for punishment.")
+        if expected is None:
+            shape = (mdp.num_states, mdp.num_actions)
+            expected = feature_expectations(mdp, jnp.full(shape, 1 / shape[1], mdp.probability.dtype))
+        options = jnp.stack([path_features(mdp, robot), jnp.asarray(expected)])
+        super().__init__(options, 0 if sign == 1 else 1, beta=beta, feature_names=mdp.feature_names)
+
+
+class CreditAssignment(Choice):
+    """Pointing at what matters in a trajectory: segments of length k, each as if repeated (Jeon et al. 2020)."""
+
+    def __init__(self, mdp: MDP, robot, start: int, length: int, *, beta: float | Float[Array, ""] = 1.0):
+        """Take the robot's path and the segment that was pointed at.
+
+        Args:
+            mdp: the MDP.
+            robot: the states of the robot's path, `[T]`.
+            start: first step of the chosen segment.
+            length: k, steps in a segment.
+            beta: inverse temperature of the person, in 1/return.
+
+        Raises:
+            ValueError: for a segment outside the path, or of its whole length.
+        """
+        robot, _ = check_path(mdp, robot)
+        T = len(robot)
+        if not 1 <= length < T:
+            raise ValueError(f"length is {length}; a segment of a path of {T} steps has 1..{T - 1}.")
+        if not 0 <= start <= T - length:
+            raise ValueError(f"start is {start}; segments of {length} steps start at 0..{T - length}.")
+        if mdp.features.ndim == 3:
+            raise ValueError("this MDP's features depend on the action; count the segments' features and use Choice.")
+        # The segment over and over, for as many steps as the path has.
+        repeated = np.stack([robot[first + np.arange(T) % length] for first in range(T - length + 1)])
+        options = jnp.einsum("t,ctk->ck", mdp.discount ** jnp.arange(T), mdp.features[repeated])
+        super().__init__(options, start, beta=beta, feature_names=mdp.feature_names)
+
+
+def same_length(**paths) -> list[np.ndarray]:
+    """The paths as arrays, refused unless they are equally long."""
+    arrays = {name: np.asarray(path) for name, path in paths.items()}
+    lengths = {name: x.shape[0] if x.ndim else 0 for name, x in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{name} has {n} steps" for name, n in lengths.items())
+        raise ValueError(f"{told}; compare trajectories of equal length, or the longer one wins by its length alone.")
+    return list(arrays.values())
