@@ -8,13 +8,16 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland lavaland-study bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: help lavaland mixed-evidence lavaland-study bench test format format-check lint types contract docs pytest wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
 
 lavaland: $(VENV)/example  ## set up, then plan through lava its designer never saw; ARGS="--help" explains every setting
 	$(BIN)/python -m examples.lavaland $(ARGS)
+
+mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
+	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
 	$(BIN)/python -m examples.lavaland_study $(ARGS)

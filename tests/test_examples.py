@@ -11,7 +11,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from examples import lavaland, lavaland_limits, lavaland_planners, lavaland_settings, lavaland_study
+from examples import lavaland, lavaland_limits, lavaland_planners, lavaland_settings, lavaland_study, mixed_evidence
 from examples import lavaland_inputs as inputs
 from ird import planning, posterior
 from ird.risk import CVaR, WorstCase
@@ -204,3 +204,15 @@ def test_study(tmp_path):
     assert sum(row["default"] for row in table) == 2
     assert all(0 <= row["lava"] <= 1 + 1e-6 for row in table)
     assert {"lavaland.md", "lavaland.json", "lavaland.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_mixed_evidence_narrows_the_posterior(tmp_path):
+    made = mixed_evidence.main(["--samples", "2000", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "manifest.json").read_text()) == made
+    assert matplotlib.image.imread(tmp_path / "mixed_evidence.png").shape[0] > 200
+    prior, proxy, compared, switched = made["results"]
+    pond = made["features"].index("pond")
+    assert abs(proxy["sd"][pond] - prior["sd"][pond]) < 0.03  # the designer never saw one
+    assert compared["sd"][pond] < 0.8 * proxy["sd"][pond] and compared["mean"][pond] < -0.3
+    assert sum(switched["sd"]) < sum(compared["sd"]) < sum(proxy["sd"]) < sum(prior["sd"])
+    assert switched["value_of_information"] < proxy["value_of_information"]

@@ -69,7 +69,9 @@ class Correction(Choice):
         super().__init__(options, chosen, beta=beta, feature_names=mdp.feature_names)
 
 
-def deformed_path(cells: Float[Array, " T 2"] | np.ndarray, step: int, push: Sequence[float]) -> np.ndarray:
+def deformed_path(
+    cells: Float[Array, " T 2"] | np.ndarray | Sequence[Sequence[int]], step: int, push: Sequence[float]
+) -> np.ndarray:
     """A path on a grid after a push at one step: ξ + A⁻¹ Δq, rounded to cells, ends fixed (Bajcsy et al. 2017).
 
     `A` penalises second differences, so that the push fades smoothly along the path; it is scaled to
