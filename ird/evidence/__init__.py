@@ -5,7 +5,7 @@ from ird.evidence.comparison import Comparison
 from ird.evidence.demonstration import MaxEntDemonstration, RationalDemonstration
 from ird.evidence.initial_state import InitialState, InitialStateChoice
 from ird.evidence.language import Utterance
-from ird.evidence.normalizers import SumOverProxies, SumWithCandidate
+from ird.evidence.normalizers import MaxOverProxies, SoftValue, SumOverProxies, SumWithCandidate
 from ird.evidence.paths import path_features
 from ird.evidence.protocol import Evidence, Normalizer
 from ird.evidence.proxy import ProxyReward
@@ -21,11 +21,13 @@ __all__ = [
     "InitialState",
     "InitialStateChoice",
     "MaxEntDemonstration",
+    "MaxOverProxies",
     "Normalizer",
     "OffSwitch",
     "ProxyReward",
     "RationalDemonstration",
     "RewardPunish",
+    "SoftValue",
     "SumOverProxies",
     "SumWithCandidate",
     "Utterance",

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.evidence.protocol import Normalizer
-from mdps import MDP
+from mdps import MDP, solve
 from mdps.checks import is_concrete
 from mdps.optima import optimum
 
@@ -56,6 +56,56 @@ class SumWithCandidate:
         """Log of the sum over proxies plus exp(β (V*(w) - w·origin))."""
         own = start_values(self.mdp, weights) - weights @ origin
         return jnp.logaddexp(self.proxies.log_sum(weights, beta, origin), beta * own)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MaxOverProxies:
+    """Max-Z: log Z̃(w) = max_j β w·φ_j, the sum's largest term alone (references A, normalizer 4).
+
+    Attributes:
+        proxies: the proxies and their plans; how many share a plan does not matter here.
+    """
+
+    proxies: SumOverProxies
+
+    def log_sum(
+        self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
+    ) -> Float[Array, " N"]:
+        """Max_j β w·(φ_j - origin), over blocks of rows of `weights`."""
+        scaled = beta * (self.proxies.features - origin[None])
+
+        def block(rows):
+            return jnp.max(jnp.matmul(scaled, rows.T, precision=jax.lax.Precision.HIGHEST), axis=0)
+
+        return in_blocks(block, weights, rows_per_block(scaled.shape[0]))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SoftValue:
+    """MaxEnt-Z: log Z̃(w) = β E_{s₀}[V_soft(s₀; w)], causal entropy at temperature 1 (references A, normalizer 3).
+
+    It reads the proxy's plan as β demonstrations of a soft-optimal planner.  No set of proxies is
+    needed, one soft planning problem per candidate is.  The entropy of paths does not scale with `w`,
+    so the scale of `w` matters by itself, not only in the product β·w.
+
+    Attributes:
+        mdp: the training MDP.
+    """
+
+    mdp: MDP
+
+    def log_sum(
+        self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
+    ) -> Float[Array, " N"]:
+        """β (E_{s₀}[V_soft(s₀; w)] - w·origin): one soft planning problem per row of `weights`."""
+
+        def value(w):
+            return jnp.sum(self.mdp.initial * solve(self.mdp, self.mdp.reward(w), temperature=1.0).value)
+
+        at_origin = jnp.matmul(weights, origin, precision=jax.lax.Precision.HIGHEST)
+        return beta * (jax.vmap(value)(weights) - at_origin)
 
 
 def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], Float[Array, " U"]]:
@@ -132,5 +182,10 @@ def log_sum_exp(scaled: Float[Array, " M K"], log_counts: Float[Array, " M"], we
         largest = jax.lax.stop_gradient(jnp.max(logits, axis=0))
         return largest + jnp.log(jnp.sum(jnp.exp(logits - largest[None]), axis=0))
 
+    return in_blocks(block, weights, rows_per_block(scaled.shape[0]))
+
+
+def rows_per_block(M: int) -> int:
+    """How many candidates pass at once before `M` proxies."""
     entries = _BLOCK_ON_HOST if jax.default_backend() == "cpu" else _BLOCK_ON_DEVICE
-    return in_blocks(block, weights, max(entries // scaled.shape[0], 8))
+    return max(entries // M, 8)

@@ -11,6 +11,8 @@ from numpyro.distributions import Distribution
 
 from ird.evidence.choice import check_beta
 from ird.evidence.normalizers import (
+    MaxOverProxies,
+    SoftValue,
     SumOverProxies,
     SumWithCandidate,
     covariance,
@@ -42,7 +44,7 @@ class ProxyReward:
         beta: inverse temperature β of the designer, in 1/return; a leaf, so replacing it plans nothing.
         alternatives: the proxies that could have been written, `[M, K]`.
         feature_expectations: φ̃(w̃), `[K]`.
-        normalizer: log Z̃; `SumOverProxies`, or `SumWithCandidate`.
+        normalizer: log Z̃; `SumOverProxies`, `SumWithCandidate`, `MaxOverProxies` or `SoftValue`.
 
     Example:
         >>> import jax.numpy as jnp, mdps
@@ -59,7 +61,7 @@ class ProxyReward:
     beta: Float[Array, ""]
     alternatives: Float[Array, " M K"]
     feature_expectations: Float[Array, " K"]
-    normalizer: SumOverProxies | SumWithCandidate
+    normalizer: SumOverProxies | SumWithCandidate | MaxOverProxies | SoftValue
 
     _LEAVES = ("weights", "mdp", "beta", "alternatives", "feature_expectations", "normalizer")
 
@@ -135,6 +137,52 @@ class ProxyReward:
             return made
         return made._with(normalizer=SumWithCandidate(made._proxies, mdp))
 
+    @classmethod
+    def maximum(
+        cls,
+        weights: Float[Array, " K"] | np.ndarray | Sequence[float],
+        mdp: MDP,
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+        alternatives: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+    ) -> Self:
+        """A proxy whose normalizer is the largest term of the sum alone: "Max-Z" of references A.
+
+        Args:
+            weights: the proxy w̃, `[K]`.
+            mdp: the MDP the designer was looking at.
+            beta: inverse temperature of the designer, in 1/return.
+            alternatives: the rewards the designer could have written, `[M, K]`, the proxy among them.
+
+        Raises:
+            ValueError: as the class.
+        """
+        made = cls(weights, mdp, beta=beta, alternatives=alternatives)
+        return made._with(normalizer=MaxOverProxies(made._proxies))
+
+    @classmethod
+    def maxent(
+        cls,
+        weights: Float[Array, " K"] | np.ndarray | Sequence[float],
+        mdp: MDP,
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+    ) -> Self:
+        """A proxy whose normalizer is a soft value, log Z̃(w) = β E[V_soft(s₀; w)]: "MaxEnt-Z" of references A.
+
+        It needs no alternatives.  It is very sensitive to the scale of `w`: see docs/normalizers.md.
+
+        Args:
+            weights: the proxy w̃, `[K]`.
+            mdp: the MDP the designer was looking at.
+            beta: how many demonstrations the proxy's plan counts for.
+
+        Raises:
+            ValueError: as the class.
+        """
+        made = cls(weights, mdp, beta=beta, alternatives=jnp.asarray(weights)[None])
+        return made._with(normalizer=SoftValue(mdp))
+
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(w̃ | w, M̃) of each candidate w: β w·φ̃(w̃) - log Z̃(w) (eq. 1), `[N, K] -> [N]`."""
         return -log_sum(self.normalizer, self._check_candidates(weights), self.beta, self.feature_expectations)
@@ -165,17 +213,21 @@ class ProxyReward:
         return self._proxies.counts
 
     @property
-    def feature_covariance(self) -> Float[Array, " K K"]:
-        """Covariance of the alternatives' feature expectations, `[K, K]`.
+    def feature_covariance(self) -> Float[Array, " K K"] | None:
+        """Covariance of the alternatives' feature expectations, `[K, K]`; None without alternatives.
 
         Its null space is what this evidence says nothing about: along it all alternatives agree.
         """
+        if isinstance(self.normalizer, SoftValue):
+            return None
         return covariance(self.alternative_features, self.counts)
 
     @property
     def _proxies(self) -> SumOverProxies:
         normalizer = self.normalizer
-        return normalizer.proxies if isinstance(normalizer, SumWithCandidate) else normalizer
+        if isinstance(normalizer, SoftValue):
+            raise ValueError("MaxEnt-Z has no alternatives; build the proxy with alternatives=... to list them.")
+        return normalizer if isinstance(normalizer, SumOverProxies) else normalizer.proxies
 
     def _check_candidates(self, weights) -> Array:
         weights = jnp.asarray(weights)
