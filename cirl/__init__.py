@@ -1,4 +1,23 @@
-"""Cooperative inverse reinforcement learning: games in which only the human knows the reward.
+"""Cooperative inverse reinforcement learning: games in which only the human knows the reward."""
 
-The game and its solvers are being built; this package holds their place.
-"""
+from cirl import games, human
+from cirl.controller import PolicyGraph, evaluate
+from cirl.game import Game, Order
+from cirl.simulation import Episodes, misspecification, simulate
+from cirl.solvers import Commitment, GameSolution, SubgameConsistent, solve
+
+__all__ = [
+    "Commitment",
+    "Episodes",
+    "Game",
+    "GameSolution",
+    "Order",
+    "PolicyGraph",
+    "SubgameConsistent",
+    "evaluate",
+    "games",
+    "human",
+    "misspecification",
+    "simulate",
+    "solve",
+]

@@ -1,0 +1,118 @@
+"""The robot as a policy graph, and what a human who knows it makes of the game."""
+
+import functools
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from cirl.game import Game, Order
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PolicyGraph:
+    """A robot that remembers a node; the node says what to do, and what is seen leads to the next.
+
+    Attributes:
+        state: the game's state at each node, `[N]`.
+        step: time at each node, `[N]`; 0 in an endless game.
+        decision: the robot's action at each node, `[N, A_H]`: the human's action counts only where the
+            human moves first, elsewhere the row is constant.
+        child: next node after a human action and a successor slot, `[N, A_H, D]`; -1 ends the game.
+        belief: probability of each θ at the node, had the human acted as planned, `[N, Θ]`.
+        start: the node at which a run from each state begins, `[S]`; -1 where none can.
+        next_state: the game's successor table, `[S, D]`.
+        order: who moves first (static).
+    """
+
+    state: Int[Array, " N"]
+    step: Int[Array, " N"]
+    decision: Int[Array, " N AH"]
+    child: Int[Array, " N AH D"]
+    belief: Float[Array, " N Theta"]
+    start: Int[Array, " S"]
+    next_state: Int[Array, " S D"]
+    order: Order = field(default=Order.SIMULTANEOUS, metadata={"static": True})
+
+    def initial(self, state: Int[Array, ""] | int) -> Int[Array, ""]:
+        """The memory with which a run from `state` begins."""
+        return self.start[state]
+
+    def action(self, memory: Int[Array, ""], human_action: Int[Array, ""] | int | None = None) -> Int[Array, ""]:
+        """The robot's action; `human_action` is needed where the human moves first.
+
+        Raises:
+            ValueError: when it is needed and missing.
+        """
+        if human_action is None:
+            if self.order is Order.HUMAN_FIRST:
+                raise ValueError("the human moves first in this game; give the human's action.")
+            human_action = 0
+        return self.decision[memory, human_action]
+
+    def update(self, memory: Int[Array, ""], human_action: Int[Array, ""] | int, next_state: Int[Array, ""] | int):
+        """The memory after the human's action and the state it led to.
+
+        After an action of probability zero the belief stays what it was.
+        """
+        ahead = self.child[memory, human_action]
+        slot = jnp.argmax((self.next_state[self.state[memory]] == next_state) & (ahead >= 0))
+        return ahead[slot]
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """The graph: nodes carry `state`, `step`, `action` and `belief`, edges `human_action` and `next_state`."""
+        graph = nx.MultiDiGraph()
+        state, step, action, child, belief, table = (
+            np.asarray(x) for x in (self.state, self.step, self.decision, self.child, self.belief, self.next_state)
+        )
+        for n in range(len(state)):
+            graph.add_node(
+                n, state=int(state[n]), step=int(step[n]), action=action[n].tolist(), belief=belief[n].tolist()
+            )
+        for n, a, d in zip(*np.nonzero(child >= 0), strict=True):
+            ahead = {"human_action": int(a), "next_state": int(table[state[n], d])}
+            graph.add_edge(int(n), int(child[n, a, d]), **ahead)
+        return graph
+
+
+@functools.partial(jax.jit, static_argnames="sweeps")
+def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Array, Array, Array]:
+    """What a robot is worth to a human who knows what it will do.
+
+        Q(n, θ, a_H) = R + γ E[V(n', θ)],    V(n, θ) = Σ π_H(a_H | Q(n, θ, ·)) Q(n, θ, a_H)
+
+    backwards through the graph (Malik et al. 2018, the adapted backup for one robot policy).
+
+    Args:
+        game: the game.
+        robot: the robot's policy.
+        human: the human's model.
+        sweeps: passes over the graph: the horizon, or as many as it takes (static).
+
+    Returns:
+        V `[N, Θ]`, π_H `[N, Θ, A_H]`, and the last change of V, `[]`.
+    """
+    N, AH = robot.decision.shape
+    humans = jnp.arange(AH)[None]
+    reward = game.reward[robot.state[:, None], humans, robot.decision]  # [N, AH, Θ]
+    chance = game.probability[robot.state[:, None], humans, robot.decision]  # [N, AH, D]
+    chance = jnp.where(robot.child >= 0, chance, 0)
+
+    def backup(value):
+        ahead = jnp.einsum("nad,nadt->nat", chance, value[jnp.maximum(robot.child, 0)])
+        q = jnp.swapaxes(reward + game.mdp.discount * ahead, 1, 2)  # [N, Θ, AH]
+        policy = human.policy(q, robot.state, robot.decision[:, 0], robot.step)
+        return jnp.sum(policy * q, axis=-1), policy
+
+    def sweep(carry, _):
+        value, _ = carry
+        new, _ = backup(value)
+        return (new, jnp.max(jnp.abs(new - value))), None
+
+    start = jnp.zeros((N, game.num_thetas), reward.dtype)
+    (value, change), _ = jax.lax.scan(sweep, (start, jnp.zeros((), reward.dtype)), None, length=sweeps)
+    return value, backup(value)[1], change

@@ -1,0 +1,136 @@
+"""The cooperative game: two act, one of them knows what it is worth."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mdps import MDP
+from mdps.checks import check_finite, check_horizon_and_discount, check_rows, require_concrete
+
+
+class Order(enum.Enum):
+    """Who sees whose action within a step.
+
+    SIMULTANEOUS: both act at once.  HUMAN_FIRST: the robot sees the human's action before its own.
+    ROBOT_FIRST: the human sees the robot's action and replies in the same step.
+    """
+
+    SIMULTANEOUS = "simultaneous"
+    HUMAN_FIRST = "human first"
+    ROBOT_FIRST = "robot first"
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Game:
+    """A cooperative inverse reinforcement learning game (Hadfield-Menell et al. 2016).
+
+    ⟨S, {A_H, A_R}, T(s' | s, a_H, a_R), {Θ, R(s, a_H, a_R; θ)}, P₀, γ⟩: human and robot are paid the
+    same, and only the human knows θ.  Both see states and actions.  Build one with `from_dense`.
+
+    Attributes:
+        mdp: the joint-action MDP: its action is `a_H * num_robot_actions + a_R`, its features
+            `[S, A, Θ]` are the rewards under each θ.
+        prior: the robot's probability of each θ, `[Θ]`.
+        num_human_actions: how many actions the human has (static).
+        order: who sees whose action within a step (static).
+    """
+
+    mdp: MDP
+    prior: Float[Array, " Theta"]
+    num_human_actions: int = field(metadata={"static": True})
+    order: Order = field(default=Order.SIMULTANEOUS, metadata={"static": True})
+
+    @property
+    def num_robot_actions(self) -> int:
+        """How many actions the robot has."""
+        return self.mdp.num_actions // self.num_human_actions
+
+    @property
+    def num_thetas(self) -> int:
+        """How many rewards the human may have."""
+        return self.prior.shape[-1]
+
+    @property
+    def reward(self) -> Float[Array, " S AH AR Theta"]:
+        """The reward of every pair of actions under each θ, `[S, A_H, A_R, Θ]`."""
+        return self.mdp.features.reshape(-1, self.num_human_actions, self.num_robot_actions, self.num_thetas)
+
+    @property
+    def probability(self) -> Float[Array, " S AH AR D"]:
+        """Probability of each successor slot after a pair of actions, `[S, A_H, A_R, D]`."""
+        return self.mdp.probability.reshape(self.mdp.num_states, self.num_human_actions, self.num_robot_actions, -1)
+
+    @staticmethod
+    def from_dense(
+        transition: Float[Array, " S AH AR S"] | np.ndarray,
+        reward: Float[Array, " S AH AR Theta"] | np.ndarray,
+        prior: Float[Array, " Theta"] | np.ndarray | Sequence[float],
+        initial: Float[Array, " S"] | np.ndarray | Sequence[float],
+        *,
+        discount: float = 1.0,
+        horizon: int | None = None,
+        order: Order = Order.SIMULTANEOUS,
+    ) -> "Game":
+        """Build a game from dense arrays, on the host.
+
+        Args:
+            transition: probability of `s'` after `(s, a_H, a_R)`, `[S, A_H, A_R, S']`.
+            reward: what both are paid for `(s, a_H, a_R)` if θ is meant, `[S, A_H, A_R, Θ]`.
+            prior: the robot's probability of each θ, `[Θ]`; all positive.
+            initial: probability of starting in each state, `[S]`.
+            discount: discount factor per step; below 1 unless a horizon is given.
+            horizon: number of steps, or None for an endless game.
+            order: who sees whose action within a step.
+
+        Raises:
+            ValueError: for arrays whose axes do not fit together, rows that are no distributions, a
+                θ of probability zero, rewards that are not finite, or a discount that does not fit the horizon.
+            TypeError: when called with traced arrays.
+
+        Example:
+            >>> stay = np.ones((1, 2, 2, 1))
+            >>> agree = np.stack([np.diag([1.0, 0.0]), np.diag([0.0, 1.0])], axis=-1)[None]
+            >>> game = Game.from_dense(stay, agree, [0.5, 0.5], [1.0], horizon=2)
+            >>> game.num_human_actions, game.num_robot_actions, game.num_thetas
+            (2, 2, 2)
+        """
+        require_concrete("Game.from_dense", transition=transition, reward=reward, prior=prior, initial=initial)
+        transition, reward, prior = (np.asarray(x) for x in (transition, reward, prior))
+        if not isinstance(order, Order):
+            raise ValueError(f"order is {order!r}; give one of cirl.Order: {', '.join(o.name for o in Order)}.")
+        if transition.ndim != 4 or transition.shape[0] != transition.shape[3] or 0 in transition.shape:
+            raise ValueError(f"transition has shape {transition.shape}; it must be [S, A_H, A_R, S'] with S' = S.")
+        if reward.ndim != 4 or reward.shape[:3] != transition.shape[:3] or reward.shape[3] == 0:
+            axes = dict(zip(("S", "A_H", "A_R"), transition.shape[:3], strict=True))
+            told = ", ".join(f"{name}={size}" for name, size in axes.items())
+            raise ValueError(
+                f"reward has shape {reward.shape}; it must be [S, A_H, A_R, Θ] with {told}, as transition."
+            )
+        check_finite("reward", reward)
+        check_rows("transition", transition, axes=("state", "human action", "robot action"))
+        if prior.shape != (reward.shape[3],):
+            raise ValueError(
+                f"prior has shape {prior.shape}; reward has Θ={reward.shape[3]}, so give [{reward.shape[3]}]."
+            )
+        check_rows("prior", prior, axes=())
+        if (prior <= 0).any():
+            raise ValueError(
+                f"prior of θ {int((prior <= 0).argmax())} is zero; leave a reward that cannot be meant out."
+            )
+        check_horizon_and_discount(horizon, discount)
+        S, AH, AR = transition.shape[:3]
+        mdp = MDP.from_dense(
+            transition.reshape(S, AH * AR, S),
+            reward.reshape(S, AH * AR, -1),
+            np.asarray(initial),
+            discount=discount,
+            horizon=horizon,
+            feature_names=[f"theta {i}" for i in range(len(prior))],
+        )
+        return Game(mdp, jnp.asarray(prior, mdp.features.dtype), AH, order)

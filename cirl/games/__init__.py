@@ -1,0 +1,5 @@
+"""Games with known values, one file each; every docstring tells the game as a story."""
+
+from cirl.games import chefworld, fork, meal_choice, off_switch, paperclips, red_blue, wormy_apples
+
+__all__ = ["chefworld", "fork", "meal_choice", "off_switch", "paperclips", "red_blue", "wormy_apples"]

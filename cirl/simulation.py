@@ -1,0 +1,141 @@
+"""Play a solved game: many episodes in one batch, with the human planned for or with another."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from cirl.controller import PolicyGraph, evaluate
+from cirl.game import Game
+from cirl.human import Fixed, Human
+from cirl.solvers import GameSolution, solve
+
+
+class Episodes(NamedTuple):
+    """What happened in `E` episodes of `T` steps.
+
+    Attributes:
+        theta: the reward that was meant, `[E]`.
+        states: the states, `[E, T]`.
+        human_actions: `[E, T]`.
+        robot_actions: `[E, T]`.
+        returns: realised discounted return, `[E]`.
+    """
+
+    theta: Int[Array, " E"]
+    states: Int[Array, " E T"]
+    human_actions: Int[Array, " E T"]
+    robot_actions: Int[Array, " E T"]
+    returns: Float[Array, " E"]
+
+
+def simulate(
+    game: Game,
+    solution: GameSolution,
+    *,
+    human: Human | None = None,
+    key: Key[Array, ""],
+    num_steps: int,
+    num_episodes: int = 1,
+) -> Episodes:
+    """Play a solution with a human, in one batch.
+
+    The human knows the robot's policy and plans with it (an adapted human); a human other than the
+    one the robot was solved for shows what misjudging people costs.
+
+    Args:
+        game: the game.
+        solution: what `solve` returned.
+        human: the human met; None: the one planned for.
+        key: a `jax.random.key`.
+        num_steps: steps played (static); at most the horizon.
+        num_episodes: E (static).
+
+    Returns:
+        `Episodes`; θ is drawn from the prior in each.
+
+    Raises:
+        ValueError: for more steps than the horizon, or fewer than one.
+    """
+    T = game.mdp.horizon
+    if num_steps < 1 or (T is not None and num_steps > T):
+        raise ValueError(
+            f"num_steps is {num_steps}; play at least 1 step" + ("." if T is None else f" and at most {T}.")
+        )
+    if num_episodes < 1:
+        raise ValueError(f"num_episodes is {num_episodes}; play at least one.")
+    play = _play_of(game, solution, human)
+    return _simulate(game, solution.robot, play, key, num_steps, num_episodes)
+
+
+def misspecification(
+    game: Game, *, planned: Sequence[Human], met: Sequence[Human], tol: float = 1e-3
+) -> Float[Array, " P M"]:
+    """Value at the prior of robots planned for some humans when they meet others, `[P, M]` (rows: planned for).
+
+    Every human met knows the robot's policy and plays it as their model says.
+
+    Args:
+        game: the game, with a horizon.
+        planned: the humans that the robots are solved for.
+        met: the humans that they meet.
+        tol: gap allowed, in units of reward.
+
+    Raises:
+        ValueError: without a horizon.
+    """
+    T = game.mdp.horizon
+    if T is None:
+        raise ValueError("the game is endless; give it a horizon to compare humans exactly.")
+    fitted = [h.fit(game) if isinstance(h, Fixed) else h for h in met]
+    rows = []
+    for human in planned:
+        robot = solve(game, human=human, tol=tol).robot
+        at_start = [evaluate(game, robot, h, sweeps=T)[0][robot.start] @ game.prior for h in fitted]
+        rows.append(jnp.stack([game.mdp.initial @ v for v in at_start]))
+    return jnp.stack(rows)
+
+
+def _play_of(game: Game, solution: GameSolution, human: Human | None) -> Float[Array, " N Theta AH"]:
+    if human is None:
+        return solution.human_policy
+    human = human.fit(game) if isinstance(human, Fixed) else human
+    T = game.mdp.horizon
+    sweeps = T if T is not None else 1000
+    return evaluate(game, solution.robot, human, sweeps=sweeps)[1]
+
+
+@functools.partial(jax.jit, static_argnames=("num_steps", "num_episodes"))
+def _simulate(game: Game, robot: PolicyGraph, play, key, num_steps: int, num_episodes: int) -> Episodes:
+    def episode(key):
+        for_theta, for_state, key = jax.random.split(key, 3)
+        theta = jax.random.categorical(for_theta, jnp.log(game.prior))
+        state = jax.random.categorical(for_state, jnp.log(game.mdp.initial))
+
+        def step(carry, key):
+            state, memory, total, weight = carry
+            for_human, for_move = jax.random.split(key)
+            over = memory < 0
+            node = jnp.maximum(memory, 0)
+            human_action = jax.random.categorical(for_human, jnp.log(play[node, theta]))
+            robot_action = robot.action(node, human_action)
+            chance = game.probability[state, human_action, robot_action]
+            slot = jax.random.categorical(for_move, jnp.log(chance))
+            paid = jnp.where(over, 0, game.reward[state, human_action, robot_action, theta])
+            ahead = game.mdp.next_state[state, slot]
+            memory = jnp.where(over, memory, robot.child[node, human_action, slot])
+            return (ahead, memory, total + weight * paid, weight * game.mdp.discount), (
+                state,
+                human_action,
+                robot_action,
+            )
+
+        nothing = jnp.zeros((), game.prior.dtype)
+        carry = (state.astype(jnp.int32), robot.initial(state), nothing, nothing + 1)
+        (_, _, total, _), (states, humans, robots) = jax.lax.scan(step, carry, jax.random.split(key, num_steps))
+        return Episodes(theta, states, humans, robots, total)
+
+    return jax.vmap(episode)(jax.random.split(key, num_episodes))

@@ -1,0 +1,175 @@
+"""Game solvers against enumeration: of joint decisions, of all robot policies, of deviations at every history."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles_cirl as oracles
+import pytest
+
+from cirl import Commitment, Game, Order, SubgameConsistent, solve
+from cirl.controller import evaluate
+from cirl.games import chefworld, fork
+from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Rational
+from cirl.plans import solve_plans
+from cirl.subsets import _backward, solve_subsets
+
+GAMMA = 0.9
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_subsets_are_the_coordination_pomdp_on_many_random_games(order, x64):
+    rng, T = np.random.default_rng(0), 3
+    made = [oracles.random_game(rng, S=2, AH=2, AR=2, Theta=4, T=T, order=order) for _ in range(70)]
+    games = jax.tree.map(lambda *x: jnp.stack(x), *[game for _, game in made])
+    values = jax.jit(jax.vmap(lambda g: g.mdp.initial @ _backward(g, T)[0][0][:, -1]))(games)
+    expected = [oracles.coordination_value(arrays, GAMMA, T, order) for arrays, _ in made]
+    np.testing.assert_allclose(values, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("order", [Order.SIMULTANEOUS, Order.HUMAN_FIRST])
+def test_listing_plans_agrees_with_subsets_for_a_rational_human(order, x64):
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        arrays, game = oracles.random_game(rng, Theta=3, AH=3 if order is Order.SIMULTANEOUS else 2, order=order)
+        listed, _ = solve_plans(game, Rational(), consistent=False)
+        value, bound, _ = solve_subsets(game, 1e-6, 100)
+        assert abs(listed - float(value)) <= float(bound) + 1e-10
+        assert listed == pytest.approx(oracles.coordination_value(arrays, GAMMA, 2, order), abs=1e-10)
+
+
+HUMANS = [
+    (Rational(), ("rational",)),
+    (EpsilonGreedy(0.3), ("epsilon", 0.3)),
+    (Boltzmann(2.0), ("boltzmann", 2.0)),
+]
+
+
+@pytest.mark.parametrize("order", [Order.SIMULTANEOUS, Order.HUMAN_FIRST])
+@pytest.mark.parametrize("human, model", HUMANS, ids=lambda x: str(x))
+def test_against_all_robot_policies(human, model, order, x64):
+    rng = np.random.default_rng(2)
+    differ = False
+    for _ in range(2 if order is Order.HUMAN_FIRST else 6):
+        S = 1 if order is Order.HUMAN_FIRST else 2
+        arrays, game = oracles.random_game(rng, S=S, order=order)
+        commitment, consistent = oracles.best_policies(arrays, GAMMA, 2, model, order)
+        for concept, expected in ((Commitment(), commitment), (SubgameConsistent(), consistent)):
+            solution = solve(game, human=human, concept=concept)
+            assert float(solution.lower) - 1e-9 <= expected <= float(solution.upper) + 1e-9
+            assert solution.concept == concept
+            attained = game.mdp.initial @ (solution.values[solution.robot.start] @ game.prior)
+            assert float(attained) == pytest.approx(expected, abs=1e-9)
+        differ = differ or abs(commitment - consistent) > 1e-6
+    if human.monotone:
+        assert not differ
+
+
+def test_the_fork_tells_the_concepts_apart(x64):
+    values = {
+        c: float(solve(fork.game(), human=Boltzmann(1.0), concept=c).lower) for c in (Commitment(), SubgameConsistent())
+    }
+    assert values[Commitment()] == pytest.approx(-0.000454, abs=1e-6)
+    assert values[SubgameConsistent()] == pytest.approx(-0.268941, abs=1e-6)
+    assert float(solve(fork.game()).lower) == pytest.approx(0, abs=1e-9)
+
+
+def test_an_endless_game_is_the_limit_of_long_ones(x64):
+    arrays, _ = oracles.random_game(np.random.default_rng(3), Theta=3)
+    endless = solve(Game.from_dense(*arrays, discount=0.5), tol=1e-8)
+    long = solve(Game.from_dense(*arrays, discount=0.5, horizon=60))
+    assert bool(endless.converged) and float(endless.gap) <= 1e-8
+    assert float(endless.lower) - 1e-8 <= float(long.upper) and float(long.lower) <= float(endless.upper) + 1e-8
+
+
+def test_bounds_are_valid_when_stopped_early(x64):
+    game = chefworld.mini(3)
+    early = solve(game, tol=1e-6, max_steps=2)
+    assert not bool(early.converged)
+    assert float(early.lower) <= 0.9 <= float(early.upper)
+    single = solve(chefworld.mini(3))
+    assert single.values.shape == (len(single.robot.state), 3)
+
+
+def test_in_float32():
+    solution = solve(chefworld.game(chefworld.THREE, 3, prior=[0.5, 0.25, 0.25]))
+    assert float(solution.lower) <= 0.2025 <= float(solution.upper)
+    assert bool(solution.converged)
+
+
+def test_the_policy_graph_is_a_graph_and_a_memory(x64):
+    game = chefworld.game(chefworld.THREE, 5, prior=[0.5, 0.25, 0.25])
+    robot = solve(game).robot
+    graph = robot.to_networkx()
+    assert len(graph) == len(robot.state)
+    np.testing.assert_allclose(np.asarray(robot.belief).sum(axis=1), 1)
+
+    @jax.jit
+    def follow(human_action):
+        memory = robot.initial(0)
+        action = robot.action(memory)
+        chance = game.probability[0, human_action, action]
+        ahead = game.mdp.next_state[0, jnp.argmax(chance)]
+        return action, robot.update(memory, human_action, ahead), ahead
+
+    action, memory, ahead = follow(0)
+    assert int(robot.state[memory]) == int(ahead)
+    edges = [d for _, d in graph.out_edges(int(robot.start[0]))]
+    assert int(memory) in edges and graph.nodes[int(robot.start[0])]["action"][0] == int(action)
+
+
+def test_a_belief_after_the_impossible_stays(x64):
+    game = chefworld.mini(2)
+    solution = solve(game)
+    start = int(solution.robot.start[0])
+    never = int(np.flatnonzero(np.asarray(solution.human_policy)[start].sum(axis=0) == 0)[0])
+    slot = int(jnp.argmax(game.probability[0, never, solution.robot.decision[start, never]]))
+    child = int(solution.robot.child[start, never, slot])
+    np.testing.assert_allclose(solution.robot.belief[child], solution.robot.belief[start])
+
+
+def test_evaluate_matches_a_hand_written_sum(x64):
+    arrays, game = oracles.random_game(np.random.default_rng(5), T=1)
+    solution = solve(game, human=Boltzmann(1.5))
+    values, play, _ = evaluate(game, solution.robot, Boltzmann(1.5), sweeps=1)
+    node = int(solution.robot.start[1])
+    q = arrays[1][1, :, int(solution.robot.decision[node, 0]), 0]
+    pi = oracles.play(("boltzmann", 1.5), q)
+    np.testing.assert_allclose(play[node, 0], pi, atol=1e-12)
+    np.testing.assert_allclose(values[node, 0], pi @ q, atol=1e-12)
+
+
+def bad_inputs():
+    (P, r, prior, initial), game = oracles.random_game(np.random.default_rng(0))
+
+    def build(P=P, r=r, prior=prior, initial=initial, **settings):
+        return Game.from_dense(P, r, prior, initial, **{"horizon": 2} | settings)
+
+    yield "prior sums to 0.8", lambda: build(prior=[0.4, 0.4])
+    yield "prior of θ 1 is zero", lambda: build(prior=[1.0, 0.0])
+    yield "prior has shape", lambda: build(prior=[1.0])
+    yield r"reward has shape .* S=2, A_H=2, A_R=2", lambda: build(r=r[:, :1])
+    yield r"transition has shape .* \[S, A_H, A_R, S'\]", lambda: build(P=P[0])
+    yield "transition of state 0 of human action 0 of robot action 0 sums", lambda: build(P=P * 0.5)
+    yield "reward is nan", lambda: build(r=np.where(r > 0, np.nan, r))
+    yield "initial", lambda: build(initial=[0.5, 0.1])
+    yield "horizon is 0", lambda: build(horizon=0)
+    yield "discount is 1.0 without a horizon", lambda: build(horizon=None, discount=1.0)
+    yield "order is 'first'", lambda: build(order="first")
+    yield "concept is 'best'", lambda: solve(game, concept="best")
+    yield "tol is 0", lambda: solve(game, tol=0)
+    yield "beta is -1", lambda: Boltzmann(-1.0)
+    yield "epsilon is 2", lambda: EpsilonGreedy(2.0)
+    yield "sums to 0.5", lambda: Fixed(np.full((2, 2, 2), 0.25))
+    yield "table has shape", lambda: Fixed(np.ones(2))
+    yield "human's policy has shape", lambda: solve(game, human=Fixed(np.full((3, 2, 2), 0.5)))
+    yield "needs a horizon", lambda: solve(build(horizon=None, discount=0.9), human=Boltzmann(1.0))
+    yield "plans would have to be listed", lambda: solve(build(horizon=6), human=Boltzmann(1.0))
+
+
+def test_bad_input_is_told_apart():
+    for message, build in bad_inputs():
+        with pytest.raises(ValueError, match=message):
+            build()
+    with pytest.raises(ValueError, match="the human moves first"):
+        game = oracles.random_game(np.random.default_rng(0), order=Order.HUMAN_FIRST)[1]
+        solve(game).robot.action(0)
