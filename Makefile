@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland mixed-evidence lavaland-study bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: help lavaland mixed-evidence cirl lavaland-study bench test format format-check lint types contract docs pytest wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -18,6 +18,9 @@ lavaland: $(VENV)/example  ## set up, then plan through lava its designer never 
 
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
+
+cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
+	$(BIN)/python -m examples.cirl_games $(ARGS)
 
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
 	$(BIN)/python -m examples.lavaland_study $(ARGS)

@@ -11,7 +11,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from examples import lavaland, lavaland_limits, lavaland_planners, lavaland_settings, lavaland_study, mixed_evidence
+from examples import (
+    cirl_games,
+    lavaland,
+    lavaland_limits,
+    lavaland_planners,
+    lavaland_settings,
+    lavaland_study,
+    mixed_evidence,
+)
 from examples import lavaland_inputs as inputs
 from ird import planning, posterior
 from ird.risk import CVaR, WorstCase
@@ -216,3 +224,17 @@ def test_mixed_evidence_narrows_the_posterior(tmp_path):
     assert compared["sd"][pond] < 0.8 * proxy["sd"][pond] and compared["mean"][pond] < -0.3
     assert sum(switched["sd"]) < sum(compared["sd"]) < sum(proxy["sd"]) < sum(prior["sd"])
     assert switched["value_of_information"] < proxy["value_of_information"]
+
+
+def test_cirl_games_are_solved_played_and_drawn(tmp_path):
+    made = cirl_games.main(["--episodes", "2000", "--cells", "101", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "manifest.json").read_text()) == made
+    for name in made["pictures"]:
+        assert matplotlib.image.imread(tmp_path / name).shape[0] > 200
+    kitchen = made["chefworld"]
+    assert kitchen["lower"] <= 1.5876 <= kitchen["upper"]
+    assert abs(kitchen["played"] - 1.5876) < 4 * kitchen["standard_error"]
+    value = np.array(made["misspecification"]["value"])
+    assert (value <= np.diag(value)[None] + 1e-4).all() and value[0, 2] < value[2, 2] - 0.02
+    waiting = made["off_switch"]
+    assert min(waiting["rational"]) > -1e-4 and min(waiting["Boltzmann, τ = 1"]) < -0.1
