@@ -3,6 +3,7 @@
 from cirl import games, human
 from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game, Order
+from cirl.pomdp import Pomdp, coordination_pomdp
 from cirl.simulation import Episodes, misspecification, simulate
 from cirl.solvers import Commitment, GameSolution, SubgameConsistent, solve
 
@@ -13,7 +14,9 @@ __all__ = [
     "GameSolution",
     "Order",
     "PolicyGraph",
+    "Pomdp",
     "SubgameConsistent",
+    "coordination_pomdp",
     "evaluate",
     "games",
     "human",

@@ -2,13 +2,15 @@
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from cirl.atoms import reduce_belief
 from mdps import MDP
 from mdps.checks import check_finite, check_horizon_and_discount, check_rows, require_concrete
 
@@ -25,6 +27,20 @@ class Order(enum.Enum):
     ROBOT_FIRST = "robot first"
 
 
+class Belief(Protocol):
+    """What a game needs of a posterior; `ird.Posterior` is one."""
+
+    @property
+    def weights(self) -> Array:
+        """Reward weights, `[N, K]`."""
+        ...
+
+    @property
+    def log_weights(self) -> Array:
+        """Log probability of each, `[N]`."""
+        ...
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Game:
@@ -39,12 +55,18 @@ class Game:
         prior: the robot's probability of each θ, `[Θ]`.
         num_human_actions: how many actions the human has (static).
         order: who sees whose action within a step (static).
+        atoms: the reward weights that each θ stands for, `[Θ, K]`; None unless built `from_belief`.
+        reduction_bound: how much the value of any robot in this game can differ from its value under
+            the whole belief, in units of reward; 0 unless built `from_belief`.  The best robot here
+            loses at most twice as much.
     """
 
     mdp: MDP
     prior: Float[Array, " Theta"]
     num_human_actions: int = field(metadata={"static": True})
     order: Order = field(default=Order.SIMULTANEOUS, metadata={"static": True})
+    atoms: Float[Array, " Theta K"] | None = None
+    reduction_bound: Float[Array, ""] | float = 0.0
 
     @property
     def num_robot_actions(self) -> int:
@@ -134,3 +156,62 @@ class Game:
             feature_names=[f"theta {i}" for i in range(len(prior))],
         )
         return Game(mdp, jnp.asarray(prior, mdp.features.dtype), AH, order)
+
+    @staticmethod
+    def from_belief(
+        transition: Float[Array, " S AH AR S"] | np.ndarray,
+        features: Float[Array, " S AH AR K"] | np.ndarray,
+        belief: Belief,
+        initial: Float[Array, " S"] | np.ndarray | Sequence[float],
+        *,
+        num_atoms: int,
+        discount: float = 1.0,
+        horizon: int | None = None,
+        order: Order = Order.SIMULTANEOUS,
+    ) -> "Game":
+        """A game whose prior over rewards is a posterior, reduced to a few weighted atoms.
+
+        Rewards `features @ w` are grouped by weighted k-means.  `reduction_bound` of the game is
+        Σ_i p_i · total visits · max |φ·(w_i - atom)|.
+
+        Args:
+            transition: as in `from_dense`.
+            features: feature counts of every pair of actions, `[S, A_H, A_R, K]`.
+            belief: a posterior over weights `[N, K]`.
+            initial: probability of starting in each state, `[S]`.
+            num_atoms: most rewards to keep.
+            discount: as in `from_dense`.
+            horizon: as in `from_dense`.
+            order: as in `from_dense`.
+
+        Raises:
+            ValueError: for a belief over another number of features or without mass, or fewer than
+                one atom; also as `from_dense`.
+            TypeError: when called with traced arrays.
+
+        Example:
+            >>> from ird import posterior
+            >>> belief = posterior.exact(candidates=np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]))
+            >>> features = np.eye(2)[None, None]
+            >>> game = Game.from_belief(np.ones((1, 1, 2, 1)), features, belief, [1.0], num_atoms=2, horizon=3)
+            >>> game.num_thetas, round(float(game.reduction_bound), 3)
+            (2, 0.01)
+        """
+        require_concrete("Game.from_belief", weights=belief.weights, features=features, transition=transition)
+        weights, features = np.asarray(belief.weights, float), np.asarray(features, float)
+        masses = np.exp(np.asarray(belief.log_weights, float))
+        if features.ndim != 4 or features.shape[3] != weights.shape[1]:
+            raise ValueError(
+                f"features has shape {features.shape}; it must be [S, A_H, A_R, K] with K={weights.shape[1]}, as the "
+                "belief."
+            )
+        check_finite("features", features)
+        if num_atoms < 1:
+            raise ValueError(f"num_atoms is {num_atoms}; keep at least one reward.")
+        if not masses.sum() > 0:
+            raise ValueError("the belief has no mass: every log weight is -inf or NaN, so there is nothing to reduce.")
+        atoms, prior, away = reduce_belief(weights, masses, features, num_atoms)
+        settings = {"discount": discount, "horizon": horizon, "order": order}
+        game = Game.from_dense(transition, features @ atoms.T, prior, initial, **settings)
+        dtype = game.prior.dtype
+        return replace(game, atoms=jnp.asarray(atoms, dtype), reduction_bound=away * game.mdp.total_visits)
