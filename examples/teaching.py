@@ -111,7 +111,7 @@ def markdown(settings: dict[str, Any], found: dict[str, Any], command: str) -> s
         "# Teaching: the study",
         "",
         f"Made by `{command}` (seed {settings['seed']}; η chosen on worlds of seed {settings['seed'] + 1}).",
-        "Means over worlds with standard errors; lower is better. Difference: expert less best response, paired by world.",
+        "Means over worlds with standard errors; lower is better. Difference: expert less best response, paired.",
         "",
         "![Expert against best response, and regret against λ](teaching.png)",
         "",
