@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "pictures": ["teaching.png"],
         "seconds": round(time.perf_counter() - began, 1),
     }
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (options.out / "teaching.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (options.out / "teaching.md").write_text(page, "utf-8")
     print(page)
     return manifest
