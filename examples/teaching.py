@@ -153,16 +153,14 @@ def draw(found: dict[str, Any], file: Path) -> None:
         axis.margins(y=0.15)
     axes[0].legend(frameon=False, loc="upper left")
     for number, style in zip(numbers, ("-", "--", ":"), strict=False):
+        axes[3].plot([], [], style, color="0.3", label=f"{number} features")
         for who, colour in COLOURS.items():
             rows = [row for row in found["sweep"] if row["features"] == number]
             mean, error = np.array([row[who] for row in rows]).T
             rationality = [row["rationality"] for row in rows]
-            label = f"{who}, {number} features"
-            axes[3].errorbar(
-                rationality, mean, 2 * error, fmt=style, color=colour, capsize=2, marker="o", ms=4, label=label
-            )
+            axes[3].errorbar(rationality, mean, 2 * error, fmt=style, color=colour, capsize=2, marker="o", ms=4)
     axes[3].set(xscale="log", xlabel="λ of the robot, in 1/return", ylabel=MEASURES["regret"])
-    axes[3].legend(fontsize=8, frameon=False)
+    axes[3].legend(fontsize=9, frameon=False, loc="upper right")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=140)
