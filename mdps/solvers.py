@@ -129,6 +129,16 @@ def _backup(hard: bool, q: list[Array], tau: Array) -> Array:
     return best + tau * jnp.log(sum(jnp.exp((x - best) / tau) for x in q))
 
 
+def _attain(hard: bool, q: list[Array], tau: Array) -> tuple[Array, list[Array]]:
+    """`_backup`, and in which proportion the actions attain it."""
+    best = functools.reduce(jnp.maximum, q)
+    if hard:
+        return best, [(x >= best).astype(best.dtype) for x in q]
+    # Held, or the compiler would compute each exponential once more wherever it is used.
+    share = jax.lax.optimization_barrier([jnp.exp((x - best) / tau) for x in q])
+    return best + tau * jnp.log(sum(share)), share
+
+
 def _choose(hard: bool, q: list[Array], tau: Array, slack: Array) -> list[Array]:
     """The probability of each action, `A` arrays `[S, *batch]`: equal shares of the best, or softmax of Q/τ."""
     best = functools.reduce(jnp.maximum, q)
@@ -238,23 +248,22 @@ def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
         if refining:
             split[jnp.dtype(jnp.float32)] = jax.tree.map(lambda x: x.astype(jnp.float32), split[reward.dtype])
 
-        def weigh(q, dtype):
-            """γ times the probability of each successor under the policy that is best for `q`, a list over slots."""
-            policy = [x.astype(dtype) for x in _choose(hard, q, tau.astype(q[0].dtype), jnp.zeros_like(q[0][0]))]
-            g = gamma.astype(dtype)
-            return [g * sum(x * p for x, p in zip(policy, slot)) for slot in zip(*split[jnp.dtype(dtype)])]
+        def improve(q, dtype):
+            """The backup of `q`, and γ times the probability of each successor under the policy that attains it."""
+            ahead, share = _attain(hard, q, tau.astype(q[0].dtype))
+            share = [x.astype(dtype) for x in share]
+            scale = gamma.astype(dtype) / sum(share)
+            return ahead, [scale * sum(x * p for x, p in zip(share, slot)) for slot in zip(*split[jnp.dtype(dtype)])]
 
-        def solve(dtype, rewards, start, tol, max_steps):
+        def solve(dtype, rewards, start, tol, max_steps, known=None):
             p, g, t = split[jnp.dtype(dtype)], gamma.astype(dtype), tau.astype(dtype)
 
             def apply(v):
                 q = _action_values(here, p, rewards, g, v)
-                ahead = _backup(hard, q, t)
                 if full:
-                    return ahead, ()
-                weight = weigh(q, dtype)
-                paid = ahead - sum(w * x for w, x in zip(weight, neighbours(here, v)))
-                return ahead, (weight, paid)
+                    return _backup(hard, q, t), ()
+                ahead, weight = improve(q, dtype)
+                return ahead, (weight, ahead - sum(w * x for w, x in zip(weight, neighbours(here, v))))
 
             def advance(v, context, n):
                 if full:
@@ -263,48 +272,44 @@ def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
                 return sweeps(here, weight, paid, v, n)
 
             return settle_in_cycles(
-                apply, advance, start, g, span, tol.astype(dtype), rounding(dtype), max_steps, period
+                apply, advance, start, g, span, tol.astype(dtype), rounding(dtype), max_steps, period, known
             )
 
-        start, steps = jnp.zeros((reward.shape[0], *batch), reward.dtype), 0
+        start, known = jnp.zeros((reward.shape[0], *batch), reward.dtype), None
         if refining:
+            low = jnp.float32
 
-            def residual(v):
+            def apply(v):
                 q = _action_values(here, split[reward.dtype], rewards, gamma, v)
-                radius, centre, _ = span(_backup(hard, q, tau), v)
-                missing = [(x - v - centre).astype(jnp.float32) for x in q]
-                return missing, centre / (1 - gamma), gamma / (1 - gamma) * radius
+                return (_backup(hard, q, tau), q) if hard else improve(q, low)
 
-            def correct(missing, tol):
-                settled = solve(jnp.float32, missing, jnp.zeros(start.shape, jnp.float32), tol, max_steps)
+            def correct(v, ahead, centre, context, tol):
+                nothing = jnp.zeros(start.shape, low)
+                if hard:
+                    missing = [(q - v - centre).astype(low) for q in context]
+                    settled = solve(low, missing, nothing, tol, max_steps)
+                else:  # a soft backup rounds in proportion to τ, however little is missing; Newton's step does not
+                    missing = (ahead - v - centre).astype(low)
+                    step = lambda x: missing + sweep(here, context, x)  # noqa: E731
+                    settled = settle(step, missing, gamma.astype(low), span, tol.astype(low), rounding(low), max_steps)
                 return settled.value, settled.steps
 
-            start, steps = refine(residual, correct, start, gamma, tol, rounds=6 if hard else 1)
-
-            # A soft backup rounds in proportion to τ, however little is missing; Newton's step does not.
-            def newton_residual(v):
-                q = _action_values(here, split[reward.dtype], rewards, gamma, v)
-                ahead = _backup(hard, q, tau)
-                radius, centre, _ = span(ahead, v)
-                missing = (ahead - v - centre).astype(jnp.float32), weigh(q, jnp.float32)
-                return missing, centre / (1 - gamma), gamma / (1 - gamma) * radius
-
-            def newton_correct(missing, tol):
-                source, weight = missing
-                low_gamma, low_tol, low_rounding = (
-                    jnp.asarray(x, jnp.float32) for x in (gamma, tol, rounding(jnp.float32))
-                )
-                step = lambda x: source + sweep(here, weight, x)  # noqa: E731
-                settled = settle(step, source, low_gamma, span, low_tol, low_rounding, max_steps)
-                return settled.value, settled.steps
-
-            if not hard:
-                start, more = refine(newton_residual, newton_correct, start, gamma, tol)
-                steps = steps + more
-        settled = solve(reward.dtype, rewards, start, tol, max_steps)
+            middle = (jnp.max(reward, axis=(0, 1)) + jnp.min(reward, axis=(0, 1))) / 2
+            size = gamma / (1 - gamma) * (jnp.max(reward, axis=(0, 1)) - middle)
+            near = (32 if hard else 8) * jnp.finfo(low).eps / (1 - gamma) * size
+            shifted = [(x - middle).astype(low) for x in rewards]
+            rough = solve(low, shifted, start.astype(low), jnp.maximum(tol / 4, near), max_steps)
+            start = rough.value.astype(start.dtype) + middle / (1 - gamma)
+            start, known = refine(apply, correct, start, gamma, span, tol, rounding(reward.dtype))
+            known = known._replace(steps=known.steps + rough.steps)
+        settled = solve(reward.dtype, rewards, start, tol, max_steps, known)
         q = _action_values(here, split[reward.dtype], rewards, gamma, settled.value)
-        policy = _choose(hard, q, tau, _ties(q, 2 * gamma * settled.residual))
-        return settled.value, jnp.stack(policy, axis=1), settled.bound, settled.floor, settled.steps + steps
+        if hard:
+            policy = jnp.stack(_choose(hard, q, tau, _ties(q, 2 * gamma * settled.residual)), axis=1)
+        else:
+            # Reductions are where the compiler stops fusing: else each action computes everybody's exponentials again.
+            policy = jax.nn.softmax(jnp.stack(q, axis=1) / tau, axis=1)
+        return settled.value, policy, settled.bound, settled.floor, settled.steps
 
     return kernel
 
