@@ -6,12 +6,13 @@ the reward is the occupancy of the optimal policy, found by one linear solve in 
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from mdps.checks import check_finite, is_concrete
@@ -30,6 +31,7 @@ from mdps.kernels import (
 )
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
 from mdps.mdp import MDP
+from mdps.sharding import place, spread
 
 
 @jax.tree_util.register_dataclass
@@ -60,6 +62,7 @@ def solve(
     temperature: float | Float[Array, ""] = 0.0,
     tol: float | Float[Array, ""] | None = None,
     max_steps: int = MAX_STEPS,
+    mesh: Mesh | None = None,
 ) -> Solution:
     """Solve an MDP for the policy of greatest expected discounted reward.
 
@@ -75,6 +78,8 @@ def solve(
         temperature: τ, in units of reward; a Python 0 means hard (static), anything else is traced.
         tol: absolute bound on `error_bound`; None: 1e-6 in float64, the rounding floor in float32.
         max_steps: most sweeps (endless MDPs; static).
+        mesh: devices over which to spread the states of one large MDP (`jax.sharding.Mesh`); None: wherever the
+            arrays are.
 
     Returns:
         A `Solution`.  Optimal actions within rounding of the best share the probability equally.
@@ -104,7 +109,11 @@ def solve(
     dtype = jnp.result_type(reward, mdp.probability)
     to_floor = tol is None and dtype == jnp.float32
     target = (0.0 if to_floor else 1e-6) if tol is None else tol
-    return _solve(mdp, reward, temperature, target, hard=hard, to_floor=to_floor, max_steps=max_steps)
+    choices = {"hard": hard, "to_floor": to_floor, "max_steps": max_steps}
+    if mesh is None:
+        return _solve(mdp, reward, temperature, target, **choices)
+    spread_out = _solve(spread(mdp, mesh), place(reward, mesh), temperature, target, **choices)
+    return replace(spread_out, policy=spread_out.policy[..., :S, :], value=spread_out.value[:S])
 
 
 @functools.partial(jax.jit, static_argnames=("hard", "to_floor", "max_steps"))
