@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland mixed-evidence cirl lavaland-study teaching bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: $(shell grep -hoE "^[a-z-]+:" $(MAKEFILE_LIST) | tr -d :)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ docs: $(VENV)/test  ## build the documentation into site/
 
 bench: $(VENV)/bench  ## run the project beside its peers and print ratios
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
+
+big-world: $(VENV)/example  ## one grid of nine million states over two devices; about 3 GB of memory
+	$(BIN)/python benchmarks/bench_mesh.py --out benchmarks/results/mesh.md $(ARGS)
 
 wheel: $(VENV)/test  ## build the wheel into dist/
 	$(BIN)/hatchling build --target wheel
