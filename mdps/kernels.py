@@ -119,19 +119,60 @@ def sweep(
     return _dot(weight, neighbours(index, values))
 
 
-def sweeps(index, weight, source, values: Float[Array, " S ..."], count) -> Array:
+# One problem of more states than this is swept in blocks, which then stay in a processor's cache.
+_BLOCK, _DEEPEST = 2**18, 16
+
+
+def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, blocked: bool = True) -> Array:
     """`count` (traced) sweeps with a source: `x[s] <- source[s] + sum_j weight[s, j] * x[index[s, j]]`.
 
     A sweep must not overwrite what it still reads, so a plain loop copies its array each time.  One
-    small problem, where that and the shifting cost as much as the sum, alternates between two arrays
-    that already have the margins which `shifted` would add.
+    problem whose neighbours are found by shifting alternates between two arrays with margins instead;
+    a large one does so block by block, several sweeps at a time, each block with as much of its
+    surroundings as those sweeps can see.
+
+    Args:
+        index: as in `neighbours`.
+        weight: `[S, J]`, or a list of columns.
+        source: `[S, *batch]`.
+        values: `[S, *batch]`.
+        count: how many sweeps.
+        blocked: False where the states are spread over devices, and blocks would gather them.
     """
-    if not isinstance(index, tuple) or values.ndim > 1 or values.size > 2**16:
-        return jax.lax.fori_loop(0, count, lambda _, x: source + sweep(index, weight, x), values)
-    S, below, above = values.size, max(0, -min(index)), max(0, *index)
+    weight = weight if isinstance(weight, list) else columns(weight)
+    if not (isinstance(index, tuple) and values.ndim == 1 and blocked):
+        return jax.lax.fori_loop(0, count, lambda _, x: source + _dot(weight, neighbours(index, x)), values)
+    S, reach = values.size, max(abs(o) for o in index)
+    if S <= _BLOCK:
+        return _alternate(index, weight, source, values, count)
+    depth = min(_DEEPEST, _BLOCK // (8 * max(reach, 1)))  # what is swept beyond the block stays a quarter of it
+    if depth < 2:
+        return jax.lax.fori_loop(0, count, lambda _, x: source + _dot(weight, neighbours(index, x)), values)
+    number = math.ceil(S / _BLOCK)
+    block, margin = math.ceil(S / number), depth * reach
+    framed = lambda x: jnp.pad(x, (margin, margin + number * block - S))  # noqa: E731
+    tables = [framed(x) for x in (source, *weight)]  # nothing comes from beyond the ends: weight zero
+
+    def several(done, x):
+        padded, now = framed(x), jnp.minimum(depth, count - done)
+
+        def one(first):
+            cut = lambda x: jax.lax.dynamic_slice(x, (first,), (block + 2 * margin,))  # noqa: E731
+            here, *ways = [cut(x) for x in tables]
+            swept = _alternate(index, ways, here, cut(padded), now)
+            return jax.lax.slice_in_dim(swept, margin, margin + block)
+
+        return done + depth, jax.lax.map(one, jnp.arange(number) * block).reshape(-1)[:S]
+
+    return jax.lax.while_loop(lambda c: c[0] < count, lambda c: several(*c), (0, values))[1]
+
+
+def _alternate(offsets: tuple[int, ...], weight: list[Array], source, values: Float[Array, " S"], count) -> Array:
+    """`sweeps` from one array into another and back; both have the margins that `shifted` would add."""
+    S, below, above = values.size, max(0, -min(offsets)), max(0, *offsets)
 
     def step(read, write):
-        near = [jax.lax.slice_in_dim(read, below + o, below + o + S) for o in index]
+        near = [jax.lax.slice_in_dim(read, below + o, below + o + S) for o in offsets]
         return jax.lax.dynamic_update_slice(write, source + _dot(weight, near), (below,))
 
     def two(_, pair):
@@ -139,7 +180,8 @@ def sweeps(index, weight, source, values: Float[Array, " S ..."], count) -> Arra
         write = step(read, write)
         return step(write, read), write
 
-    values = jax.lax.fori_loop(0, count % 2, lambda _, x: source + sweep(index, weight, x), values)
+    once = lambda _, x: source + _dot(weight, neighbours(offsets, x))  # noqa: E731
+    values = jax.lax.fori_loop(0, count % 2, once, values)
     padded = jnp.pad(values, (below, above))
     return jax.lax.fori_loop(0, count // 2, two, (padded, jnp.zeros_like(padded)))[0][below : below + S]
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mdps.checks import check_finite, check_rows
+from mdps.checks import check_finite, check_key, check_rows
 from mdps.linear import evaluate, policy_weights, push
 from mdps.mdp import MDP
 from mdps.sharding import place, spread
@@ -130,7 +130,13 @@ def rollout(mdp: MDP, policy: Float[Array, " ... S A"], *, key: Key[Array, ""], 
 
     Returns:
         `Trajectory(states [num_steps], actions [num_steps])`.
+
+    Raises:
+        ValueError: for a policy of the wrong shape, fewer than one step, or what is no key.
     """
+    check_key(key)
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}; take at least one step.")
     return _rollout(mdp, _check_policy(mdp, policy, num_steps=num_steps), key, num_steps)
 
 

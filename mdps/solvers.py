@@ -109,21 +109,24 @@ def solve(
     dtype = jnp.result_type(reward, mdp.probability)
     to_floor = tol is None and dtype == jnp.float32
     target = (0.0 if to_floor else 1e-6) if tol is None else tol
-    choices = {"hard": hard, "to_floor": to_floor, "max_steps": max_steps}
+    blocked = mesh is None and jax.default_backend() == "cpu"
+    compiled = functools.partial(_solve, hard=hard, to_floor=to_floor, max_steps=max_steps, blocked=blocked)
     if mesh is None:
-        return _solve(mdp, reward, temperature, target, **choices)
-    spread_out = _solve(spread(mdp, mesh), place(reward, mesh), temperature, target, **choices)
+        return compiled(mdp, reward, temperature, target)
+    spread_out = compiled(spread(mdp, mesh), place(reward, mesh), temperature, target)
     return replace(spread_out, policy=spread_out.policy[..., :S, :], value=spread_out.value[:S])
 
 
-@functools.partial(jax.jit, static_argnames=("hard", "to_floor", "max_steps"))
-def _solve(mdp: MDP, reward, temperature, target, *, hard: bool, to_floor: bool, max_steps: int) -> Solution:
+@functools.partial(jax.jit, static_argnames=("hard", "to_floor", "max_steps", "blocked"))
+def _solve(
+    mdp: MDP, reward, temperature, target, *, hard: bool, to_floor: bool, max_steps: int, blocked: bool
+) -> Solution:
     """`solve` after its checks: compiled once per shape, dtype and static choice."""
     dtype = jnp.result_type(reward, mdp.probability)
     reward = (reward[:, None] if reward.ndim == 1 else reward).astype(dtype)
     tau, target = jnp.asarray(temperature, dtype), jnp.asarray(target, dtype)
     mdp = mdp.replace(probability=mdp.probability.astype(dtype), discount=jnp.asarray(mdp.discount, dtype))
-    value, policy, bound, floor, steps = _optimum(hard, max_steps, mdp, reward, tau, target)
+    value, policy, bound, floor, steps = _optimum(hard, max_steps, blocked, mdp, reward, tau, target)
     if mdp.horizon is not None:
         value = value[0]
     converged = bound <= (jnp.maximum(target, 2 * floor) if to_floor else target)
@@ -172,10 +175,10 @@ def _action_values(next_state, probability, reward, gamma, values) -> list[Array
     return [reward[a % len(reward)] + gamma * e for a, e in enumerate(ahead)]
 
 
-def _primal(hard: bool, max_steps: int, mdp: MDP, reward, tau, tol):
+def _primal(hard: bool, max_steps: int, blocked: bool, mdp: MDP, reward, tau, tol):
     """Value, policy, error bound, rounding floor and steps; with a horizon value and policy have a time axis."""
     if mdp.horizon is None:
-        kernel = _endless(hard, max_steps, mdp.offsets)  # pyright: ignore[reportGeneralTypeIssues]
+        kernel = _endless(hard, max_steps, blocked, mdp.offsets)  # pyright: ignore[reportGeneralTypeIssues]
         return kernel(mdp.next_state, mdp.probability, reward, mdp.discount, tau, tol)
     value, policy, bound = _backward(hard, mdp.horizon, mdp.offsets)(
         mdp.next_state, mdp.probability, reward, mdp.discount, tau
@@ -183,14 +186,14 @@ def _primal(hard: bool, max_steps: int, mdp: MDP, reward, tau, tol):
     return value, policy, bound, bound, jnp.asarray(mdp.horizon, jnp.int32)
 
 
-def _optimum_jvp(hard, max_steps, primals, tangents):
+def _optimum_jvp(hard, max_steps, blocked, primals, tangents):
     """The implicit derivative, from V = backup(Q(V)) at the optimum.
 
     dV = Σ_a π (dr + dγ E[V] + γ dE[V]) + dτ H(π) + γ M dV, a linear system of the optimal policy.
     """
     mdp, reward, tau, tol = primals
     d_mdp, d_reward, d_tau, _ = tangents
-    value, policy, *rest = _optimum(hard, max_steps, mdp, reward, tau, tol)
+    value, policy, *rest = _optimum(hard, max_steps, blocked, mdp, reward, tau, tol)
     gamma, probability = mdp.discount, mdp.probability
 
     def ahead(x):
@@ -223,12 +226,12 @@ def _optimum_jvp(hard, max_steps, primals, tangents):
     return (value, policy, *rest), (d_value, d_policy, *flat)
 
 
-_optimum = jax.custom_jvp(_primal, nondiff_argnums=(0, 1))
+_optimum = jax.custom_jvp(_primal, nondiff_argnums=(0, 1, 2))
 _optimum.defjvp(_optimum_jvp, symbolic_zeros=True)
 
 
 @functools.cache
-def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
+def _endless(hard: bool, max_steps: int, blocked: bool, offsets: tuple[int, ...] | None):
     """The optimum of an endless MDP, batch axes last.
 
     In a large problem in float64 almost every sweep runs in float32, on what is missing: with `Q` the action values of
@@ -278,7 +281,7 @@ def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
                 if full:
                     return jax.lax.fori_loop(0, n, lambda _, x: apply(x)[0], v)
                 weight, paid = context
-                return sweeps(here, weight, paid, v, n)
+                return sweeps(here, weight, paid, v, n, blocked=blocked)
 
             return settle_in_cycles(
                 apply, advance, start, g, span, tol.astype(dtype), rounding(dtype), max_steps, period, known

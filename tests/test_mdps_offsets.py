@@ -97,6 +97,26 @@ def test_sweeps_alternate_between_two_arrays(count):
     np.testing.assert_allclose(got, expected, rtol=2e-5)
 
 
+@pytest.mark.parametrize("count", [0, 1, 4, 7])
+@pytest.mark.parametrize("reach", [1, 3])
+def test_a_large_problem_is_swept_block_by_block(x64, monkeypatch, count, reach):
+    monkeypatch.setattr(kernels, "_BLOCK", 24 * reach)
+    rng = np.random.default_rng(2)
+    S, offsets = 100, (-reach, 0, 1)
+    assert 24 * reach < S
+    weight, source, x = rng.uniform(size=(S, 3)), rng.normal(size=S), rng.normal(size=S)
+    for j, offset in enumerate(offsets):
+        weight[[s for s in range(S) if not 0 <= s + offset < S], j] = 0
+    expected = x
+    for _ in range(count):
+        ahead = np.stack([expected[np.clip(np.arange(S) + o, 0, S - 1)] for o in offsets], axis=1)
+        expected = source + (weight * ahead).sum(axis=1)
+    sweep = jax.jit(lambda n: kernels.sweeps(offsets, jnp.asarray(weight), jnp.asarray(source), jnp.asarray(x), n))
+    np.testing.assert_allclose(sweep(count), expected, rtol=1e-12)
+    text = str(jax.make_jaxpr(sweep)(count))
+    assert "dynamic_slice" in text  # in blocks indeed
+
+
 def test_stack_keeps_offsets_that_are_shared():
     a, b = grid(discount=0.9).mdp, grid("S..g\n.gg.\n...G", discount=0.9).mdp
     assert stack([a, b]).offsets == a.offsets
