@@ -31,7 +31,7 @@ FEATURES = 20  # objects of a gridworld, dimensions of an arm
 SIDE, WALLS, STEPS, ARMS = 12, 0.35, 15, 100
 SETTINGS = {"repetitions": 100, "test_maps": 10, "candidates": 10_000, "pool": 100, "beta": 0.5, "questions": 5}
 SETTINGS |= {"sizes": [2, 3, 5, 10], "block": 10}
-SMALL = {"repetitions": 4, "test_maps": 2, "candidates": 300, "pool": 12, "questions": 2, "sizes": [2, 3], "block": 4}
+SMALL = {"repetitions": 4, "test_maps": 2, "candidates": 300, "pool": 12, "questions": 2, "sizes": [3], "block": 4}
 
 SEARCHES: dict[str, queries.Search] = {
     "random": queries.Random(),

@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ NAMES = ("correct", "clear")
 TRUTH = jnp.asarray([1.0, 1.0])
 BIASES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 UNKNOWN = jnp.linspace(0, 6, 13)  # what κ may be, where the fit allows for one
-GRID = jnp.stack(jnp.meshgrid(jnp.linspace(-2, 7, 46), jnp.linspace(-2, 4, 31)), axis=-1).reshape(-1, 2)
+GRID = jnp.stack(jnp.meshgrid(jnp.linspace(-2, 7, 37), jnp.linspace(-2, 4, 25)), axis=-1).reshape(-1, 2)
 # (share of pairs whose view is flipped, values of κ that the fit allows)
 FITS = {
     "views as they are, κ left out": (0.0, jnp.zeros(1)),
@@ -43,7 +44,9 @@ PRINCIPLES = ("correct", "clear")
 ALL = ("correct", "clear", "kind")
 
 
-def fit(key: jax.Array, bias: jax.Array, flipped: float, believed: jax.Array, pairs: int) -> tuple[jax.Array, ...]:
+def fit(
+    key: jax.Array, bias: jax.Array, flipped: jax.Array, believed: jax.Array, *, pairs: int
+) -> tuple[jax.Array, ...]:
     """Mean and standard deviation of both weights after `pairs` comparisons by a labeller of that bias."""
     for_correct, for_clear, for_views, for_labels = jax.random.split(key, 4)
     correct = jax.random.rademacher(for_correct, (pairs,), float)  # one of the two answers is right
@@ -100,12 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     rows: list[dict[str, Any]] = []
     keys = jax.random.split(key, options.repetitions)
+    many = jax.jit(jax.vmap(partial(fit, pairs=options.pairs), in_axes=(0, None, None, None)))
     with console.status("fitting"):
         for name, (flipped, believed) in FITS.items():
-            one = jax.vmap(fit, in_axes=(0, None, None, None, None))
-            many = jax.jit(lambda k, b, f=flipped, c=believed, one=one: one(k, b, f, c, options.pairs))
             for bias in BIASES:
-                mean, sd = (np.asarray(x) for x in many(keys, bias))
+                mean, sd = (np.asarray(x) for x in many(keys, bias, flipped, believed))
                 row: dict[str, Any] = {"fit": name, "bias": bias}
                 for k, feature in enumerate(NAMES):
                     row[feature] = {"mean": mean[:, k].mean(), "spread": mean[:, k].std(), "sd": sd[:, k].mean()}

@@ -34,6 +34,7 @@ PROXY = {"dirt": -0.1, "grass": -0.5, "target": 1.0}
 PRIORS = {"Lava may be anything": 1.0, "Lava is no treasure": 0.0}
 BETA, ALTERNATIVES, ALPHA = 5.0, 300, 0.12
 BLOCK = 20
+NOTHING = 0.01  # units of return: a question worth less is no question
 FULL, ONE = "told the reward", "one question: straight or round?"
 COLOURS = {FULL: "#D55E00", ONE: "#0072B2"}
 
@@ -139,6 +140,7 @@ def summarise(found: dict[str, dict[str, np.ndarray]], cost: float) -> list[dict
                 for key in ("value_of_information", "value_of_question", "price_of_care", FULL, ONE):
                     row[key] = float(each[key][here].mean())
                 row["share_worth_asking"] = float((each[ONE][here] > cost).mean())
+                row["share_without_question"] = float((each[ONE][here] <= NOTHING).mean())
                 rows.append(row)
     return rows
 
@@ -149,15 +151,16 @@ def as_table(rows: list[dict[str, Any]], cost: float) -> Table:
         title="What asking is worth, in units of return, by the lava on the literal plan's way",
         caption="told all, one question: value over the best plan without asking; care costs: what the careful plan "
         "gives up of that; even: the cost at which asking, then acting, equals the careful plan; worth: share of maps "
-        "on which the question is worth its cost",
+        "on which the question is worth its cost; no need: on which it is worth nothing, whatever it costs",
     )
     heads = ("prior", "lava", "maps", "told all", "question", "care costs", "even: all", "even: one")
-    for head in (*heads, f"worth {cost:g}"):
+    for head in (*heads, f"worth {cost:g}", "no need"):
         table.add_column(head, justify="left" if head == "prior" else "right", no_wrap=True)
     for row in rows:
         keys = ("value_of_information", "value_of_question", "price_of_care", FULL, ONE)
         cells = [f"{row[key]:.2f}" for key in keys]
-        table.add_row(row["prior"], row["lava_steps"], str(row["maps"]), *cells, f"{row['share_worth_asking']:.0%}")
+        cells += [f"{row[key]:.0%}" for key in ("share_worth_asking", "share_without_question")]
+        table.add_row(row["prior"], row["lava_steps"], str(row["maps"]), *cells)
     return table
 
 
@@ -165,7 +168,7 @@ def draw(found: dict[str, dict[str, np.ndarray]], file: Path) -> None:
     """What asking is worth against the lava in the way, and on how many maps it beats the careful plan at what cost."""
     import matplotlib.pyplot as plt
 
-    floor, most = 0.01, 50.0  # of the scales that follow; nothing below a hundredth is told apart
+    floor, most = NOTHING, 50.0  # of the scales that follow
     figure, axes = plt.subplots(len(found), 2, figsize=(10.5, 3.7 * len(found)), squeeze=False, layout="constrained")
     jitter = np.random.default_rng(0)
     for (left, right), (name, each) in zip(axes, found.items(), strict=True):
