@@ -3,7 +3,7 @@
 A designer is shown a few rewards and picks the one whose plan they like best in a training map; the
 posterior mean is then planned for in maps that nobody has seen. Mindermann et al. (2018) chose the
 rewards to show by expected posterior entropy. This repeats their comparison on gridworlds and
-bandits, with their settings. Long: about a quarter of an hour on two cores.
+bandits, with their settings. Long: about half an hour on two cores.
 
     python -m examples.active_ird --out docs/studies
 """
@@ -29,8 +29,8 @@ from mdps.graph import spread
 
 FEATURES = 20  # objects of a gridworld, dimensions of an arm
 SIDE, WALLS, STEPS, ARMS = 12, 0.35, 15, 100
-SETTINGS = {"repetitions": 100, "test_maps": 10, "candidates": 10_000, "pool": 100, "beta": 0.5, "questions": 5}
-SETTINGS |= {"sizes": [2, 3, 5, 10], "block": 10}
+SETTINGS = {"repetitions": 400, "test_maps": 10, "candidates": 10_000, "pool": 100, "beta": 0.5, "questions": 5}
+SETTINGS |= {"sizes": [2, 3, 5, 10], "block": 20}
 SMALL = {"repetitions": 4, "test_maps": 2, "candidates": 300, "pool": 12, "questions": 2, "sizes": [3], "block": 4}
 
 SEARCHES: dict[str, queries.Search] = {
@@ -141,7 +141,7 @@ def learn(features: jax.Array, candidates: jax.Array, key: jax.Array, *, setting
         told = posterior.exact(query.answer(picked), candidates=candidates, log_prior=log_weights)
         return told.log_weights, told
 
-    keys = jax.random.split(key, settings["questions"])
+    keys = jax.random.split(jax.random.fold_in(key, 1), settings["questions"])
     found = []
     for search in SEARCHES.values():
         _, told = jax.lax.scan(
@@ -182,17 +182,19 @@ def run(settings: dict[str, Any], seed: int, name: str, tell: Callable[[str], No
     world = WORLDS[name](settings, rng)
     R, N, M = settings["repetitions"], settings["candidates"], settings["pool"]
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), R)
-    candidates, shown = (jnp.asarray(rng.integers(-9, 10, size=(R, n, FEATURES)), jnp.float32) for n in (N, M))
+    shown = jnp.asarray(rng.integers(-9, 10, size=(R, M, FEATURES)), jnp.float32)
     features = jax.jit(jax.vmap(lambda env, w: jax.vmap(partial(world.plan, env))(w)))(world.train, shown)
     judge = jax.jit(jax.vmap(partial(regrets, plan=world.plan)))
+    draw = jax.jit(jax.vmap(lambda key: jax.random.randint(key, (N, FEATURES), -9, 10).astype(jnp.float32)))
     rows = []
     for size in settings["sizes"]:
         learner, parts = jax.jit(jax.vmap(partial(learn, settings=settings, size=size))), []
         for begin in range(0, R, settings["block"]):
             part = slice(begin, begin + settings["block"])
-            learnt = learner(features[part], candidates[part], keys[part])
+            candidates = draw(keys[part])  # the same for every size; all at once they would not fit in memory
+            learnt = learner(features[part], candidates, keys[part])
             test = jax.tree.map(lambda x: x[part], world.test)  # noqa: B023
-            parts.append(jax.tree.map(np.asarray, (*judge(test, learnt.mean, candidates[part, 0]), learnt.entropy)))
+            parts.append(jax.tree.map(np.asarray, (*judge(test, learnt.mean, candidates[:, 0]), learnt.entropy)))
             tell(f"{world.title}, {size} rewards per question")
         lost, best, entropy = (np.concatenate(each) for each in zip(*parts, strict=True))
         for i, search in enumerate(SEARCHES):
