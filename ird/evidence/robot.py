@@ -97,13 +97,13 @@ def deformed_path(
         >>> deformed_path(np.array([[0, 0], [0, 1], [0, 2], [0, 3], [0, 4]]), 2, (1, 0))[:, 0].tolist()
         [0, 1, 1, 1, 0]
     """
-    cells, push = np.asarray(cells, float), np.asarray(push, float)
-    if cells.ndim != 2 or cells.shape[1] != 2 or push.shape != (2,):
+    cells, by = np.asarray(cells, float), np.asarray(push, float)
+    if cells.ndim != 2 or cells.shape[1] != 2 or by.shape != (2,):
         raise ValueError(
-            f"cells has shape {cells.shape} and push {push.shape}; give (row, column) pairs [T, 2], and [2]."
+            f"cells has shape {cells.shape} and push {by.shape}; give (row, column) pairs [T, 2], and [2]."
         )
     check_finite("cells", cells)
-    check_finite("push", push)
+    check_finite("push", by)
     T = len(cells)
     if not isinstance(step, int | np.integer) or not 0 < step < T - 1:
         raise ValueError(f"step is {step}; a push acts strictly between the ends of the path, in 1..{T - 2}.")
@@ -111,7 +111,7 @@ def deformed_path(
     second = 2 * np.eye(inner) - np.eye(inner, k=1) - np.eye(inner, k=-1)
     response = np.linalg.solve(second.T @ second, np.eye(inner)[step - 1])
     moved = cells.copy()
-    moved[1:-1] += (response / response[step - 1])[:, None] * push[None]
+    moved[1:-1] += (response / response[step - 1])[:, None] * by[None]
     return np.floor(moved + 0.5).astype(int)
 
 
