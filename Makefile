@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland mixed-evidence biased-labels value-of-information active-ird cirl lavaland-study bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: help lavaland mixed-evidence cirl lavaland-study bench test format format-check lint types contract docs pytest wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-21s %s\n", $$1, $$2}'
@@ -19,6 +19,7 @@ lavaland: $(VENV)/example  ## set up, then plan through lava its designer never 
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 
+.PHONY: biased-labels value-of-information active-ird
 biased-labels: $(VENV)/example  ## a labeller who likes to be agreed with: the leak into the reward, and its repair
 	$(BIN)/python -m examples.biased_labels $(ARGS)
 
