@@ -11,13 +11,23 @@ export PYTHONPATH := $(CURDIR)
 .PHONY: $(shell grep -hoE "^[a-z-]+:" $(MAKEFILE_LIST) | tr -d :)
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-21s %s\n", $$1, $$2}'
 
 lavaland: $(VENV)/example  ## set up, then plan through lava its designer never saw; ARGS="--help" explains every setting
 	$(BIN)/python -m examples.lavaland $(ARGS)
 
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
+
+.PHONY: biased-labels value-of-information active-ird
+biased-labels: $(VENV)/example  ## a labeller who likes to be agreed with: the leak into the reward, and its repair
+	$(BIN)/python -m examples.biased_labels $(ARGS)
+
+value-of-information: $(VENV)/example  ## when is it worth asking rather than being careful? 400 Lavaland maps
+	$(BIN)/python -m examples.value_of_information $(ARGS)
+
+active-ird: $(VENV)/example  ## the long study of queries: test regret after greedy, random and no questions
+	$(BIN)/python -m examples.active_ird $(ARGS)
 
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)

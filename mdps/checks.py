@@ -44,6 +44,14 @@ def check_key(key) -> None:
         raise ValueError(f"key is {what}; give one random key, such as jax.random.key(0).")
 
 
+def check_index(name: str, x, size: int, what: str) -> None:
+    """Raise unless a concrete `x` is one whole number in 0..size-1, the index of one of `what`."""
+    if is_concrete(x):
+        value = np.asarray(x)
+        if value.shape != () or value.dtype.kind not in "iu" or not 0 <= int(value) < size:
+            raise ValueError(f"{name} is {x}; it must be one of the {size} {what}, a whole number in 0..{size - 1}.")
+
+
 def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) -> None:
     """Raise if the last axis of a concrete array is not a probability distribution, naming the row by `axes`."""
     if not is_concrete(x):
