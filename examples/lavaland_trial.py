@@ -48,7 +48,7 @@ def trial(
     *,
     beta: Any = 5.0,
     alpha: Any = 0.12,
-    lava: Any = None,
+    lava_share: Any = None,
     alternatives: int = 1000,
     samples: int = 2000,
 ) -> Rates:
@@ -58,11 +58,11 @@ def trial(
         key: all chance follows from it.
         beta: inverse temperature of the designer, in 1/return.
         alpha: the planner's CVaR level.
-        lava: share of the field's cells that are lava; the generator's when None.
+        lava_share: share of the field's cells that are lava; the generator's when None.
         alternatives: rewards the designer could have written besides the proxy, drawn from the prior (static).
         samples: draws of the prior, weighted by the evidence (static).
     """
-    made = world(key, beta=beta, lava=lava, alternatives=alternatives, samples=samples)
+    made = world(key, beta=beta, lava_share=lava_share, alternatives=alternatives, samples=samples)
     return rates(made.field, planners.shipped(made.field.mdp, made.belief, alpha, *made.proxies).policy)
 
 
@@ -72,7 +72,7 @@ def world(
     beta: Any,
     alternatives: int,
     samples: int,
-    lava: Any = None,
+    lava_share: Any = None,
     training_maps: int = 1,
     proxy: dict[str, float] = PROXY,
     prior: float = PRIOR,
@@ -81,7 +81,7 @@ def world(
     maps = Lavaland.from_toml()
     for_field, for_samples, for_alternatives, *for_maps = jax.random.split(key, 3 + training_maps)
     box = dist.Uniform(-prior, prior).expand([len(NAMES)]).to_event(1)
-    field = maps.field(for_field, lava=lava)
+    field = maps.field(for_field, lava=lava_share)
     written = field.weights(proxy)
 
     def proxy_on(key: jax.Array) -> ProxyReward:
