@@ -149,7 +149,7 @@ def test_killed_again_and_again_at_random_it_ends_up_the_same(tmp_path, whole):
 def test_a_full_disk_stops_it_and_leaves_what_was_written(tmp_path, monkeypatch):
     expected, store = tmp_path / "expected", tmp_path / "s"
     small(expected)
-    real, left = os.fsync, 30
+    real, left = os.fsync, 40
 
     def fsync(handle):
         nonlocal left

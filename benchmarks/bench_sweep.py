@@ -1,0 +1,346 @@
+"""A sweep of the Lavaland trial: beside NumPy, over devices, and how much memory it takes.
+
+    python -m benchmarks.bench_sweep [--small] [--out benchmarks/results/sweep.md]
+
+The trial (examples/lavaland_trial.py): a 10 x 10 map, 50 steps, 1,000 alternatives planned for, 2,000
+candidates weighed, a CVaR plan per step in training stakes, and the exact probability of entering lava
+and of reaching the goal.  `numpy_trial` is the same in vectorised NumPy, on the same random draws; its
+answers are checked.  Everything is timed in interleaved turns, and for each the fastest turn is kept.
+
+Devices are compared in processes of their own, since how many there are is settled when JAX starts:
+one device held to one core, one device that may use both, and two devices on both.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+SHAPE, STEPS, ALPHA, BETA = (10, 10), 50, 0.12, 5.0
+GRID = {"alpha": [ALPHA], "beta": [BETA]}
+
+
+# The same trial in NumPy.
+
+
+def moves(goal):
+    """Where the four moves lead from each cell, `[S, 4]`: a bump stays, and so does the goal."""
+    cell = np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE)
+    pad = np.pad(cell, 1, mode="edge")
+    to = np.stack([pad[:-2, 1:-1], pad[1:-1, 2:], pad[2:, 1:-1], pad[1:-1, :-2]], axis=-1).reshape(-1, 4)
+    to[goal] = goal
+    return to
+
+
+def best_actions(reward, to):
+    """Which actions are optimal, ties included: `STEPS` boolean arrays `[4, S, B]`, the last step first."""
+    eps = np.finfo(reward.dtype).eps
+    value, q = np.zeros_like(reward), np.empty((4, *reward.shape), reward.dtype)
+    chosen = []
+    for _ in range(STEPS):
+        for a in range(4):
+            np.take(value, to[:, a], axis=0, out=q[a])
+            q[a] += reward
+        slack = 16 * eps * np.abs(q).max(axis=(0, 1))
+        q.max(axis=0, out=value)
+        chosen.append(q >= value - slack)
+    return chosen
+
+
+def feature_expectations(features, start, goal, weights):
+    """What the plan for each row of weights collects, `[B, K]`: batch last, in place, by slices of the grid."""
+    reward = features @ weights.T
+    chosen = best_actions(reward, moves(goal))
+    here = np.zeros_like(reward)
+    here[start] = 1
+    visits, moved, later = np.zeros_like(here), np.empty_like(here), np.empty_like(here)
+    grid = (*SHAPE, reward.shape[1])
+    for tied in reversed(chosen):
+        visits += here
+        each = here / tied.sum(axis=0, dtype=reward.dtype)
+        each[goal] = 0
+        later[:] = 0
+        later[goal] = here[goal]
+        into, out = later.reshape(grid), moved.reshape(grid)
+        np.multiply(each, tied[0], out=moved)
+        into[:-1] += out[1:]
+        into[0] += out[0]
+        np.multiply(each, tied[1], out=moved)
+        into[:, 1:] += out[:, :-1]
+        into[:, -1] += out[:, -1]
+        np.multiply(each, tied[2], out=moved)
+        into[1:] += out[:-1]
+        into[-1] += out[-1]
+        np.multiply(each, tied[3], out=moved)
+        into[:, :-1] += out[:, 1:]
+        into[:, 0] += out[:, 0]
+        here, later = later, here
+    return visits.T @ features
+
+
+def conditional_value(returns, p, alpha):
+    """CVaR of each column of `[N, C]`: the mean of the worst share."""
+    order = np.argsort(returns, axis=0)
+    ordered, mass = np.take_along_axis(returns, order, axis=0), p[order]
+    below = np.cumsum(mass, axis=0) - mass
+    return (np.clip(alpha - below, 0, mass) * ordered).sum(axis=0) / alpha
+
+
+def visiting(policy, to, start, states):
+    """Probability of being in `states` at one of the steps; `policy` lists `[4, S]`, the last step first."""
+    value = np.zeros(len(states), policy[0].dtype)
+    for share in policy:
+        value = np.where(states, 1, (share * value[to.T]).sum(axis=0))
+    return value[start]
+
+
+def numpy_trial(train, train_start, field, field_start, alternatives, samples):
+    """Lava entered and goal reached, from the features `[S, K]` of two maps and the rewards that were drawn."""
+    phi = feature_expectations(train, train_start, train[:, 2].argmax(), alternatives)
+    logits = BETA * (samples @ phi.T)
+    largest = logits.max(axis=1)
+    log_likelihood = logits[:, 0] - largest - np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    p = np.exp(log_likelihood - log_likelihood.max())
+    p /= p.sum()
+    stakes = np.ptp(samples @ phi.T, axis=1) / STEPS
+    # Features are indicators of terrain, so there are as many rewards to work out as terrains.
+    careful = conditional_value(
+        (samples / stakes[:, None]) @ (np.eye(4, dtype=p.dtype) - field[field_start]).T, p, ALPHA
+    )
+    goal = field[:, 2].argmax()
+    to = moves(goal)
+    chosen = [tied[:, :, 0] for tied in best_actions((field @ careful)[:, None], to)]
+    policy = [tied / tied.sum(axis=0) for tied in chosen]
+    lava, goals = field[:, 3] > 0, np.arange(len(field)) == goal
+    return visiting(policy, to, field_start, lava), visiting(policy, to, field_start, goals)
+
+
+def draws(key, alternatives, samples):
+    """What `numpy_trial` is given, from the key of the trial."""
+    from examples.lavaland_trial import world
+
+    made = world(key, beta=BETA, alternatives=alternatives, samples=samples)
+    train = made.proxies[0]
+    return (
+        train.mdp.features, train.mdp.initial.argmax(), made.field.mdp.features, made.field.mdp.initial.argmax(),
+        train.alternatives, made.belief.weights,
+    )  # fmt: skip
+
+
+# Timing.
+
+
+def turns(jobs, rounds):
+    """The fastest turn of each job, in seconds, after one that does not count; all take turns."""
+    best = {}
+    for turn in range(rounds + 1):
+        for name, job in jobs.items():
+            seconds = job()
+            if turn:
+                best.setdefault(name, []).append(seconds)
+    return {name: min(seconds) for name, seconds in best.items()}
+
+
+def clocked(job):
+    def run():
+        start = time.perf_counter()
+        job()
+        return time.perf_counter() - start
+
+    return run
+
+
+def swept(trial, seeds, **more):
+    """One sweep into a store of its own, which is thrown away; returns its report."""
+    import jax
+
+    from ird import sweep
+
+    with tempfile.TemporaryDirectory() as folder:
+        return sweep.run(
+            trial, GRID, num_seeds=seeds, key=jax.random.key(0), store=Path(folder) / "s", progress=False, **more
+        )
+
+
+def resident(what):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
+
+
+def child(devices, block, alternatives, samples):
+    """Sweep as many seeds as each line read says, and say how many seconds that took and how much memory."""
+    from examples.lavaland_trial import trial
+
+    one = partial(trial, alternatives=alternatives, samples=samples)
+    swept(one, block * devices, block=block, devices=devices)  # compiles
+    for line in sys.stdin:
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        report = swept(one, int(line), block=block, devices=devices)
+        grown = resident("VmHWM") - before
+        print(json.dumps([report.seconds, grown, (report.memory or 0) * devices]), flush=True)
+
+
+class Child:
+    """A `child` held to some cores, asked for one sweep at a time."""
+
+    def __init__(self, devices, cores, options):
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        command = [sys.executable, "-m", "benchmarks.bench_sweep", "--child", str(devices)]
+        command += [
+            "--cores",
+            *map(str, cores),
+            "--block",
+            str(options.block),
+            "--alternatives",
+            str(options.alternatives),
+        ]
+        self.process = subprocess.Popen(
+            [*command, "--samples", str(options.samples)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        )
+
+    def sweep(self, seeds):
+        print(seeds, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def beside_numpy(options):
+    """Rows of the table: the sweep and NumPy, in this process."""
+    import jax
+
+    from examples.lavaland_trial import trial
+
+    one = partial(trial, alternatives=options.alternatives, samples=options.samples)
+    key, few = jax.random.key(0), options.numpy
+    prepare = jax.jit(
+        jax.vmap(lambda seed: draws(jax.random.fold_in(key, seed), options.alternatives, options.samples))
+    )
+    inputs = [np.asarray(x) for x in prepare(np.arange(few, dtype=np.uint32))]
+    cases = [tuple(x[i] for x in inputs) for i in range(few)]
+    answers = np.array([numpy_trial(*case) for case in cases])
+    ours = jax.jit(jax.vmap(lambda seed: one(jax.random.fold_in(key, seed), alpha=ALPHA, beta=BETA)))
+    found = np.stack(ours(np.arange(few, dtype=np.uint32)), axis=1)
+    error = np.abs(found - answers).max(axis=1)
+    agree = int((error < 1e-3).sum())
+    assert agree >= 0.9 * few, error
+    start = time.perf_counter()
+    first = swept(one, options.trials, block=options.block)
+    first_call = time.perf_counter() - start
+    seconds = turns(
+        {
+            "ours": lambda: swept(one, options.trials, block=options.block).seconds,
+            "numpy": clocked(lambda: [numpy_trial(*case) for case in cases]),
+        },
+        options.rounds,
+    )
+    here, there = seconds["ours"] / options.trials, seconds["numpy"] / few
+    return [
+        f"| {options.trials:,} trials, blocks of {first.width} | {here * 1e3:.1f} ms a trial | NumPy {there * 1e3:.0f} "
+        f"ms a trial, timed on {few} | {there / here:.1f}× | 10× |"
+    ], (
+        f"{agree} of {few} trials agree with NumPy to 1e-3 (largest difference of those "
+        f"{error[error < 1e-3].max():.0e}). The first sweep took {first_call:.1f} s with its checks and compilation."
+    )
+
+
+def over_devices(options):
+    """Rows of the table: one and two devices, and memory."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    children = {
+        "one device, one core": Child(1, cores[:1], options),
+        "one device, both cores": Child(1, cores, options),
+        "two devices, both cores": Child(2, cores, options),
+    }
+    said = {}
+
+    def job(name):
+        found = children[name].sweep(options.trials)
+        said.setdefault(name, []).append(found)
+        return found[0]
+
+    seconds = turns({name: partial(job, name) for name in children}, options.rounds)
+    for each in children.values():
+        each.close()
+    base = seconds["one device, one core"]
+    rows = [
+        f"| {options.trials:,} trials, {name} | {s / options.trials * 1e3:.1f} ms a trial | | {base / s:.2f}× of one "
+        f"core | {'1.7×' if name.startswith('two') else ''} |"
+        for name, s in seconds.items()
+    ]
+    for name in ("one device, both cores", "two devices, both cores"):
+        grown, own = (max(x[i] for x in said[name]) for i in (1, 2))
+        rows.append(
+            f"| memory, {name}, blocks of {options.block} | {grown / 2**20:.0f} MiB at the peak | own arrays "
+            f"{own / 2**20:.0f} MiB | {grown / own:.2f}× | 2× |"
+        )
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="small sizes, for a quick look")
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--numpy", type=int, default=20, help="trials that NumPy is timed on")
+    parser.add_argument("--block", type=int, default=50)
+    parser.add_argument("--alternatives", type=int, default=1000)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=["numpy", "devices"])
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--cores", type=int, nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="where to write the table")
+    options = parser.parse_args()
+    if options.small:
+        options.trials, options.numpy, options.block, options.rounds = 40, 4, 10, 1
+        options.alternatives, options.samples = 100, 200
+    if options.child:
+        os.sched_setaffinity(0, options.cores)  # before JAX counts the cores
+        return child(options.child, options.block, options.alternatives, options.samples)
+    load, rows, notes = os.getloadavg()[0], [], ""
+    if "numpy" in options.only:
+        rows, notes = beside_numpy(options)
+    if "devices" in options.only:
+        rows += over_devices(options)
+    import jax
+
+    text = "\n".join(
+        [
+            "# Sweeps",
+            "",
+            f"`python -m benchmarks.bench_sweep`: the Lavaland trial, {options.alternatives:,} alternatives, "
+            f"{options.samples:,} candidates, float32, on {platform.machine()}, {os.cpu_count()} cores, jax "
+            f"{jax.__version__}, numpy {np.__version__}; load average {load:.1f} at the start. Interleaved turns, the "
+            f"fastest of {options.rounds}; blocks are written to a store, compilation is not counted.",
+            "",
+            "| what | this project | beside | ratio | target |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            notes,
+        ]
+    )
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
