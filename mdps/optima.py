@@ -99,8 +99,8 @@ def _plan(
     zero = jnp.zeros((S, *batch), reward.dtype)
 
     # A processor reads neighbours where they lie; an accelerator would rather compute than copy.
-    plain = offsets is None or sink is not None or horizon is None or jax.default_backend() != "cpu"
-    margins = None if plain else Margins(offsets, S)
+    in_place = sink is None and horizon is not None and jax.default_backend() == "cpu"
+    margins = Margins(offsets, S) if in_place and offsets is not None else None
 
     def q_values(v):
         if margins is None:

@@ -107,9 +107,9 @@ def test_blocks_cover_every_trial_once(static, settings, seeds, data):
     for number in range(blocks.count):
         box = blocks.box(number)
         seen[box] += 1
-        chosen, seed = blocks.trials(number)
+        chosen, seed = blocks.trials(number, blocks.width + 2)
         count = math.prod(blocks.shape(number))
-        assert len(seed) == blocks.width and all(len(x) == blocks.width for x in chosen.values())
+        assert all(len(x) == blocks.width + 2 for x in (seed, *chosen.values()))
         index = [x[:count].reshape(blocks.shape(number)) for x in (*chosen.values(), seed)]
         full = np.meshgrid(*(np.arange(n) for n in axes.shape), indexing="ij")
         for values, expected in zip(index, full[len(static) :], strict=True):

@@ -79,7 +79,7 @@ class Blocks:
 
     @property
     def width(self) -> int:
-        """Trials of a full block: the batch that one device computes."""
+        """Trials of a full block, which one device computes."""
         return math.prod(self.chunk)
 
     @property
@@ -114,12 +114,12 @@ class Blocks:
         """Length of the block along every axis."""
         return tuple(s.stop - s.start for s in self.box(number))
 
-    def trials(self, number: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Settings and seed of each trial of a block, `[width]` each; a short block repeats its last trial."""
+    def trials(self, number: int, width: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Settings and seed of each trial of a block, `[width]` each; the last trial is repeated to fill them."""
         box = self.box(number)[len(self.axes.static) :]
         index = np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij")
         flat = [i.ravel() for i in index]
-        flat = [np.concatenate([i, np.full(self.width - len(i), i[-1])]) for i in flat]
+        flat = [np.concatenate([i, np.full(width - len(i), i[-1])]) for i in flat]
         settings = {name: v[i] for (name, v), i in zip(self.axes.traced.items(), flat[:-1], strict=True)}
         return settings, flat[-1].astype(np.uint32)
 

@@ -1,14 +1,14 @@
-"""The program of a block: compiled once per shape, the same on every device, and as wide as memory allows.
+"""The program of a block: compiled once per shape, the same on every device, and no larger than memory allows.
 
 Every device computes a block of its own under `jit(vmap)`, mapped over a one-dimensional mesh without any
 communication, so that a block's results depend neither on how many devices there are nor on which one
-computes it.
+computes it.  An accelerator takes the whole block at once.  A processor takes it a few trials after another:
+as many as its caches hold, which is faster than all at once, whatever the size of the block.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,8 +21,9 @@ from ird.sweep.trials import Trial
 
 AXIS = "trials"
 PIECES = 8  # blocks per device at least: for progress, and so that little is lost when a run is killed
-FIRST = 256  # width that is tried first
-ON_HOST = 2**30  # bytes of a block on a CPU, at most: more is no faster
+FIRST_ON_HOST, FIRST_ON_DEVICE = 4, 256  # how many trials at once are tried first
+CACHE = 2**25  # bytes of the trials that a processor takes at once
+MOST_STEPS = 64  # how many times it does so in a block
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Program:
         digest: digest of the program of one trial.
         settings: name and dtype of each traced setting.
         key: the kind of key.
-        width: trials per device.
+        lanes: trials that a device computes at once.
+        steps: how many times it does so in a block.
         devices: the mesh.
         trial: the trial.
         static: this program's choice of the static axes.
@@ -42,10 +44,16 @@ class Program:
     digest: str
     settings: tuple[tuple[str, str], ...]
     key: str
-    width: int
+    lanes: int
+    steps: int
     devices: Devices
     trial: Trial = field(compare=False)
     static: Mapping[str, Any] = field(compare=False)
+
+    @property
+    def width(self) -> int:
+        """Trials per device; a block may have fewer."""
+        return self.lanes * self.steps
 
     @property
     def mesh(self) -> Mesh:
@@ -70,6 +78,13 @@ class Program:
         found = compiled(self).memory_analysis()
         return int(found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes)
 
+    @property
+    def memory_at_once(self) -> int:
+        """Bytes of the trials that are computed at once."""
+        found = compiled(self).memory_analysis()
+        kept = found.argument_size_in_bytes + found.output_size_in_bytes
+        return int(kept // self.steps + found.temp_size_in_bytes)
+
 
 @functools.lru_cache(maxsize=64)
 def compiled(program: Program) -> Any:
@@ -81,7 +96,11 @@ def compiled(program: Program) -> Any:
         def one(seed, settings):
             return program.trial.results(jax.random.fold_in(key, seed), program.static, settings)
 
-        return jax.vmap(one)(seeds, settings)
+        if program.steps == 1:
+            return jax.vmap(one)(seeds, settings)
+        split = jax.tree.map(lambda x: x.reshape(program.steps, program.lanes), (seeds, settings))
+        found = jax.lax.map(lambda now: jax.vmap(one)(*now), split)
+        return jax.tree.map(lambda x: x.reshape(program.width, *x.shape[2:]), found)
 
     spread, whole = PartitionSpec(AXIS), PartitionSpec()
     mapped = jax.shard_map(
@@ -95,63 +114,59 @@ def compiled(program: Program) -> Any:
     return jax.jit(mapped).lower(key_data, seeds, settings).compile()
 
 
-def programs(trial: Trial, axes: Axes, key: Any, devices: Devices, width: int) -> list[Program]:
+def programs(trial: Trial, blocks: Blocks, key: Any, devices: Devices, lanes: int) -> list[Program]:
     """The program of each choice of the static axes."""
-    settings = tuple((name, str(values.dtype)) for name, values in axes.traced.items())
+    settings = tuple((name, str(values.dtype)) for name, values in blocks.axes.traced.items())
+    steps = -(-blocks.width // lanes)
     return [
-        Program(digest, settings, str(jax.random.key_impl(key)), width, devices, trial, static)
-        for digest, static in zip(trial.digests, axes.combinations, strict=True)
+        Program(digest, settings, str(jax.random.key_impl(key)), lanes, steps, devices, trial, static)
+        for digest, static in zip(trial.digests, blocks.axes.combinations, strict=True)
     ]
 
 
-def fitting(make: Callable[[int], list[Program]], axes: Axes, num_devices: int, budget: int) -> Blocks:
-    """The largest blocks that fit a budget of bytes per device, of which every device gets several.
+def fitting(
+    trial: Trial, axes: Axes, key: Any, devices: Devices, block: int | None, memory: int | None
+) -> tuple[Blocks, int]:
+    """How to divide the trials, and how many to compute at once: what fits, several blocks for each device.
 
-    Memory grows in proportion to the width, but for a constant: each guess is compiled and measured.
+    Memory grows in proportion to the trials at once, but for a constant: each guess is compiled and measured.
+
+    Args:
+        trial: the trial.
+        axes: what is varied.
+        key: the key of the sweep.
+        devices: where it runs.
+        block: trials of a block at most; None to choose.
+        memory: bytes that the trials computed at once may need; None to choose.
     """
-    most = max(1, -(-int(np.prod(axes.inner)) // (PIECES * num_devices)))
-    blocks = Blocks(axes, chunk_of(axes.inner, min(most, FIRST)))
-    grown = False
+    on_host = devices[0].platform == "cpu"
+    most = block or max(1, -(-int(np.prod(axes.inner)) // (PIECES * len(devices))))
+
+    def divided(lanes: int) -> Blocks:
+        """Blocks of a number of trials at once, or on a processor of a number of times that."""
+        return Blocks(axes, chunk_of(axes.inner, block or min(most, MOST_STEPS * lanes if on_host else lanes)))
+
+    if block and not on_host and memory is None:
+        return divided(block), divided(block).width
+    allowed = int(agreed(np.asarray(_budget(memory, devices) // 1024, np.int32))) * 1024
+    lanes, grown = min(most, FIRST_ON_HOST if on_host else FIRST_ON_DEVICE), False
     while True:
-        worst = max(program.memory for program in make(blocks.width))
-        if worst > budget and blocks.width > 1:
-            wanted, grown = min(blocks.width - 1, int(0.95 * blocks.width * budget / worst)), True
-        elif worst < budget / 4 and not grown:
-            wanted, grown = min(most, int(0.95 * blocks.width * budget / worst)), True
-        else:
-            return blocks
-        found = Blocks(axes, chunk_of(axes.inner, max(1, wanted)))
-        if found.width == blocks.width:
-            return blocks
-        blocks = found
+        blocks = divided(lanes)
+        lanes = min(lanes, blocks.width)
+        need = max(program.memory_at_once for program in programs(trial, blocks, key, devices, lanes))
+        if need > allowed and lanes > 1:
+            lanes, grown = max(1, min(lanes - 1, int(0.95 * lanes * allowed / need))), True
+            continue
+        wider = min(most, int(0.95 * lanes * allowed / need))
+        if grown or wider < 2 * lanes:
+            return blocks, lanes
+        lanes, grown = wider, True
 
 
-def budget(memory: int | None, devices: Devices) -> int:
-    """Bytes that a block may need on its device: what was asked for, or half of what an accelerator has.
-
-    On a CPU a quarter of what is free, shared by its devices, and at most 1 GiB each.
-    """
-    size = memory
-    if size is None:
-        here = [d for d in devices if d.process_index == jax.process_index()] or list(devices)
-        stats = here[0].memory_stats()
-        if stats and stats.get("bytes_limit"):
-            size = int(stats["bytes_limit"]) // 2
-        else:
-            size = min(ON_HOST, _free_bytes() // (4 * len(here)))
-    return int(agreed(np.asarray(max(size // 1024, 1), np.int32))) * 1024  # int32: KiB
-
-
-def _free_bytes() -> int:
-    """Memory of this machine, or of this container, that can still be had."""
-    found = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(1024 * int(line.split()[1]))
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    return max(min(found, default=4 * ON_HOST), 2**20)
+def _budget(memory: int | None, devices: Devices) -> int:
+    """Bytes that the trials computed at once may need: as asked, a processor's caches, half of an accelerator."""
+    if memory is not None:
+        return max(memory, 1024)
+    here = [d for d in devices if d.process_index == jax.process_index()] or list(devices)
+    stats = here[0].memory_stats()
+    return int(stats["bytes_limit"]) // 2 if stats and stats.get("bytes_limit") else CACHE

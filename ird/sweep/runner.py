@@ -11,7 +11,7 @@ import numpy as np
 
 from ird.sweep.axes import Blocks, check_axes, chunk_of, label
 from ird.sweep.places import agreed, check_devices, check_shard, wait_for_all
-from ird.sweep.programs import Program, budget, fitting, programs
+from ird.sweep.programs import Program, fitting, programs
 from ird.sweep.progress import Progress, clock
 from ird.sweep.stores import Store, find_store, identity, open_store
 from ird.sweep.trials import examine, is_key
@@ -90,10 +90,10 @@ def run(
         static: strings, or numbers that decide shapes, to try for settings that are not traced; each
             combination is compiled for itself.  All must return the same fields.
         dims: names for the axes of fields that are arrays; `"{field}_0"` and so on when left out.
-        block: trials that a device computes at a time, at most; as many as memory allows when None.  Blocks are
-            boxes of trials, so a few less may be taken.
-        memory: bytes that a block may need on its device, when `block` is None; None: half of an accelerator's, or
-            a quarter of what a CPU has free, at most 1 GiB.
+        block: trials between one writing and the next, at most; when None, what memory allows, and less where each
+            device would get only a few blocks.  Blocks are boxes of trials, so a few less may be taken.
+        memory: bytes that the trials which a device computes at once may need (an accelerator takes a block at once,
+            a processor a few trials after another); None: half of the accelerator's, or 32 MiB, which caches hold.
         devices: how many devices of each process to use, or which; all when None.
         shard: do only share i of n, `(i, n)` or "i/n", counted from 0; n workers with one store do it all.
         progress: whether to show rate and time left, on standard error.
@@ -129,16 +129,10 @@ def run(
     examined = examine(trial, axes, key, dims or {}, mesh[0].platform)
     wanted = identity(examined, label(trial), axes, key, kind)
 
-    def make(width: int) -> list[Program]:
-        return programs(examined, axes, key, mesh, width)
-
     found = find_store(path, wanted)
     if found is None:
-        if block is None:
-            blocks = fitting(make, axes, len(mesh), budget(memory, mesh))
-        else:
-            blocks = Blocks(axes, chunk_of(axes.inner, block))
-        found = _create(Store(path, blocks, examined.fields, wanted))
+        blocks, lanes = fitting(examined, axes, key, mesh, block, memory)
+        found = _create(Store(path, blocks, lanes, examined.fields, wanted))
     if block is not None and found.blocks.chunk != chunk_of(axes.inner, block):
         raise ValueError(
             f"block is {block}, but {path} was begun with blocks of {found.blocks.width}, {found.blocks.chunk}; leave "
@@ -148,9 +142,9 @@ def run(
     numbers = [int(n) for n in np.flatnonzero(todo) if n % share[1] == share[0]]
     count = sum(math.prod(found.blocks.shape(n)) for n in numbers)
     title = "sweep" if share[1] == 1 else f"sweep {share[0]}/{share[1]}"
-    need = None
+    made, need = programs(examined, found.blocks, key, mesh, found.lanes), None
     with Progress(count, progress and jax.process_index() == 0, title) as shown:
-        for program, batch, running in _batches(found.blocks, make(found.blocks.width), numbers, key):
+        for program, batch, running in _batches(found.blocks, made, numbers, key):
             need = max(need or 0, program.memory)
             for number, results in _results(program, batch, running):
                 _write(found, number, results, shown.count)
@@ -191,7 +185,7 @@ def _batches(
         for start in range(0, len(own), len(program.devices)):
             batch = own[start : start + len(program.devices)]
             spare = len(program.devices) - len(batch)  # devices without a block repeat the last one
-            running = program.run(key, [blocks.trials(n) for n in (*batch, *batch[-1:] * spare)])
+            running = program.run(key, [blocks.trials(n, program.width) for n in (*batch, *batch[-1:] * spare)])
             if before is not None:
                 yield before
             before = program, batch, running

@@ -77,12 +77,14 @@ class Store:
     Attributes:
         path: its directory.
         blocks: the axes and how they are cut into chunks.
+        lanes: trials that a device computes at once: kept, so that whoever goes on computes the very same.
         fields: the fields of the results.
         identity: what the results follow from.
     """
 
     path: Path
     blocks: Blocks
+    lanes: int
     fields: tuple[Field, ...]
     identity: dict[str, Any]
 
@@ -164,7 +166,7 @@ class Store:
             )
         for name, described in arrays.items():
             yield f"{name}/{zarr.METADATA}", zarr.as_json(described)
-        attributes = {"sweep": {**self.identity, "chunk": list(self.blocks.chunk)}}
+        attributes = {"sweep": {**self.identity, "chunk": list(self.blocks.chunk), "lanes": self.lanes}}
         yield zarr.METADATA, zarr.as_json(zarr.group_metadata(attributes, arrays))
 
     def create(self) -> None:
@@ -217,8 +219,8 @@ def open_store(path: str | Path) -> Store:
         settings[name] = np.asarray([float(v) if isinstance(v, str) else v for v in values], dtype)
     axes = Axes({name: tuple(v) for name, v in known["static"].items()}, settings, known["num_seeds"])
     fields = (Field(n, tuple(f["shape"]), f["dtype"], tuple(f["dims"])) for n, f in known["fields"].items())
-    chunk = tuple(known.pop("chunk"))
-    return Store(path, Blocks(axes, chunk), tuple(fields), known)
+    chunk, lanes = tuple(known.pop("chunk")), known.pop("lanes")
+    return Store(path, Blocks(axes, chunk), lanes, tuple(fields), known)
 
 
 def find_store(path: Path, wanted: Mapping[str, Any]) -> Store | None:
