@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+import types
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,11 @@ import xarray
 
 from examples import lavaland_trial
 from ird import sweep
+from ird.sweep import programs
 from ird.sweep.axes import Axes, Blocks, chunk_of
 from ird.sweep.progress import Progress
 from ird.sweep.stores import open_store
+from ird.sweep.trials import Trial
 
 KEY = jax.random.key(3)
 GRID = {"scale": [0.5, 2.0], "shift": [0, 1, 4]}
@@ -233,13 +236,32 @@ def heavy(key, *, scale):
     return jnp.max(jnp.matmul(x, x.T) * scale)
 
 
-def test_the_block_is_chosen_from_memory(tmp_path):
+def test_trials_at_once_and_blocks_are_chosen_from_memory(tmp_path):
     grid = {"scale": [1.0]}
-    wide = run(heavy, grid, tmp_path / "a", num_seeds=64, memory=2**27)
-    assert 2**22 < wide.memory <= 2**27 and wide.width == 8  # at most an eighth of the trials
-    narrow = run(heavy, grid, tmp_path / "b", num_seeds=64, memory=2**22)
-    assert narrow.memory <= 2**22 and narrow.width < wide.width
+    wide = run(heavy, grid, tmp_path / "a", num_seeds=128, memory=2**24)
+    narrow = run(heavy, grid, tmp_path / "b", num_seeds=128, memory=2**22)
+    lanes = [open_store(tmp_path / name).lanes for name in "ab"]
+    assert wide.width == narrow.width == 16  # an eighth of the trials
+    assert 2 * lanes[1] <= lanes[0] <= 16 and narrow.memory < 2**22 + 2**16 and 2**23 < wide.memory < 2**24 + 2**16
     np.testing.assert_array_equal(*(sweep.arrays(tmp_path / name)["value"].values for name in "ab"))
+
+
+def test_an_accelerator_takes_a_block_at_once(monkeypatch):
+    """Without one here, the choice alone: half of its memory, measured on programs that report what theirs would."""
+    device = types.SimpleNamespace(
+        platform="gpu", process_index=0, memory_stats=lambda: {"bytes_limit": 2**31, "bytes_in_use": 0}
+    )
+    monkeypatch.setattr(programs.Program, "memory_at_once", property(lambda p: 2**20 + 2**18 * p.lanes * p.steps))
+    examined = Trial(trial, (), ("digest",))
+    axes = Axes({}, {"scale": np.zeros(100)}, 1000)
+    blocks, lanes = programs.fitting(examined, axes, KEY, (device,), None, None)
+    assert blocks.width == lanes and 2**29 < 2**18 * lanes < 2**30
+    blocks, lanes = programs.fitting(examined, axes, KEY, (device,), None, 2**25)
+    assert blocks.width == lanes and 2**24 < 2**18 * lanes < 2**25
+    blocks, lanes = programs.fitting(examined, axes, KEY, (device,), 500, None)
+    assert blocks.width == lanes == 500  # as asked
+    few = Axes({}, {"scale": np.zeros(2)}, 1000)
+    assert programs.fitting(examined, few, KEY, (device,), None, None)[0].width == 250
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from /proc")
@@ -248,13 +270,13 @@ def test_peak_memory_is_below_twice_the_blocks_own_arrays(tmp_path):
         [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(what)]
         return 1024 * int(line.split()[1])
 
-    grid = {"scale": [1.0, 2.0]}
-    run(heavy, grid, tmp_path / "warm", num_seeds=32, block=32, shard=(0, 2))  # compiled
+    grid, more = {"scale": [1.0, 2.0]}, {"block": 64, "memory": 2**27}
+    run(heavy, grid, tmp_path / "warm", num_seeds=128, shard=(0, 4), **more)  # compiled
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    report = run(heavy, grid, tmp_path / "s", num_seeds=192, block=32)
+    report = run(heavy, grid, tmp_path / "s", num_seeds=128, **more)
     grown = resident("VmHWM") - before
-    assert report.memory > 2e7 and report.width == 32
+    assert report.memory > 5e7 and report.width == 64
     assert grown < 2 * report.memory
 
 
