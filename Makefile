@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland mixed-evidence cirl lavaland-study bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: help lavaland mixed-evidence cirl lavaland-study teaching bench test format format-check lint types contract docs pytest wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narr
 
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)
+
+teaching: $(VENV)/example  ## does it pay to teach a robot? expert against best response; half an hour, --small for a look
+	$(BIN)/python -m examples.teaching $(ARGS)
 
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
 	$(BIN)/python -m examples.lavaland_study $(ARGS)

@@ -1,6 +1,6 @@
 """Cooperative inverse reinforcement learning: games in which only the human knows the reward."""
 
-from cirl import games, human
+from cirl import games, human, teaching
 from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game, Order
 from cirl.pomdp import Pomdp, coordination_pomdp
@@ -23,4 +23,5 @@ __all__ = [
     "misspecification",
     "simulate",
     "solve",
+    "teaching",
 ]

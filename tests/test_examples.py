@@ -19,6 +19,7 @@ from examples import (
     lavaland_settings,
     lavaland_study,
     mixed_evidence,
+    teaching,
 )
 from examples import lavaland_inputs as inputs
 from ird import planning, posterior
@@ -224,6 +225,22 @@ def test_mixed_evidence_narrows_the_posterior(tmp_path):
     assert compared["sd"][pond] < 0.8 * proxy["sd"][pond] and compared["mean"][pond] < -0.3
     assert sum(switched["sd"]) < sum(compared["sd"]) < sum(proxy["sd"]) < sum(prior["sd"])
     assert switched["value_of_information"] < proxy["value_of_information"]
+
+
+def test_teaching_helps_and_is_told(tmp_path):
+    made = teaching.main(["--small", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "teaching.json").read_text()) == made
+    assert matplotlib.image.imread(tmp_path / "teaching.png").shape[0] > 200
+    assert "| 10 | squared distance of rewards |" in (tmp_path / "teaching.md").read_text()
+    bars = made["results"]["bars"]
+    assert [row["features"] for row in bars] == [3, 3, 3, 10, 10, 10]
+    # Twenty worlds are too few to compare regrets; what the robot believes is nearer to the truth in all other bars.
+    for row in bars:
+        if row["measure"] != "regret":
+            mean, error = row["difference"]
+            assert mean > error > 0, row
+    with pytest.raises(SystemExit):
+        teaching.main(["--trials", "1", "--out", str(tmp_path)])
 
 
 def test_cirl_games_are_solved_played_and_drawn(tmp_path):
