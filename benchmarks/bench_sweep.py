@@ -4,8 +4,10 @@
 
 The trial (examples/lavaland_trial.py): a 10 x 10 map, 50 steps, 1,000 alternatives planned for, 2,000
 candidates weighed, a CVaR plan per step in training stakes, and the exact probability of entering lava
-and of reaching the goal.  `numpy_trial` is the same in vectorised NumPy, on the same random draws; its
-answers are checked.  Everything is timed in interleaved turns, and for each the fastest turn is kept.
+and of reaching the goal.  `numpy_trial` is the same in vectorised NumPy, on the same random draws (which
+it is given), planning in one of two ways: plainly, with the row gathers of bench_posterior.py, or tuned
+to this grid, in place and by slices.  Its answers are checked.  Everything is timed in interleaved turns,
+and for each the fastest turn is kept, of the clock and of the processors' time.
 
 Devices are compared in processes of their own, since how many there are is settled when JAX starts:
 one device held to one core, one device that may use both, and two devices on both.
@@ -23,6 +25,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bench_posterior import numpy_feature_expectations
 
 ROOT = Path(__file__).parent.parent
 SHAPE, STEPS, ALPHA, BETA = (10, 10), 50, 0.12, 5.0
@@ -56,8 +61,14 @@ def best_actions(reward, to):
     return chosen
 
 
-def feature_expectations(features, start, goal, weights):
-    """What the plan for each row of weights collects, `[B, K]`: batch last, in place, by slices of the grid."""
+def plain(features, start, goal, weights):
+    """What the plan for each row of weights collects, `[B, K]`: batch last, by row gathers."""
+    initial = (np.arange(len(features)) == start).astype(features.dtype)
+    return numpy_feature_expectations(moves(goal), features, initial, weights, STEPS)
+
+
+def tuned(features, start, goal, weights):
+    """The same in place, flags for probabilities, and by slices of the grid."""
     reward = features @ weights.T
     chosen = best_actions(reward, moves(goal))
     here = np.zeros_like(reward)
@@ -103,9 +114,9 @@ def visiting(policy, to, start, states):
     return value[start]
 
 
-def numpy_trial(train, train_start, field, field_start, alternatives, samples):
+def numpy_trial(plan, train, train_start, field, field_start, alternatives, samples):
     """Lava entered and goal reached, from the features `[S, K]` of two maps and the rewards that were drawn."""
-    phi = feature_expectations(train, train_start, train[:, 2].argmax(), alternatives)
+    phi = plan(train, train_start, train[:, 2].argmax(), alternatives)
     logits = BETA * (samples @ phi.T)
     largest = logits.max(axis=1)
     log_likelihood = logits[:, 0] - largest - np.log(np.exp(logits - largest[:, None]).sum(axis=1))
@@ -140,21 +151,23 @@ def draws(key, alternatives, samples):
 
 
 def turns(jobs, rounds):
-    """The fastest turn of each job, in seconds, after one that does not count; all take turns."""
+    """The fastest turn of each job, by the clock and of processor time, after one that does not count."""
     best = {}
     for turn in range(rounds + 1):
         for name, job in jobs.items():
-            seconds = job()
+            found = job()
             if turn:
-                best.setdefault(name, []).append(seconds)
-    return {name: min(seconds) for name, seconds in best.items()}
+                best.setdefault(name, []).append(found)
+    return {name: tuple(map(min, zip(*found))) for name, found in best.items()}
 
 
 def clocked(job):
+    """Seconds by the clock and of processor time that a job takes."""
+
     def run():
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         job()
-        return time.perf_counter() - start
+        return time.perf_counter() - wall, time.process_time() - cpu
 
     return run
 
@@ -176,36 +189,33 @@ def resident(what):
     return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
 
 
-def child(devices, block, alternatives, samples):
-    """Sweep as many seeds as each line read says, and say how many seconds that took and how much memory."""
+def child(options):
+    """Sweep as many seeds as each line read says; say how long it took, by how much memory grew, and its own arrays."""
     from examples.lavaland_trial import trial
 
-    one = partial(trial, alternatives=alternatives, samples=samples)
-    swept(one, block * devices, block=block, devices=devices)  # compiles
+    os.sched_setaffinity(0, options.cores)  # before JAX counts the cores
+    one = partial(trial, alternatives=options.alternatives, samples=options.samples)
+    more = {"block": options.block, "devices": options.child, "memory": options.memory}
+    swept(one, options.block * options.child, **more)  # compiles
     for line in sys.stdin:
         before = resident("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        report = swept(one, int(line), block=block, devices=devices)
+        cpu = time.process_time()
+        report = swept(one, int(line), **more)
         grown = resident("VmHWM") - before
-        print(json.dumps([report.seconds, grown, (report.memory or 0) * devices]), flush=True)
+        print(json.dumps([report.seconds, time.process_time() - cpu, grown, report.memory * options.child]), flush=True)
 
 
 class Child:
     """A `child` held to some cores, asked for one sweep at a time."""
 
-    def __init__(self, devices, cores, options):
+    def __init__(self, devices, cores, options, **more):
         flags = f"--xla_force_host_platform_device_count={devices}"
+        passed = {name: getattr(options, name) for name in ("block", "alternatives", "samples")} | more
         command = [sys.executable, "-m", "benchmarks.bench_sweep", "--child", str(devices)]
-        command += [
-            "--cores",
-            *map(str, cores),
-            "--block",
-            str(options.block),
-            "--alternatives",
-            str(options.alternatives),
-        ]
+        command += [word for name, value in passed.items() for word in (f"--{name}", str(value))]
         self.process = subprocess.Popen(
-            [*command, "--samples", str(options.samples)],
+            [*command, "--cores", *map(str, cores)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -223,41 +233,42 @@ class Child:
 
 
 def beside_numpy(options):
-    """Rows of the table: the sweep and NumPy, in this process."""
+    """Rows of the table: the sweep and NumPy; the sweep runs in this process, with a device for each core."""
     import jax
 
     from examples.lavaland_trial import trial
 
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     one = partial(trial, alternatives=options.alternatives, samples=options.samples)
     key, few = jax.random.key(0), options.numpy
-    prepare = jax.jit(
-        jax.vmap(lambda seed: draws(jax.random.fold_in(key, seed), options.alternatives, options.samples))
-    )
+    size = options.alternatives, options.samples
+    prepare = jax.jit(jax.vmap(lambda seed: draws(jax.random.fold_in(key, seed), *size)))
     inputs = [np.asarray(x) for x in prepare(np.arange(few, dtype=np.uint32))]
     cases = [tuple(x[i] for x in inputs) for i in range(few)]
-    answers = np.array([numpy_trial(*case) for case in cases])
     ours = jax.jit(jax.vmap(lambda seed: one(jax.random.fold_in(key, seed), alpha=ALPHA, beta=BETA)))
     found = np.stack(ours(np.arange(few, dtype=np.uint32)), axis=1)
-    error = np.abs(found - answers).max(axis=1)
-    agree = int((error < 1e-3).sum())
-    assert agree >= 0.9 * few, error
+    error = np.array(
+        [[np.abs(found[i] - numpy_trial(p, *c)).max() for p in (plain, tuned)] for i, c in enumerate(cases)]
+    )
+    agree = (error < 1e-3).sum(axis=0)
+    assert (agree >= 0.9 * few).all(), error
     start = time.perf_counter()
     first = swept(one, options.trials, block=options.block)
     first_call = time.perf_counter() - start
-    seconds = turns(
-        {
-            "ours": lambda: swept(one, options.trials, block=options.block).seconds,
-            "numpy": clocked(lambda: [numpy_trial(*case) for case in cases]),
-        },
-        options.rounds,
-    )
-    here, there = seconds["ours"] / options.trials, seconds["numpy"] / few
-    return [
-        f"| {options.trials:,} trials, blocks of {first.width} | {here * 1e3:.1f} ms a trial | NumPy {there * 1e3:.0f} "
-        f"ms a trial, timed on {few} | {there / here:.1f}× | 10× |"
-    ], (
-        f"{agree} of {few} trials agree with NumPy to 1e-3 (largest difference of those "
-        f"{error[error < 1e-3].max():.0e}). The first sweep took {first_call:.1f} s with its checks and compilation."
+    jobs = {p.__name__: clocked(partial(lambda p: [numpy_trial(p, *c) for c in cases], p)) for p in (plain, tuned)}
+    taken = turns({"ours": clocked(lambda: swept(one, options.trials, block=options.block)), **jobs}, options.rounds)
+    here = np.array(taken["ours"]) / options.trials * 1e3
+    rows = []
+    for name in ("plain", "tuned"):
+        there = np.array(taken[name]) / few * 1e3
+        rows.append(
+            f"| {options.trials:,} trials, blocks of {first.width}, two devices | {here[0]:.1f} ({here[1]:.1f}) ms a "
+            f"trial | NumPy, {name}: {there[0]:.0f} ({there[1]:.0f}) ms a trial, timed on {few} | {there[0] / here[0]:.1f}× "
+            f"({there[1] / here[1]:.1f}×) | {'10×' if name == 'plain' else ''} |"
+        )
+    return rows, (
+        f"{agree[0]} and {agree[1]} of {few} trials agree with NumPy, plain and tuned, to 1e-3. The first sweep took "
+        f"{first_call:.1f} s with its checks and compilation."
     )
 
 
@@ -269,27 +280,24 @@ def over_devices(options):
         "one device, both cores": Child(1, cores, options),
         "two devices, both cores": Child(2, cores, options),
     }
-    said = {}
-
-    def job(name):
-        found = children[name].sweep(options.trials)
-        said.setdefault(name, []).append(found)
-        return found[0]
-
-    seconds = turns({name: partial(job, name) for name in children}, options.rounds)
+    taken = turns({name: partial(c.sweep, options.trials) for name, c in children.items()}, options.rounds)
     for each in children.values():
         each.close()
-    base = seconds["one device, one core"]
+    base = taken["one device, one core"]
     rows = [
-        f"| {options.trials:,} trials, {name} | {s / options.trials * 1e3:.1f} ms a trial | | {base / s:.2f}× of one "
-        f"core | {'1.7×' if name.startswith('two') else ''} |"
-        for name, s in seconds.items()
+        f"| {options.trials:,} trials, {name} | {wall / options.trials * 1e3:.1f} ({cpu / options.trials * 1e3:.1f}) ms "
+        f"a trial | | {base[0] / wall:.2f}× of one core | {'1.7×' if name.startswith('two') else ''} |"
+        for name, (wall, cpu, *_) in taken.items()
     ]
-    for name in ("one device, both cores", "two devices, both cores"):
-        grown, own = (max(x[i] for x in said[name]) for i in (1, 2))
+    for memory in (32, 256):
+        one = Child(1, cores, options, memory=memory * 2**20)
+        _, _, grown, own = max(
+            (one.sweep(options.block * 4) for _ in range(options.rounds)), key=lambda found: found[2]
+        )
+        one.close()
         rows.append(
-            f"| memory, {name}, blocks of {options.block} | {grown / 2**20:.0f} MiB at the peak | own arrays "
-            f"{own / 2**20:.0f} MiB | {grown / own:.2f}× | 2× |"
+            f"| memory, {memory} MiB allowed | {grown / 2**20:.0f} MiB at the peak | own arrays {own / 2**20:.0f} MiB "
+            f"| {grown / own:.2f}× | {'2×' if memory > 100 else ''} |"
         )
     return rows
 
@@ -306,19 +314,20 @@ def main():
     parser.add_argument("--only", nargs="*", default=["numpy", "devices"])
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--cores", type=int, nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="where to write the table")
     options = parser.parse_args()
     if options.small:
         options.trials, options.numpy, options.block, options.rounds = 40, 4, 10, 1
         options.alternatives, options.samples = 100, 200
     if options.child:
-        os.sched_setaffinity(0, options.cores)  # before JAX counts the cores
-        return child(options.child, options.block, options.alternatives, options.samples)
+        return child(options)
     load, rows, notes = os.getloadavg()[0], [], ""
-    if "numpy" in options.only:
-        rows, notes = beside_numpy(options)
     if "devices" in options.only:
         rows += over_devices(options)
+    if "numpy" in options.only:
+        found, notes = beside_numpy(options)
+        rows = found + rows
     import jax
 
     text = "\n".join(
@@ -327,14 +336,20 @@ def main():
             "",
             f"`python -m benchmarks.bench_sweep`: the Lavaland trial, {options.alternatives:,} alternatives, "
             f"{options.samples:,} candidates, float32, on {platform.machine()}, {os.cpu_count()} cores, jax "
-            f"{jax.__version__}, numpy {np.__version__}; load average {load:.1f} at the start. Interleaved turns, the "
-            f"fastest of {options.rounds}; blocks are written to a store, compilation is not counted.",
+            f"{jax.__version__}, numpy {np.__version__}; load average {load:.1f} at the start and "
+            f"{os.getloadavg()[0]:.1f} at the end, so other work slows everybody. Interleaved turns, the fastest of "
+            f"{options.rounds}; in brackets processor time, on which other work weighs less. Blocks are written to a "
+            "store; checks are counted, compilation is not. NumPy may use as many threads as it likes and is given its "
+            "random draws.",
             "",
             "| what | this project | beside | ratio | target |",
             "|---|---|---|---|---|",
             *rows,
             "",
             notes,
+            "One device is held to one core by the process's affinity (what `taskset -c 0` does), set before JAX "
+            "starts. One device that may use both cores gains little from the second, because most of its operations "
+            "are too small to divide: make one device of each core.",
         ]
     )
     print(text)
