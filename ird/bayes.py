@@ -14,7 +14,7 @@ from mdps.checks import is_concrete
 
 # How many prior draws are kept to draw the prior beside the posterior.
 PRIOR_DRAWS = 2048
-# Samples with a β of their own that pass through the evidence side by side.
+# Samples that pass through the evidence side by side where each needs work of its own.
 _BLOCK = 256
 
 
@@ -79,11 +79,22 @@ def log_likelihood_of_each(evidence: Sequence[Evidence], weights, beta: Array | 
     if beta is None:
         return log_likelihood(evidence, weights)
 
-    def one(sample):
-        w, b = sample
+    def one(w, b):
         return log_likelihood(with_beta(evidence, b), w[None])[0]
 
-    return jax.lax.map(one, (weights, beta), batch_size=min(_BLOCK, weights.shape[0]))
+    return in_even_blocks(jax.vmap(one), weights, beta)
+
+
+def in_even_blocks(function: Callable, *rows: Array) -> Array:
+    """`function` over blocks of rows one after another, `[N, ...] -> [N]`; the last is filled up from the first.
+
+    All blocks are of one size, so the function is compiled once.
+    """
+    N = rows[0].shape[0]
+    size = min(_BLOCK, N)
+    count = -(-N // size)
+    blocks = [x[np.arange(count * size) % N].reshape(count, size, *x.shape[1:]) for x in rows]
+    return jax.lax.map(lambda block: function(*block), tuple(blocks)).reshape(-1)[:N]
 
 
 def sum_of_covariances(evidence: Sequence[Evidence]) -> Array | None:

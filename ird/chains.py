@@ -86,7 +86,8 @@ def diagnose(chains: Float[Array, " C T ..."]) -> tuple[Array, Array, Array]:
     """R-hat, bulk and tail effective sample size of each number that was drawn, `[C, T, ...] -> [...]` each."""
     C, T, *shape = chains.shape
     if T < _FEWEST:
-        return (jnp.full(shape, jnp.nan, chains.dtype),) * 3
+        unknown = jnp.full(shape, jnp.nan, chains.dtype)
+        return unknown, unknown, unknown
 
     def one(chains):
         halves = _halves(chains)

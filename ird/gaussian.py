@@ -13,6 +13,7 @@ from ird.bayes import (
     as_pytrees,
     check_count,
     check_finite_likelihood,
+    in_even_blocks,
     normalise,
     opened,
     shared_names,
@@ -101,10 +102,17 @@ def _run(evidence, prior, beta, key, *, num_samples, max_steps, weighted, nu, na
     with jax.numpy_rank_promotion("allow"):  # numpyro and optax rely on it
         unknown = unknowns(evidence, prior, beta, key=for_prior)
         starts = unknown.starts(_STARTS, key=for_starts)
-        found = jax.vmap(lambda z: minimise(lambda x: -unknown.log_density(x), z, max_steps))(starts)
-        heights = jax.vmap(unknown.log_density)(found)
-        mode = found[jnp.argmax(jnp.where(jnp.isnan(heights), -jnp.inf, heights))]
-        slope, curvature = jax.grad(unknown.log_density)(mode), -jax.hessian(unknown.log_density)(mode)
+
+        def energy(z):
+            return -unknown.log_density(z)
+
+        def twice(z):
+            slope = jax.grad(energy)(z)
+            return slope, slope
+
+        found, least = jax.vmap(lambda z: minimise(energy, z, max_steps))(starts)
+        mode = found[jnp.argmin(jnp.where(jnp.isnan(least), jnp.inf, least))]
+        curvature, slope = jax.jacfwd(twice, has_aux=True)(mode)
         values, vectors = jnp.linalg.eigh((curvature + curvature.T) / 2)
         sd = 1 / jnp.sqrt(jnp.maximum(values, _FLATTEST))
         spread = vectors * sd[None]  # spread spreadᵀ = H⁻¹
@@ -112,7 +120,7 @@ def _run(evidence, prior, beta, key, *, num_samples, max_steps, weighted, nu, na
         noise, tails = _student(nu, num_samples, mode, for_draws)
         z = mode[None] + jnp.matmul(noise, spread.T, precision=jax.lax.Precision.HIGHEST)
         weights, parameters = jax.vmap(unknown.constrain)(z)
-        log_density = jax.lax.map(unknown.log_density, z, batch_size=min(256, num_samples))
+        log_density = in_even_blocks(jax.vmap(unknown.log_density), z)
     # Draws so far out that a weight overflows lie where the prior has no mass left.
     inside = jnp.all(jnp.isfinite(weights), axis=1)
     log_ratio = jnp.where(inside, log_density - tails, -jnp.inf)
@@ -146,21 +154,23 @@ def _student(nu: int | None, num_samples: int, mode: Array, key) -> tuple[Array,
     return noise, -(nu + D) / 2 * jnp.log1p(jnp.sum(noise**2, axis=1) / nu)
 
 
-def minimise(function, start: Float[Array, " D"], max_steps: int) -> Float[Array, " D"]:
-    """A local minimum by L-BFGS with a line search, to where the slope is lost in rounding."""
+def minimise(function, start: Float[Array, " D"], max_steps: int) -> tuple[Float[Array, " D"], Float[Array, ""]]:
+    """A local minimum by L-BFGS with a line search, to where the slope is lost in rounding: where, and how low."""
     solver = optax.lbfgs()
     value_and_slope = optax.value_and_grad_from_state(function)
     tol = jnp.sqrt(jnp.finfo(start.dtype).eps)
 
     def step(carry):
-        z, state, _, count = carry
+        z, state, _, _, count = carry
         value, slope = value_and_slope(z, state=state)
         update, state = solver.update(slope, state, z, value=value, grad=slope, value_fn=function)
-        return optax.apply_updates(z, update), state, jnp.linalg.norm(slope), count + 1
+        low = optax.tree_utils.tree_get(state, "value")  # where the line search ended
+        return z + update, state, low, jnp.linalg.norm(slope), count + 1
 
     def unfinished(carry):
-        _, _, slope, count = carry
+        _, _, _, slope, count = carry
         return (slope > tol) & (count < max_steps)
 
-    first = (start, solver.init(start), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0))
-    return jax.lax.while_loop(unfinished, step, first)[0]
+    far = jnp.asarray(jnp.inf, start.dtype)
+    z, _, low, _, _ = jax.lax.while_loop(unfinished, step, (start, solver.init(start), far, far, jnp.asarray(0)))
+    return z, low

@@ -41,7 +41,7 @@ def to_arviz(belief: "Posterior", num_samples: int | None = None):
     coords = {"feature": list(names_of(belief))}
     dims = {"weights": ["feature"]}
     if az.__version__.startswith("0."):
-        return az.from_dict(**data, coords=coords, dims=dims)
+        return az.from_dict(**data, coords=coords, dims=dims)  # pyright: ignore[reportArgumentType]
     return az.from_dict(data, coords=coords, dims=dims)
 
 

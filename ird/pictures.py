@@ -54,6 +54,8 @@ def plot(belief: "Posterior", axes=None):
 def plot_pairs(belief: "Posterior", names=None):
     """Every pair of weights and parameters as contours over the prior's draws; returns the matplotlib figure."""
     plt = _pyplot("plot_pairs")
+    from matplotlib.lines import Line2D
+
     summarise(belief)  # refuses a batch
     known, columns, prior = columns_of(belief)
     names = known[:_MOST_PAIRS] if names is None else tuple(names)
@@ -75,7 +77,7 @@ def plot_pairs(belief: "Posterior", names=None):
                 ax.set_axis_off()
                 continue
             if i == j:
-                bins = np.linspace(*limits[i], 31)
+                bins = np.linspace(limits[i][0], limits[i][1], 31)
                 if np.isfinite(prior[:, row]).all():
                     ax.hist(prior[:, row], bins=bins, density=True, color=_PRIOR, label="prior")
                 line = {"histtype": "step", "linewidth": 1.6, "color": _POSTERIOR, "label": "posterior"}
@@ -96,8 +98,8 @@ def plot_pairs(belief: "Posterior", names=None):
     axes[0, 0].set_title(names[0], fontsize=10)
     note = f"posterior: contours hold {', '.join(f'{s:.0%}' for s in _SHARES)}"
     handles = [
-        plt.Line2D([], [], color=_PRIOR, marker=".", linestyle="", markersize=8, label="prior"),
-        plt.Line2D([], [], color=_POSTERIOR, linewidth=1.6, label=note),
+        Line2D([], [], color=_PRIOR, marker=".", linestyle="", markersize=8, label="prior"),
+        Line2D([], [], color=_POSTERIOR, linewidth=1.6, label=note),
     ]
     figure.legend(handles=handles, loc="upper right", fontsize=9, frameon=False)
     return figure
@@ -105,11 +107,11 @@ def plot_pairs(belief: "Posterior", names=None):
 
 def _contours(ax, x, y, p, x_range, y_range) -> None:
     """Contours of a weighted, smoothed histogram that enclose the shares `_SHARES` of its probability."""
-    edges = np.linspace(*x_range, 41), np.linspace(*y_range, 41)
+    edges = [np.linspace(low, high, 41) for low, high in (x_range, y_range)]
     heights = np.histogram2d(x, y, bins=edges, weights=p)[0]
     bell = np.exp(-0.5 * (np.arange(-4, 5) / 1.5) ** 2)
-    for axis in (0, 1):
-        heights = np.apply_along_axis(np.convolve, axis, heights, bell / bell.sum(), mode="same")
+    for _ in range(2):  # smooth along one axis, turn, and along the other
+        heights = np.stack([np.convolve(row, bell / bell.sum(), mode="same") for row in heights]).T
     ordered = np.sort(heights.ravel())[::-1]
     total = np.cumsum(ordered)
     levels = sorted({ordered[min(np.searchsorted(total, s * total[-1]), len(ordered) - 1)] for s in _SHARES})

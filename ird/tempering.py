@@ -160,12 +160,12 @@ def family_size(weights: Float[Array, " N K"], log_weights: Float[Array, " N"], 
     """How many independent draws samples in families are worth: the least over weights.
 
     The variance of a mean is Σ_f (Σ_{i∈f} p_i (w_i - μ))² over families f (Lee & Whiteley 2018), and
-    that of n independent draws is Σ p_i (w_i - μ)² / n.
+    that of n independent draws is Σ p_i (w_i - μ)² / n; they count for no more than there are samples.
     """
     mean, variance = moments(weights, log_weights)
     shares = jnp.exp(log_weights)[:, None] * (weights - mean[None])
     each = jax.ops.segment_sum(shares, families, num_segments=weights.shape[0])
-    return jnp.min(variance / jnp.sum(each**2, axis=0))
+    return jnp.minimum(jnp.min(variance / jnp.sum(each**2, axis=0)), weights.shape[0])
 
 
 def _covariance(z, weights):

@@ -62,7 +62,7 @@ class Unknowns:
 
     def log_prior(self, z: Float[Array, " D"]) -> Float[Array, ""]:
         """Log density of z before the evidence, up to a constant: that of the sites, with the Jacobian."""
-        return -potential_energy(self.model, (), {}, self._unconstrained(z))
+        return jnp.negative(potential_energy(self.model, (), {}, self._unconstrained(z)))
 
     def log_likelihood(self, z: Float[Array, " D"]) -> Float[Array, ""]:
         """Log-likelihood of the evidence."""
@@ -178,7 +178,7 @@ def _model(prior, beta) -> Callable[[], Array]:
         weights = numpyro.sample("weights", prior) if isinstance(prior, Distribution) else jnp.asarray(prior())
         if beta is not None:
             numpyro.sample("beta", beta)
-        return numpyro.deterministic(_RETURNED, weights)
+        return jnp.asarray(numpyro.deterministic(_RETURNED, weights))
 
     return model
 
