@@ -19,8 +19,10 @@ def plot(belief: "Posterior", axes=None):
     """Histograms of each weight and parameter, the prior behind the posterior; returns the matplotlib figure."""
     plt = _pyplot("plot")
     table = summarise(belief)
-    _, columns, prior = columns_of(belief)
-    count, K = columns.shape[1], belief.weights.shape[1]
+    K = belief.weights.shape[1]
+    p = np.exp(np.asarray(belief.log_weights, np.float64))
+    names, columns, prior = _to_draw(belief)
+    count = columns.shape[1]
     if axes is None:
         wide = min(count, 4)
         rows = -(-count // wide)
@@ -29,7 +31,6 @@ def plot(belief: "Posterior", axes=None):
     if len(axes) < count:
         what = f"one per weight, {K}" + (f", and one per parameter, {count - K}" if count > K else "")
         raise ValueError(f"axes has {len(axes)} axes; give {what}.")
-    p = np.exp(np.asarray(belief.log_weights))
     for k, ax in enumerate(axes[:count]):
         low, high = _range(columns[:, k], prior[:, k], p)
         bins = np.linspace(low, high, 31)
@@ -37,8 +38,8 @@ def plot(belief: "Posterior", axes=None):
             ax.hist(prior[:, k], bins=bins, density=True, color=_PRIOR, label="prior")
         line = {"histtype": "step", "linewidth": 1.6, "color": _POSTERIOR, "label": "posterior"}
         ax.hist(columns[:, k], bins=bins, weights=p, density=True, **line)
-        ax.axvline(table.mean[k], color=_POSTERIOR, linewidth=1, linestyle=":")
-        ax.set_title(table.names[k] + (" (unseen)" if table.names[k] in table.unseen else ""), fontsize=10)
+        ax.axvline(p @ columns[:, k] / p.sum(), color=_POSTERIOR, linewidth=1, linestyle=":")
+        ax.set_title(names[k] + (" (unseen)" if names[k] in table.unseen else ""), fontsize=10)
         ax.set_xlabel("reward per unit" if k < K else "parameter", fontsize=8)
         ax.tick_params(labelsize=8)
         ax.set_yticks([])
@@ -57,7 +58,8 @@ def plot_pairs(belief: "Posterior", names=None):
     from matplotlib.lines import Line2D
 
     summarise(belief)  # refuses a batch
-    known, columns, prior = columns_of(belief)
+    known = columns_of(belief)[0]
+    shown, columns, prior = _to_draw(belief)
     names = known[:_MOST_PAIRS] if names is None else tuple(names)
     strange = [name for name in names if name not in known]
     if strange:
@@ -92,10 +94,10 @@ def plot_pairs(belief: "Posterior", names=None):
                 ax.spines[side].set_visible(False)
             ax.tick_params(labelsize=8, labelbottom=i == n - 1, labelleft=j == 0 and i > 0)
             if i == n - 1:
-                ax.set_xlabel(names[j], fontsize=10)
+                ax.set_xlabel(shown[column], fontsize=10)
             if j == 0 and i > 0:
-                ax.set_ylabel(names[i], fontsize=10)
-    axes[0, 0].set_title(names[0], fontsize=10)
+                ax.set_ylabel(shown[row], fontsize=10)
+    axes[0, 0].set_title(shown[chosen[0]], fontsize=10)
     note = f"posterior: contours hold {', '.join(f'{s:.0%}' for s in _SHARES)}"
     handles = [
         Line2D([], [], color=_PRIOR, marker=".", linestyle="", markersize=8, label="prior"),
@@ -107,17 +109,30 @@ def plot_pairs(belief: "Posterior", names=None):
 
 def _contours(ax, x, y, p, x_range, y_range) -> None:
     """Contours of a weighted, smoothed histogram that enclose the shares `_SHARES` of its probability."""
-    edges = [np.linspace(low, high, 41) for low, high in (x_range, y_range)]
+    edges = [np.linspace(low, high, 31) for low, high in (x_range, y_range)]
     heights = np.histogram2d(x, y, bins=edges, weights=p)[0]
-    bell = np.exp(-0.5 * (np.arange(-4, 5) / 1.5) ** 2)
+    bell = np.exp(-0.5 * (np.arange(-5, 6) / 1.7) ** 2)
+    inside = np.convolve(np.ones(30), bell, mode="same")  # at the edges part of the bell lies outside
     for _ in range(2):  # smooth along one axis, turn, and along the other
-        heights = np.stack([np.convolve(row, bell / bell.sum(), mode="same") for row in heights]).T
+        heights = np.stack([np.convolve(row, bell, mode="same") / inside for row in heights]).T
     ordered = np.sort(heights.ravel())[::-1]
     total = np.cumsum(ordered)
     levels = sorted({ordered[min(np.searchsorted(total, s * total[-1]), len(ordered) - 1)] for s in _SHARES})
     middle = [(e[1:] + e[:-1]) / 2 for e in edges]
     ax.contourf(*middle, heights.T, levels=[levels[0], np.inf], colors=[_POSTERIOR], alpha=0.15)
     ax.contour(*middle, heights.T, levels=levels, colors=_POSTERIOR, linewidths=1.2)
+
+
+def _to_draw(belief):
+    """`columns_of`, with the logarithm of positive parameters that spread over orders of magnitude."""
+    names, columns, prior = columns_of(belief)
+    names, K = list(names), belief.weights.shape[1]
+    for k in range(K, len(names)):
+        both = np.concatenate([columns[:, k], prior[np.isfinite(prior[:, k]), k]])
+        if (both > 0).all() and np.quantile(both, 0.975) > 20 * np.quantile(both, 0.025):
+            names[k] = f"log₁₀ {names[k]}"
+            columns[:, k], prior[:, k] = np.log10(columns[:, k]), np.log10(prior[:, k])
+    return tuple(names), columns, prior
 
 
 def _range(posterior, prior, p) -> tuple[float, float]:
