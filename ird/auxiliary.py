@@ -22,7 +22,7 @@ from ird.evidence import Evidence, ProxyReward, SumOverProxies
 from ird.mcmc import chains_as_posterior
 from ird.samples import Posterior
 from ird.summaries import tell
-from ird.unknowns import Prior, check_unknowns, unknowns
+from ird.unknowns import Prior, Unknowns, check_unknowns
 
 # What random-walk proposals should be accepted: between the best rates for one and for many unknowns.
 _ACCEPT = 0.3
@@ -122,7 +122,7 @@ def _run(evidence, prior, beta, key, *, sizes):
     evidence, (inner_steps, num_warmup, num_samples, C, thinning) = opened(evidence), sizes
     for_prior, for_starts, for_warmup, for_draws = jax.random.split(key, 4)
     with jax.numpy_rank_promotion("allow"):  # numpyro relies on it
-        unknown = unknowns(evidence, prior, beta, key=for_prior)
+        unknown = Unknowns.of(evidence, prior, beta, key=for_prior)
         start = unknown.starts(C, key=for_starts)
         step = jax.vmap(_step(unknown, inner_steps), in_axes=(0, 0, None))
         D = start.shape[1]

@@ -22,7 +22,7 @@ from ird.bayes import (
 from ird.diagnostics import pareto_shape
 from ird.evidence import Evidence
 from ird.samples import Posterior
-from ird.unknowns import Prior, check_unknowns, unknowns
+from ird.unknowns import Prior, Unknowns, check_unknowns
 
 _STARTS = 4
 # A direction that is flatter at the mode than this share of the prior's own curvature counts as that
@@ -100,7 +100,7 @@ def _run(evidence, prior, beta, key, *, num_samples, max_steps, weighted, nu, na
     evidence = opened(evidence)
     for_prior, for_starts, for_draws = jax.random.split(key, 3)
     with jax.numpy_rank_promotion("allow"):  # numpyro and optax rely on it
-        unknown = unknowns(evidence, prior, beta, key=for_prior)
+        unknown = Unknowns.of(evidence, prior, beta, key=for_prior)
         starts = unknown.starts(_STARTS, key=for_starts)
 
         def energy(z):

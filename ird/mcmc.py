@@ -14,7 +14,7 @@ from ird.chains import diagnose
 from ird.evidence import Evidence
 from ird.samples import Posterior
 from ird.summaries import tell
-from ird.unknowns import Prior, check_unknowns, unknowns
+from ird.unknowns import Prior, Unknowns, check_unknowns
 from mdps.checks import is_concrete
 
 
@@ -100,7 +100,7 @@ def _run(evidence, prior, beta, target_accept, key, *, sizes, progress_bar=False
     evidence, (num_warmup, num_samples, num_chains) = opened(evidence), sizes
     for_prior, for_starts, for_run = jax.random.split(key, 3)
     with jax.numpy_rank_promotion("allow"):  # numpyro relies on it
-        unknown = unknowns(evidence, prior, beta, key=for_prior)
+        unknown = Unknowns.of(evidence, prior, beta, key=for_prior)
         start = unknown.starts(num_chains, key=for_starts)
         # A fresh sampler each time: a second run of one with new arguments fails with vectorised chains.
         sampler = MCMC(

@@ -20,7 +20,7 @@ from ird.bayes import (
 from ird.evidence import Evidence
 from ird.samples import Posterior
 from ird.summaries import tell
-from ird.unknowns import Prior, check_unknowns, unknowns
+from ird.unknowns import Prior, Unknowns, check_unknowns
 from mdps.checks import is_concrete
 
 
@@ -104,7 +104,7 @@ def _run(evidence, prior, beta, target_size, key, *, sizes, names, blackjax) -> 
     evidence, (N, num_moves, max_stages) = opened(evidence), sizes
     for_prior, for_draws, for_stages = jax.random.split(key, 3)
     with jax.numpy_rank_promotion("allow"):  # numpyro and blackjax rely on it
-        unknown = unknowns(evidence, prior, beta, key=for_prior)
+        unknown = Unknowns.of(evidence, prior, beta, key=for_prior)
         z = unknown.draw(N, key=for_draws)
         D = z.shape[1]
         walk = blackjax.additive_step_random_walk.build_kernel()

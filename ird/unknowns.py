@@ -7,7 +7,7 @@ line, and the vector is centred and scaled by the prior, so that ±1 is about as
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,18 @@ class Unknowns:
     weights: Array
     parameters: dict[str, Array]
 
+    @classmethod
+    def of(cls, evidence: Sequence[Evidence], prior, beta, *, key: Key[Array, ""]) -> Self:
+        """The coordinates for a prior that `check_unknowns` has passed; `key` draws what standardises them."""
+        model = _model(prior, beta)
+        (weights, parameters), latent, flat = _draws(model, PRIOR_DRAWS, key)
+        one = jax.tree.map(lambda x: x[0], latent)
+        unravel = ravel_pytree(unconstrain_fn(model, (), {}, one))[1]
+        low, centre, high = jnp.quantile(flat, jnp.asarray([0.25, 0.5, 0.75], flat.dtype), axis=0)
+        scale = (high - low) / 1.349
+        scale = jnp.where(scale > 0, scale, 1.0)
+        return cls(tuple(evidence), model, beta is not None, centre, scale, unravel, weights, parameters)
+
     def constrain(self, z: Float[Array, " D"]) -> tuple[Float[Array, " K"], dict[str, Array]]:
         """The weights and everything else that a vector stands for."""
         sites = constrain_fn(self.model, (), {}, self._unconstrained(z), return_deterministic=True)
@@ -76,7 +88,7 @@ class Unknowns:
 
     def draw(self, num: int, *, key: Key[Array, ""]) -> Float[Array, " num D"]:
         """Draws from the prior, as vectors."""
-        flat = _flat_draws(self.model, num, key)[1]
+        flat = _draws(self.model, num, key)[2]
         # A draw that rounding put on the edge of its support lies at infinity; the median stands in for it.
         return jnp.where(jnp.isfinite(flat), (flat - self.centre) / self.scale, 0.0)
 
@@ -142,33 +154,10 @@ def check_unknowns(evidence: Sequence[Evidence], prior: Prior, beta: Distributio
     return ready, beta
 
 
-def unknowns(evidence: Sequence[Evidence], prior, beta, *, key: Key[Array, ""]) -> Unknowns:
-    """The coordinates for a prior that `check_unknowns` has passed; `key` draws what standardises them."""
-    model = _model(prior, beta)
-    drawn, flat = _flat_draws(model, PRIOR_DRAWS, key)
-    one = jax.tree.map(lambda x: x[0], drawn)
-    unravel = ravel_pytree(unconstrain_fn(model, (), {}, one))[1]
-    low, centre, high = jnp.quantile(flat, jnp.asarray([0.25, 0.5, 0.75], flat.dtype), axis=0)
-    scale = (high - low) / 1.349
-    scale = jnp.where(scale > 0, scale, 1.0)
-
-    def constrained(values):
-        return _split(constrain_fn(model, (), {}, unconstrain_fn(model, (), {}, values), return_deterministic=True))
-
-    weights, parameters = jax.vmap(constrained)(drawn)
-    return Unknowns(tuple(evidence), model, beta is not None, centre, scale, unravel, weights, parameters)
-
-
 def draw_unknowns(prior, beta, num_samples: int, *, key: Key[Array, ""]) -> tuple[Array, dict[str, Array]]:
     """Draws from a prior that `check_unknowns` has passed: weights `[N, K]`, and the rest, each `[N, ...]`."""
-    model = _model(prior, beta)
-
-    def one(key):
-        sites = _trace(model, key)
-        return _split({name: s["value"] for name, s in sites.items() if _is_latent(s) or s["type"] == "deterministic"})
-
     with jax.numpy_rank_promotion("allow"):  # numpyro relies on it
-        return jax.vmap(one)(jax.random.split(key, num_samples))
+        return _draws(_model(prior, beta), num_samples, key)[0]
 
 
 def _model(prior, beta) -> Callable[[], Array]:
@@ -189,17 +178,16 @@ def _trace(model, key) -> dict[str, Any]:
     return sites
 
 
-def _flat_draws(model, num: int, key) -> tuple[dict[str, Array], Array]:
-    """Draws of the sites from the prior, and as unconstrained vectors `[num, D]`."""
+def _draws(model, num: int, key) -> tuple[tuple[Array, dict[str, Array]], dict[str, Array], Array]:
+    """Draws from the prior: weights and the rest; numpyro's sites; and unconstrained vectors `[num, D]`."""
 
-    def latent(key):
-        return {name: site["value"] for name, site in _trace(model, key).items() if _is_latent(site)}
+    def one(key):
+        sites = _trace(model, key)
+        latent = {name: site["value"] for name, site in sites.items() if _is_latent(site)}
+        fixed = {name: site["value"] for name, site in sites.items() if site["type"] == "deterministic"}
+        return _split(latent | fixed), latent, ravel_pytree(unconstrain_fn(model, (), {}, latent))[0]
 
-    def unconstrained(values):
-        return ravel_pytree(unconstrain_fn(model, (), {}, values))[0]
-
-    drawn = jax.vmap(latent)(jax.random.split(key, num))
-    return drawn, jax.vmap(unconstrained)(drawn)
+    return jax.vmap(one)(jax.random.split(key, num))
 
 
 def _is_latent(site) -> bool:
