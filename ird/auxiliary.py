@@ -68,7 +68,7 @@ def exchange(
         key: a `jax.random.key`.
         beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece.
         inner_steps: Metropolis steps for the auxiliary proxy (static); None to draw it exactly.
-        num_warmup: steps of adaptation per chain (static).
+        num_warmup: steps of adaptation per chain, rounded up to whole rounds of `thinning` (static).
         num_samples: draws kept per chain (static).
         num_chains: chains, run side by side (static).
         thinning: steps per draw that is kept (static).
@@ -120,40 +120,34 @@ def exchange(
 def _run(evidence, prior, beta, key, *, sizes):
     """Weights, parameters, the prior, the covariance, diagnostics and notes: what `chains_as_posterior` takes."""
     evidence, (inner_steps, num_warmup, num_samples, C, thinning) = opened(evidence), sizes
-    for_prior, for_starts, for_warmup, for_draws = jax.random.split(key, 4)
+    for_prior, for_starts, for_steps = jax.random.split(key, 3)
+    rounds = -(-num_warmup // thinning)  # of the warm-up
     with jax.numpy_rank_promotion("allow"):  # numpyro relies on it
         unknown = Unknowns.of(evidence, prior, beta, key=for_prior)
         start = unknown.starts(C, key=for_starts)
         step = jax.vmap(_step(unknown, inner_steps), in_axes=(0, 0, None))
         D = start.shape[1]
 
-        def adapt(carry, key):
-            """A step, after which shape and size of the moves learn from all chains (Haario et al. 2001)."""
+        def move(carry, key):
+            """A step, from which shape and size of the moves learn while warming up (Haario et al. 2001)."""
             z, mean, covariance, log_size, count = carry
             root = jnp.exp(log_size) * jnp.linalg.cholesky(covariance)
             z, accept = step(jax.random.split(key, C), z, root)
-            gain = (count + 1.0) ** -0.6
+            gain = jnp.where(count < rounds * thinning, (count + 1.0) ** -0.6, 0.0)
             away = z - mean[None]
             mean = mean + gain * jnp.mean(away, axis=0)
-            covariance = covariance + gain * (away.T @ away / C - covariance) + 1e-6 * gain * jnp.eye(D)
+            covariance = covariance + gain * (away.T @ away / C + 1e-6 * jnp.eye(D) - covariance)
             log_size = log_size + gain * (jnp.mean(accept) - _ACCEPT)
-            return (z, mean, covariance, log_size, count + 1), None
+            return (z, mean, covariance, log_size, count + 1), accept
+
+        def draw(carry, key):
+            carry, accept = jax.lax.scan(move, carry, jax.random.split(key, thinning))
+            return carry, (carry[0], jnp.mean(accept, axis=0))
 
         zero = jnp.zeros((), start.dtype)
         first = (start, jnp.mean(start, axis=0), jnp.eye(D, dtype=start.dtype), zero, zero)
-        keys = jax.random.split(for_warmup, num_warmup)
-        (z, _, covariance, log_size, _), _ = jax.lax.scan(adapt, first, keys)
-        root = jnp.exp(log_size) * jnp.linalg.cholesky(covariance)
-
-        def draw(z, key):
-            def move(z, key):
-                return step(jax.random.split(key, C), z, root)
-
-            z, accept = jax.lax.scan(move, z, jax.random.split(key, thinning))
-            return z, (z, jnp.mean(accept, axis=0))
-
-        z, accept = jax.lax.scan(draw, z, jax.random.split(for_draws, num_samples))[1]
-        z, accept = (jnp.swapaxes(x, 0, 1).reshape(C * num_samples, *x.shape[2:]) for x in (z, accept))
+        z, accept = jax.lax.scan(draw, first, jax.random.split(for_steps, rounds + num_samples))[1]
+        z, accept = (jnp.swapaxes(x[rounds:], 0, 1).reshape(C * num_samples, *x.shape[2:]) for x in (z, accept))
         weights, parameters = jax.vmap(unknown.constrain)(z)
     diagnostics = {"acceptance": jnp.mean(accept)}
     return weights, parameters, unknown.before(), sum_of_covariances(evidence), diagnostics, {"acceptance_rate": accept}

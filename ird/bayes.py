@@ -76,11 +76,13 @@ def with_beta(evidence: Sequence[Evidence], beta: Float[Array, " *E"]) -> tuple[
 
 def log_likelihood_of_each(evidence: Sequence[Evidence], weights, beta: Array | None) -> Float[Array, " N"]:
     """As `log_likelihood`, where each candidate may come with a β of its own, `[N]` or `[N, E]`."""
-    if beta is None:
-        return log_likelihood(evidence, weights)
+    return log_likelihood(evidence, weights) if beta is None else _of_each(as_pytrees(evidence), weights, beta)
 
+
+@jax.jit
+def _of_each(evidence, weights, beta):
     def one(w, b):
-        return log_likelihood(with_beta(evidence, b), w[None])[0]
+        return log_likelihood(with_beta(opened(evidence), b), w[None])[0]
 
     return in_even_blocks(jax.vmap(one), weights, beta)
 

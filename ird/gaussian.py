@@ -88,16 +88,17 @@ def laplace(
     check_count("max_steps", max_steps)
     if degrees_of_freedom is not None:
         check_count("degrees_of_freedom", degrees_of_freedom)
-    nu = degrees_of_freedom if weighted else None
-    settings = {"num_samples": num_samples, "max_steps": max_steps, "weighted": weighted, "nu": nu, "names": names}
-    belief = _run(as_pytrees(evidence), ready, beta_prior, key, **settings)
+    heavy = weighted and degrees_of_freedom is not None
+    sizes = (num_samples, max_steps, degrees_of_freedom or 5)
+    how = (jnp.asarray(weighted), jnp.asarray(heavy))
+    belief = _run(as_pytrees(evidence), ready, beta_prior, how, key, sizes=sizes, names=names)
     check_finite_likelihood(belief.log_weights)
     return belief
 
 
-@functools.partial(jax.jit, static_argnames=("num_samples", "max_steps", "weighted", "nu", "names"))
-def _run(evidence, prior, beta, key, *, num_samples, max_steps, weighted, nu, names) -> Posterior:
-    evidence = opened(evidence)
+@functools.partial(jax.jit, static_argnames=("sizes", "names"))
+def _run(evidence, prior, beta, how, key, *, sizes, names) -> Posterior:
+    evidence, (weighted, heavy), (num_samples, max_steps, nu) = opened(evidence), how, sizes
     for_prior, for_starts, for_draws = jax.random.split(key, 3)
     with jax.numpy_rank_promotion("allow"):  # numpyro and optax rely on it
         unknown = Unknowns.of(evidence, prior, beta, key=for_prior)
@@ -117,7 +118,7 @@ def _run(evidence, prior, beta, key, *, num_samples, max_steps, weighted, nu, na
         sd = 1 / jnp.sqrt(jnp.maximum(values, _FLATTEST))
         spread = vectors * sd[None]  # spread spreadᵀ = H⁻¹
 
-        noise, tails = _student(nu, num_samples, mode, for_draws)
+        noise, tails = _student(heavy, nu, num_samples, mode, for_draws)
         z = mode[None] + jnp.matmul(noise, spread.T, precision=jax.lax.Precision.HIGHEST)
         weights, parameters = jax.vmap(unknown.constrain)(z)
         log_density = in_even_blocks(jax.vmap(unknown.log_density), z)
@@ -125,10 +126,9 @@ def _run(evidence, prior, beta, key, *, num_samples, max_steps, weighted, nu, na
     inside = jnp.all(jnp.isfinite(weights), axis=1)
     log_ratio = jnp.where(inside, log_density - tails, -jnp.inf)
     flat = jnp.full((num_samples,), -np.log(num_samples), log_ratio.dtype)
-    log_weights = normalise(log_ratio) if weighted else flat + 0 * log_ratio  # NaN stays NaN
-    diagnostics = {"newton_decrement": jnp.sum((slope @ spread) ** 2) / 2}
-    if not weighted:
-        diagnostics["uncorrected"] = jnp.asarray(True)
+    corrected = normalise(log_ratio)
+    log_weights = jnp.where(weighted | jnp.isnan(corrected), corrected, flat)
+    diagnostics = {"newton_decrement": jnp.sum((slope @ spread) ** 2) / 2, "uncorrected": ~weighted}
     return Posterior(
         weights=weights,
         log_weights=log_weights,
@@ -142,16 +142,15 @@ def _run(evidence, prior, beta, key, *, num_samples, max_steps, weighted, nu, na
     )
 
 
-def _student(nu: int | None, num_samples: int, mode: Array, key) -> tuple[Array, Array]:
-    """Draws of a standard multivariate Student t, or normal, `[N, D]`, and their log density up to a constant."""
+def _student(heavy, nu: int, num_samples: int, mode: Array, key) -> tuple[Array, Array]:
+    """Draws of a standard Student t, or, unless `heavy`, normal: `[N, D]`, and their log density up to a constant."""
     D = mode.size
     for_normal, for_scale = jax.random.split(key)
     normal = jax.random.normal(for_normal, (num_samples, D), mode.dtype)
-    if nu is None:
-        return normal, -0.5 * jnp.sum(normal**2, axis=1)
     square = jnp.sum(jax.random.normal(for_scale, (num_samples, nu), mode.dtype) ** 2, axis=1)  # χ² of ν degrees
-    noise = normal * jnp.sqrt(nu / square)[:, None]
-    return noise, -(nu + D) / 2 * jnp.log1p(jnp.sum(noise**2, axis=1) / nu)
+    student = normal * jnp.sqrt(nu / square)[:, None]
+    log_student = -(nu + D) / 2 * jnp.log1p(jnp.sum(student**2, axis=1) / nu)
+    return jnp.where(heavy, student, normal), jnp.where(heavy, log_student, -0.5 * jnp.sum(normal**2, axis=1))
 
 
 def minimise(function, start: Float[Array, " D"], max_steps: int) -> tuple[Float[Array, " D"], Float[Array, ""]]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ird.summaries import names_of, summarise
+from ird.summaries import check_single, names_of
 
 if TYPE_CHECKING:
     from ird.posterior import Posterior
@@ -23,7 +23,7 @@ def to_arviz(belief: "Posterior", num_samples: int | None = None):
         import arviz as az
     except ImportError as error:
         raise ImportError("Posterior.to_arviz needs arviz: pip install 'inverse-reward-design[arviz]'.") from error
-    summarise(belief)  # refuses a batch
+    check_single(belief)
     log_weights = np.asarray(belief.log_weights)
     if num_samples is not None or np.ptp(log_weights) > 1e-6:
         num_samples = min(len(log_weights), 4000) if num_samples is None else num_samples

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ird.summaries import columns_of, summarise
+from ird.summaries import check_single, columns_of, summarise
 
 if TYPE_CHECKING:
     from ird.posterior import Posterior
@@ -57,7 +57,7 @@ def plot_pairs(belief: "Posterior", names=None):
     plt = _pyplot("plot_pairs")
     from matplotlib.lines import Line2D
 
-    summarise(belief)  # refuses a batch
+    check_single(belief)
     known = columns_of(belief)[0]
     shown, columns, prior = _to_draw(belief)
     names = known[:_MOST_PAIRS] if names is None else tuple(names)

@@ -83,11 +83,7 @@ class Summary:
 
 def summarise(belief: "Posterior") -> Summary:
     """The `Summary` of a posterior, on the host."""
-    if np.ndim(belief.weights) != 2:
-        raise ValueError(
-            f"this is a batch of posteriors (weights {np.shape(belief.weights)}); take one first: "
-            "jax.tree.map(lambda x: x[0], belief)."
-        )
+    check_single(belief)
     names, columns, prior = columns_of(belief)
     p = np.exp(np.asarray(belief.log_weights, np.float64))
     p = p / p.sum()
@@ -116,6 +112,15 @@ def summarise(belief: "Posterior") -> Summary:
         blind=blind,
         warnings=tuple(_warnings(belief, names)),
     )
+
+
+def check_single(belief: "Posterior") -> None:
+    """Raise for a batch of posteriors."""
+    if np.ndim(belief.weights) != 2:
+        raise ValueError(
+            f"this is a batch of posteriors (weights {np.shape(belief.weights)}); take one first: "
+            "jax.tree.map(lambda x: x[0], belief)."
+        )
 
 
 def warnings_of(belief: "Posterior") -> tuple[str, ...]:
@@ -156,7 +161,9 @@ def _of_chains(belief: "Posterior", what: str) -> np.ndarray | None:
     """A diagnostic of every weight and parameter, `[K + P]`; None without chains."""
     if what not in belief.diagnostics:
         return None
-    each = [belief.diagnostics[what], *(belief.diagnostics[f"{what} {name}"] for name in belief.parameters)]
+    each = [belief.diagnostics[what]]
+    for name, draws in belief.parameters.items():  # one that nothing is known of counts as not converged
+        each.append(belief.diagnostics.get(f"{what} {name}", np.full(draws.shape[1:], np.nan)))
     return np.concatenate([np.asarray(x, np.float64).ravel() for x in each])
 
 

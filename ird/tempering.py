@@ -56,7 +56,7 @@ def smc(
         beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece.
         target_size: share of the effective sample size that a stage may leave, in (0, 1).
         num_moves: Metropolis steps per stage (static).
-        max_stages: most stages (static).
+        max_stages: most stages.
 
     Returns:
         A `Posterior` of N equally weighted draws, with "temperature" (λ reached), "stages" and
@@ -93,15 +93,16 @@ def smc(
         raise ValueError(
             f"target_size is {float(target_size)}; it is a share of the samples, strictly between 0 and 1."
         )
-    settings = {"sizes": (num_samples, num_moves, max_stages), "names": names, "blackjax": blackjax}
-    belief = _run(as_pytrees(evidence), ready, beta_prior, jnp.asarray(target_size), key, **settings)
+    limits = (jnp.asarray(target_size), jnp.asarray(max_stages))
+    settings = {"sizes": (num_samples, num_moves), "names": names, "blackjax": blackjax}
+    belief = _run(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)
     check_finite_likelihood(belief.log_weights)
     return tell(belief)
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names", "blackjax"))
-def _run(evidence, prior, beta, target_size, key, *, sizes, names, blackjax) -> Posterior:
-    evidence, (N, num_moves, max_stages) = opened(evidence), sizes
+def _run(evidence, prior, beta, limits, key, *, sizes, names, blackjax) -> Posterior:
+    evidence, (target_size, max_stages), (N, num_moves) = opened(evidence), limits, sizes
     for_prior, for_draws, for_stages = jax.random.split(key, 3)
     with jax.numpy_rank_promotion("allow"):  # numpyro and blackjax rely on it
         unknown = Unknowns.of(evidence, prior, beta, key=for_prior)

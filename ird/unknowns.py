@@ -5,6 +5,7 @@ weights or a numpyro model that returns them; numpyro maps the support of every 
 line, and the vector is centred and scaled by the prior, so that ±1 is about as far as the prior goes.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -154,6 +155,7 @@ def check_unknowns(evidence: Sequence[Evidence], prior: Prior, beta: Distributio
     return ready, beta
 
 
+@functools.partial(jax.jit, static_argnames="num_samples")
 def draw_unknowns(prior, beta, num_samples: int, *, key: Key[Array, ""]) -> tuple[Array, dict[str, Array]]:
     """Draws from a prior that `check_unknowns` has passed: weights `[N, K]`, and the rest, each `[N, ...]`."""
     with jax.numpy_rank_promotion("allow"):  # numpyro relies on it

@@ -1,8 +1,8 @@
 """Every sampler against the exact posterior within its own Monte Carlo error, and what each reports of itself."""
 
+import dataclasses
 import functools
 import sys
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from test_ird_evidence_proxy import K, random_problem
 
 import mdps
 from ird import ProxyReward, posterior
-from ird.evidence import Choice, Comparison, InitialState, MaxEntDemonstration
+from ird.chains import diagnose
+from ird.evidence import Comparison, InitialState, MaxEntDemonstration
 from ird.posterior import ConvergenceWarning
 
 BOX = dist.Uniform(-1, 1).expand([K]).to_event(1)
@@ -96,17 +97,18 @@ def test_nuts_agrees_with_exact_on_every_map_of_a_batch_compiled_once(batch):
 def test_a_batch_says_which_of_its_posteriors_did_not_converge(batch):
     beliefs = batch[0]
     half = beliefs.weights.shape[1] // 2
-    torn = beliefs.weights.at[1, :half, 0].add(1.0)
-    one = jax.tree.map(lambda x: x[1], beliefs)
-    chains = torn[1].reshape(one.num_chains, -1, K)
-    from dataclasses import replace
-
-    from ird.chains import diagnose
-
-    r_hat = beliefs.diagnostics["r_hat"].at[1].set(diagnose(chains)[0])
-    bad = replace(beliefs, weights=torn, diagnostics=beliefs.diagnostics | {"r_hat": r_hat})
-    [found] = bad.warnings()
-    assert found.startswith("posterior 1: the chains have not converged: R-hat of feature 0 is")
+    torn = beliefs.weights.at[1, :half, 0].add(1.0)  # two chains of posterior 1 are elsewhere
+    found = diagnose(torn[1].reshape(beliefs.num_chains, -1, K))
+    diagnostics = dict(beliefs.diagnostics)
+    for name, x in zip(("r_hat", "ess_bulk", "ess_tail"), found, strict=True):
+        diagnostics[name] = diagnostics[name].at[1].set(x)
+    bad = dataclasses.replace(beliefs, weights=torn, diagnostics=diagnostics)
+    assert not beliefs.warnings()
+    first, *more = bad.warnings()
+    assert first.startswith("posterior 1: the chains have not converged: R-hat of feature 0 is")
+    assert all(w.startswith("posterior 1: the chains are worth only") for w in more)
+    with pytest.raises(ValueError, match="batch of posteriors"):
+        bad.summary()
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -129,6 +131,9 @@ def test_the_raw_laplace_gaussian_does_not_and_says_so():
     assert np.abs(z_scores(belief)).max() > 4 * LIMIT
     np.testing.assert_allclose(belief.log_weights, -np.log(4000), rtol=1e-6)
     assert any("nothing corrects the difference" in w for w in belief.summary().warnings)
+    # nor do weights on a Gaussian proposal mend it: the tails of a box are wider than its own
+    light = posterior.laplace(written(MAPS[0]), prior=BOX, num_samples=4000, key=KEY, degrees_of_freedom=None)
+    assert float(light.pareto_k) > 0.5 and float(light.effective_sample_size) < 2000
 
 
 def test_smc_agrees_with_exact():
@@ -139,6 +144,8 @@ def test_smc_agrees_with_exact():
     assert 1000 < float(belief.effective_sample_size) <= 3000
     np.testing.assert_allclose(belief.log_weights, -np.log(3000), rtol=1e-4)
     assert not belief.warnings()
+    with pytest.warns(ConvergenceWarning, match=r"let in only to 0\.\d+ of its weight before max_stages ran out"):
+        posterior.smc(written(MAPS[0], beta=1e3), prior=BOX, num_samples=3000, key=KEY, max_stages=1)
 
 
 def test_exchange_agrees_with_exact():
@@ -163,10 +170,9 @@ def compare(one, other, functions):
     return (means[0] - means[1]) / np.hypot(*errors)
 
 
-def cuts_of(weights, parameters):
-    """Where each weight and each parameter lies, by indicators at fixed points."""
-    columns = [*weights.T, *(np.asarray(x).reshape(len(x), -1)[:, 0] for x in parameters.values())]
-    return np.column_stack([x < cut for x in columns for cut in (-0.5, 0.0, 0.5, 1.0)] + [np.ones(len(weights))])
+def below(weights, parameter):
+    """Whether each weight, and a parameter, lies below some points."""
+    return np.column_stack([1.0 * (x < cut) for x in (*weights.T, parameter) for cut in (-0.5, 0.0, 0.5)])
 
 
 def test_nuts_on_a_demonstration_with_a_hierarchical_prior():
@@ -176,19 +182,26 @@ def test_nuts_on_a_demonstration_with_a_hierarchical_prior():
     )
     shown = MaxEntDemonstration(grid.mdp, [0, 3, 4, 5], [2, 1, 1, 0], beta=2.0)
 
-    def prior():
-        scale = numpyro.sample("scale", dist.HalfNormal(1.0))
-        return numpyro.sample("weights", dist.Normal(0, 0.2 + scale).expand([K]).to_event(1))
+    runs = []
 
-    settings = {"num_warmup": 300, "num_samples": 400}
+    def shared_scale(least):
+        runs.append(1)
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+        weights = numpyro.sample("weights", dist.Normal(0, 1).expand([K]).to_event(1))
+        return numpyro.deterministic("rewards", (least + scale) * weights)
+
+    prior = jax.tree_util.Partial(shared_scale, jnp.asarray(0.2))
+    settings = {"num_warmup": 300, "num_samples": 1000, "target_accept": 0.9}
     belief = posterior.nuts(shown, prior=prior, key=KEY, **settings)
+    runs.clear()
+    other = posterior.nuts(shown, prior=jax.tree_util.Partial(shared_scale, jnp.asarray(2.0)), key=KEY, **settings)
+    assert len(runs) == 1  # to look at its sites; the arrays of a Partial are arguments, so nothing is traced again
+    assert other.weights.std() > 1.5 * belief.weights.std()
     wide = posterior.importance(shown, prior=prior, num_samples=20_000, key=jax.random.key(1))
-    assert list(belief.parameters) == list(wide.parameters) == ["scale"]  # not the weights again
     table = belief.summary()
-    assert table.names == ("path", "grass", "goal", "scale")
-    assert table.r_hat.shape == (4,) and table.r_hat.max() < 1.01
-    keep = [i for i in range(16) if i not in (12, 13)]  # a scale below -0.5 or 0 has no probability
-    z = compare(belief, wide, lambda w, p: cuts_of(w, p)[:, keep])
+    assert table.names == ("path", "grass", "goal", "rewards[0]", "rewards[1]", "rewards[2]", "scale")
+    assert table.r_hat.shape == (7,) and table.r_hat.max() < 1.01
+    z = compare(belief, wide, lambda w, p: below(w, p["scale"] - 1))
     assert np.abs(z).max() < LIMIT
     np.testing.assert_allclose(belief.prior_parameters["scale"].mean(), np.sqrt(2 / np.pi), atol=0.06)
 
@@ -205,26 +218,25 @@ def noisy_labels(n=300, scale=1.0):
 def test_beta_and_the_scale_of_the_weights_make_a_ridge_together():
     """Only β·w is identified: with wide priors on both, their product is known and neither factor is."""
     labels = noisy_labels()
-    wide = {"prior": dist.Normal(0, jnp.ones(2)), "beta": dist.LogNormal(0.0, 1.0)}
-    settings = {"key": KEY, "num_warmup": 500, "num_samples": 1000, "num_chains": 4, "target_accept": 0.95}
-    belief = posterior.nuts(labels, **wide, **settings)
+    informed = {"prior": dist.Normal(0, jnp.ones(2)), "beta": dist.LogNormal(0.0, 0.5)}
+    settings = {"key": KEY, "num_warmup": 500, "num_samples": 2500, "target_accept": 0.95}
+    belief = posterior.nuts(labels, **informed, **settings)
     log_beta = np.log(np.asarray(belief.parameters["beta"]))
     log_size = np.log(np.linalg.norm(np.asarray(belief.weights), axis=1))
     assert np.corrcoef(log_beta, log_size)[0, 1] < -0.9
-    assert log_beta.std() > 4 * (log_beta + log_size).std()
+    assert log_beta.std() > 2 * (log_beta + log_size).std()
     table = belief.summary()
     assert table.names == ("a", "b", "beta")
     assert table.r_hat.shape == table.contraction.shape == (3,)
     # it is the posterior all the same: importance sampling, with a β for each draw, agrees
-    far = posterior.importance(labels, **wide, num_samples=40_000, key=jax.random.key(1))
-    z = compare(belief, far, lambda w, p: cuts_of(w, {"log β": np.log(p["beta"])})[:, [0, 1, 2, 5, 6, 7, 8, 9, 10, 11]])
+    far = posterior.importance(labels, **informed, num_samples=40_000, key=jax.random.key(1))
+    z = compare(belief, far, lambda w, p: below(w - np.array([1.0, -1.0]), np.log(p["beta"])))
     assert np.abs(z).max() < LIMIT
     # and with priors far wider the chains do not get along the ridge, which is not kept quiet
-    hopeless = {"prior": dist.Normal(0, 1e3 * jnp.ones(2)), "beta": dist.LogNormal(0.0, 6.0)}
-    with pytest.warns(ConvergenceWarning, match=r"not converged: R-hat of .*; run them longer|diverged"):
+    hopeless = {"prior": dist.Normal(0, 1e3 * jnp.ones(2)), "beta": dist.LogNormal(0.0, 10.0)}
+    with pytest.warns(ConvergenceWarning, match="diverged; raise target_accept"):
         lost = posterior.nuts(labels, **hopeless, **settings)
-    assert any("R-hat" in w or "diverged" in w for w in lost.summary().warnings)
-    assert "WARNING" in str(lost.summary())
+    assert lost.summary().warnings == lost.warnings() and "WARNING" in str(lost.summary())
 
 
 def test_each_piece_of_evidence_may_have_its_own_unknown_beta():
@@ -241,24 +253,6 @@ def test_each_piece_of_evidence_may_have_its_own_unknown_beta():
     assert belief.prior_parameters["error"].shape == (2048, 2)
 
 
-def test_arrays_of_a_prior_model_are_arguments():
-    """A model given as a `jax.tree_util.Partial` is traced once for all values of its arrays."""
-    seen = Choice([[1.0, 0.0], [0.0, 1.0]], 0, feature_names=("a", "b"))
-    runs = []
-
-    def centred(middle):
-        runs.append(1)
-        return numpyro.sample("weights", dist.Normal(middle, 0.1).to_event(1))
-
-    def mean(middle):
-        prior = jax.tree_util.Partial(centred, jnp.asarray(middle))
-        return posterior.importance(seen, prior=prior, num_samples=500, key=KEY).mean()
-
-    np.testing.assert_allclose(mean([1.0, 2.0]), [1.0, 2.0], atol=0.05)
-    np.testing.assert_allclose(mean([3.0, -2.0]), [3.0, -2.0], atol=0.05)
-    assert runs
-
-
 class Unregistered:
     """Evidence by somebody else, which JAX cannot take apart."""
 
@@ -268,31 +262,32 @@ class Unregistered:
         return -jnp.sum((weights - jnp.asarray([1.0, -1.0])[None]) ** 2, axis=1) / (2 * 0.5**2)
 
 
-def test_laplace_is_exact_for_a_gaussian_and_takes_foreign_evidence_and_transformed_priors(x64):
+def test_foreign_evidence_and_transformed_priors():
+    """What JAX cannot take apart is held whole; and the Laplace approximation of a Gaussian is the Gaussian."""
     stretched = dist.TransformedDistribution(
         dist.Normal(0, 1).expand([2]).to_event(1), dist.transforms.AffineTransform(0.0, jnp.full(2, 2.0))
     )
-    belief = posterior.laplace(
-        Unregistered(), prior=stretched, num_samples=1000, key=KEY, degrees_of_freedom=None, max_steps=50
-    )
+    belief = posterior.laplace(Unregistered(), prior=stretched, num_samples=1000, key=KEY, degrees_of_freedom=None)
     # N(0, 2²) times N(±1, ½²): precision 1/4 + 4, mean ±4 / (1/4 + 4)
-    np.testing.assert_allclose(belief.effective_sample_size, 1000, rtol=1e-6)
+    np.testing.assert_allclose(belief.effective_sample_size, 1000, rtol=1e-4)
     sd = (0.25 + 4) ** -0.5
     np.testing.assert_allclose(belief.mean(), np.array([1, -1]) * 4 / 4.25, atol=4 * sd / 1000**0.5)
     np.testing.assert_allclose(np.sqrt(np.diag(belief.covariance())), sd, rtol=0.1)
 
 
-@pytest.mark.parametrize("make", [lambda m: InitialState(m, 5), lambda m: MaxEntDemonstration(m, [0, 3], [2, 1])])
-def test_every_kind_of_evidence_can_change_its_beta(make):
+def test_every_kind_of_evidence_can_change_its_beta():
     mdp = mdps.GridWorld.from_text("SgG\n...", {"S": "p", ".": "p", "g": "g", "G": "goal"}, horizon=4).mdp
-    evidence = make(mdp)
-    w = jnp.asarray([[0.1, -1.0, 1.0]])
-    again = evidence.replace(beta=3.0)
-    assert float(again.beta) == 3.0 and float(evidence.beta) == 1.0
-    assert float(again.log_likelihood(w)[0]) != float(evidence.log_likelihood(w)[0])
-    np.testing.assert_allclose(again.replace(beta=1.0).log_likelihood(w), evidence.log_likelihood(w), rtol=1e-6)
-    with pytest.raises(ValueError, match="positive and finite"):
-        evidence.replace(beta=-1.0)
+    makers = [
+        lambda beta: InitialState(mdp, 5, beta=beta),
+        lambda beta: MaxEntDemonstration(mdp, [0, 3], [2, 1], beta=beta),
+        lambda beta: Comparison([[1.0, 0.0, 2.0]], [[0.0, 1.0, 0.5]], beta=beta, feature_names=mdp.feature_names),
+    ]
+    for make in makers:
+        likelihood = jax.jit(lambda e: e.log_likelihood(jnp.asarray([[0.1, -1.0, 1.0]]))[0])
+        found, expected, before = likelihood(make(1.0).replace(beta=3.0)), likelihood(make(3.0)), likelihood(make(1.0))
+        assert float(found) == float(expected) != float(before)
+        with pytest.raises(ValueError, match="positive and finite"):
+            make(1.0).replace(beta=-1.0)
 
 
 def test_a_missing_blackjax_is_one_clear_sentence(monkeypatch):
@@ -369,15 +364,3 @@ def test_bad_settings():
             posterior.exchange(*evidence, prior=BOX if evidence[0] is soft else dist.Normal(0, jnp.ones(2)), key=KEY)
     with pytest.raises(ValueError, match=r"Unregistered, which has no replace\(beta="):
         posterior.nuts(Unregistered(), prior=dist.Normal(0, jnp.ones(2)), beta=dist.HalfNormal(1.0), key=KEY)
-
-
-def test_too_few_stages_are_not_kept_quiet():
-    pytest.importorskip("blackjax")
-    with pytest.warns(ConvergenceWarning, match=r"let in only to 0\.\d+ of its weight before max_stages ran out"):
-        posterior.smc(noisy_labels(), prior=dist.Normal(0, 30 * jnp.ones(2)), num_samples=200, key=KEY, max_stages=1)
-
-
-def test_no_warning_without_reason(laplace):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert laplace.warnings() == ()
