@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _PRIOR, _POSTERIOR = "0.82", "C0"
 _MOST_PAIRS = 6
+_BINS = 36  # per axis of a pair
 # Shares of the probability that the contours of a pair enclose.
 _SHARES = (0.5, 0.9)
 
@@ -109,10 +110,10 @@ def plot_pairs(belief: "Posterior", names=None):
 
 def _contours(ax, x, y, p, x_range, y_range) -> None:
     """Contours of a weighted, smoothed histogram that enclose the shares `_SHARES` of its probability."""
-    edges = [np.linspace(low, high, 31) for low, high in (x_range, y_range)]
+    edges = [np.linspace(low, high, _BINS + 1) for low, high in (x_range, y_range)]
     heights = np.histogram2d(x, y, bins=edges, weights=p)[0]
-    bell = np.exp(-0.5 * (np.arange(-5, 6) / 1.7) ** 2)
-    inside = np.convolve(np.ones(30), bell, mode="same")  # at the edges part of the bell lies outside
+    bell = np.exp(-0.5 * (np.arange(-4, 5) / 1.25) ** 2)
+    inside = np.convolve(np.ones(_BINS), bell, mode="same")  # at the edges part of the bell lies outside
     for _ in range(2):  # smooth along one axis, turn, and along the other
         heights = np.stack([np.convolve(row, bell, mode="same") / inside for row in heights]).T
     ordered = np.sort(heights.ravel())[::-1]
@@ -128,8 +129,9 @@ def _to_draw(belief):
     names, columns, prior = columns_of(belief)
     names, K = list(names), belief.weights.shape[1]
     for k in range(K, len(names)):
-        both = np.concatenate([columns[:, k], prior[np.isfinite(prior[:, k]), k]])
-        if (both > 0).all() and np.quantile(both, 0.975) > 20 * np.quantile(both, 0.025):
+        both = [columns[:, k], prior[np.isfinite(prior[:, k]), k]]
+        spread = [np.quantile(x, 0.975) / np.quantile(x, 0.025) for x in both if x.size and (x > 0).all()]
+        if len(spread) == len([x for x in both if x.size]) and max(spread) > 20:
             names[k] = f"log₁₀ {names[k]}"
             columns[:, k], prior[:, k] = np.log10(columns[:, k]), np.log10(prior[:, k])
     return tuple(names), columns, prior
