@@ -8,6 +8,7 @@ sums over the whole lattice, the others do not. Some minutes on two cores:
 
 import argparse
 import json
+import textwrap
 import time
 import tomllib
 import warnings
@@ -224,15 +225,19 @@ def markdown(settings: dict[str, Any], table: list[dict[str, Any]], command: str
     """The tables as a page."""
     cells, each = settings["cells"] ** 3, (settings["fine"] // settings["cells"]) ** 3
     many, few, proxies = settings["designers"], settings["chained"], settings["proxies"] ** 3
+    words = (
+        f"Made by `{command}` (seed {settings['seed']}). Each designer means a reward drawn from [-1, 1]³ and writes "
+        f"one of {proxies:,} proxies by the very model. Total variation to exact enumeration over all of them, on "
+        f"{cells} cells of {each} candidates each: mean over {many} designers with its standard error, and the worst; "
+        f"for chains over the first {few}. 0 is the same posterior, 1 no overlap. The time is that of building "
+        "the evidence and judging all candidates (of chains: of the run), compiled, the fastest "
+        "designer's, as a multiple of exact enumeration's. "
+        "What the numbers mean is on [Normalizers](../normalizers.md)."
+    )
     lines = [
         "# Normalizers: the study",
         "",
-        f"Made by `{command}` (seed {settings['seed']}). Each designer means a reward",
-        f"drawn from [-1, 1]³ and writes one of {proxies:,} proxies by the very model. Total variation to exact enumeration",
-        f"over all of them, on {cells} cells of {each} candidates each: mean over {many} designers with its standard error,",
-        f"and the worst; for chains over the first {few}. 0 is the same posterior, 1 no overlap. The time is that of",
-        "building the evidence and judging all candidates (of chains: of the run), compiled, the fastest designer's, as a",
-        "multiple of exact enumeration's. What the numbers mean is on [Normalizers](../normalizers.md).",
+        *textwrap.wrap(words, 110),
         "",
         "![Total variation of each method, and of MaxEnt-Z by the scale of the weights](normalizers.png)",
     ]
