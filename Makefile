@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland mixed-evidence cirl lavaland-study bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: help lavaland mixed-evidence samplers cirl lavaland-study normalizers-study bench test format format-check lint types contract docs pytest wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -19,11 +19,17 @@ lavaland: $(VENV)/example  ## set up, then plan through lava its designer never 
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 
+samplers: $(VENV)/example  ## one posterior, sampled in every way, beside the exact one
+	$(BIN)/python -m examples.samplers $(ARGS)
+
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)
 
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
 	$(BIN)/python -m examples.lavaland_study $(ARGS)
+
+normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
+	$(BIN)/python -m examples.normalizers_study $(ARGS)
 
 test: $(VENV)/test  ## set up, then run every check
 	@$(MAKE) --no-print-directory --keep-going -j1 format-check lint types contract docs pytest

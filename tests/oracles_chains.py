@@ -78,7 +78,8 @@ def z_scores(belief, functions, truth):
         error = np.sqrt((families**2).sum(axis=0))
     else:
         error = np.sqrt(((p[:, None] * away) ** 2).sum(axis=0))
-    return (mean - truth) / error
+    # Of an event that no draw saw, its probability is known to about 3 / N (the rule of three).
+    return (mean - truth) / np.maximum(error, 3 / len(columns))
 
 
 def weighted_mean(belief, functions):

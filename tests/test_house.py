@@ -168,5 +168,15 @@ def test_continuous_integration_calls_make_test_and_nothing_else():
 
 def test_make_help_lists_the_targets():
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("lavaland", "lavaland-study", "test", "bench", "docs", "wheel", "clean"):
+    for target in (
+        "lavaland",
+        "lavaland-study",
+        "samplers",
+        "normalizers-study",
+        "test",
+        "bench",
+        "docs",
+        "wheel",
+        "clean",
+    ):
         assert re.search(rf"^\s+{target}\s", shown, re.MULTILINE), target
