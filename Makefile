@@ -19,7 +19,6 @@ lavaland: $(VENV)/example  ## set up, then plan through lava its designer never 
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 
-.PHONY: biased-labels value-of-information active-ird
 biased-labels: $(VENV)/example  ## a labeller who likes to be agreed with: the leak into the reward, and its repair
 	$(BIN)/python -m examples.biased_labels $(ARGS)
 
@@ -29,6 +28,9 @@ value-of-information: $(VENV)/example  ## when is it worth asking rather than be
 active-ird: $(VENV)/example  ## the long study of queries: test regret after greedy, random and no questions
 	$(BIN)/python -m examples.active_ird $(ARGS)
 
+samplers: $(VENV)/example  ## one posterior, sampled in every way, beside the exact one
+	$(BIN)/python -m examples.samplers $(ARGS)
+
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)
 
@@ -37,6 +39,9 @@ teaching: $(VENV)/example  ## does it pay to teach a robot? expert against best 
 
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
 	$(BIN)/python -m examples.lavaland_study $(ARGS)
+
+normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
+	$(BIN)/python -m examples.normalizers_study $(ARGS)
 
 test: $(VENV)/test  ## set up, then run every check
 	@$(MAKE) --no-print-directory --keep-going -j1 format-check lint types contract docs pytest

@@ -19,6 +19,8 @@ from examples import (
     lavaland_settings,
     lavaland_study,
     mixed_evidence,
+    normalizers_study,
+    samplers,
     teaching,
 )
 from examples import lavaland_inputs as inputs
@@ -241,6 +243,28 @@ def test_teaching_helps_and_is_told(tmp_path):
             assert mean > error > 0, row
     with pytest.raises(SystemExit):
         teaching.main(["--trials", "1", "--out", str(tmp_path)])
+
+
+def test_every_normalizer_is_compared_with_exact_enumeration(tmp_path):
+    made = normalizers_study.main(["--small", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "normalizers.json").read_text()) == made
+    rows = {row["method"]: row for row in made["results"]}
+    assert rows["exact"]["distance"] == 0
+    prior = rows["no evidence: the prior"]["distance"]
+    assert 0 < rows["Sample-Z, 10 proxies"]["distance"] < prior and 0 < rows["Max-Z"]["distance"] < prior
+    assert "exchange, exact draws" in rows and "MaxEnt-Z, scale 1" in rows
+    scales = [row["distance"] for row in made["scales"]]
+    assert max(scales) - min(scales) > 0.1  # of MaxEnt-Z
+    assert "| Max-Z |" in (tmp_path / "normalizers.md").read_text()
+    assert matplotlib.image.imread(tmp_path / "normalizers.png").shape[0] > 200
+
+
+def test_samplers_are_compared_with_exact(tmp_path):
+    made = samplers.main(["--only", "importance", "--cells", "20", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "manifest.json").read_text()) == made
+    [row] = made["results"]
+    assert row["error in standard errors"] < 5 and row["worth"] > 1000 and not row["warnings"]
+    assert matplotlib.image.imread(tmp_path / "samplers.png").shape[0] > 200
 
 
 def test_cirl_games_are_solved_played_and_drawn(tmp_path):

@@ -139,6 +139,11 @@ class Comparison:
 
         return in_blocks(block, weights, max(1, 2**20 // biased.size))
 
+    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+        """The same labels from a labeller of another β."""
+        leaves = (self.difference, self.agrees, self.kappa, self.log_prior, check_beta(beta, self.beta.dtype))
+        return self.tree_unflatten(self.feature_names, leaves)
+
     @property
     def feature_covariance(self) -> Float[Array, " K K"]:
         """Mean of Δφ Δφᵀ / 4, `[K, K]`; along its null space no label says anything."""

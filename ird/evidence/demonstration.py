@@ -62,6 +62,10 @@ class _Demonstration:
         entries = (self.mdp.horizon or 1) * self.mdp.num_states * self.mdp.num_actions
         return in_blocks(jax.vmap(one), weights, max(1, 2**24 // entries))
 
+    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+        """The same paths from a demonstrator of another β."""
+        return self.tree_unflatten(None, (self.mdp, self.states, self.actions, check_beta(beta, self.beta.dtype)))
+
     def _logits(self, w) -> Array:
         raise NotImplementedError
 

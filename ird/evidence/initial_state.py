@@ -62,6 +62,10 @@ class InitialState:
 
         return in_blocks(jax.vmap(one), weights, max(1, 2**24 // (T * S * self.mdp.num_actions)))
 
+    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+        """The same state, left behind by a person of another β."""
+        return self.tree_unflatten(None, (self.mdp, self.state, check_beta(beta, self.beta.dtype)))
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The MDP's feature names."""
