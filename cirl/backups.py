@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from cirl.adapted import Plan, best_plan
 from cirl.assignment import Ahead, assign, beliefs
@@ -48,6 +48,7 @@ class Backup(NamedTuple):
 
     Attributes:
         upper: an upper bound at each node's belief, `[K]`.
+        loose: whether it would be lower if the search had kept more assignments, `[K]`.
         plan: the best robot plan met, a lower bound.
         split: the part of the belief that takes each human action in the most promising joint
             decision, `[K, A_H, Θ]`.
@@ -57,6 +58,7 @@ class Backup(NamedTuple):
     """
 
     upper: Float[Array, " K"]
+    loose: Bool[Array, " K"]
     plan: Plan
     split: Float[Array, " K AH Theta"]
     column: Int[Array, " K AH E"]
@@ -122,6 +124,7 @@ def _backup(human, team, first: bool, width: int, node: Batch) -> Backup:
     below = jnp.max(jnp.einsum("at,aect->aec", split, pick(vectors[o])), axis=-1)
     return Backup(
         upper=upper,
+        loose=upper > jnp.max(bound),
         plan=best_plan(human, b, plays, ahead.paid, chance, vectors, s, t, rounds=ROUNDS),
         split=split,
         column=pick(slot[o]),

@@ -8,7 +8,7 @@ one a search over the human's assignments (`cirl.assignment`).  No chance is inv
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from cirl.backups import Backup, backup
 from cirl.bounds import Bounds
 from cirl.controller import PolicyGraph
 from cirl.game import Game, Order
-from cirl.human import EpsilonGreedy, Fixed, Human, Rational
+from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
 from cirl.informed import informed, simple_robots, simple_values
 from cirl.successors import Successors
 from cirl.unfolding import unfold
@@ -48,12 +48,33 @@ class Bounded:
             raise ValueError(f"max_seconds is {self.max_seconds}; give a positive number, or None.")
 
 
+def rounded_up(game: Game, human: Human) -> tuple[Game, Human]:
+    """The game with Θ and D rounded up to multiples of four, so that games of similar size share compiled code.
+
+    What is added has no probability: rewards like the last one that nobody means, successors that
+    no action leads to.  Human models of others than this package's are left alone, with their game.
+    """
+    known = isinstance(human, Rational | EpsilonGreedy | Boltzmann | Fixed)
+    Theta, (S, D) = game.num_thetas, game.mdp.next_state.shape
+    more, wider = (-Theta % 4 if known else 0), -D % 4
+    as_last = np.minimum(np.arange(Theta + more), Theta - 1)
+    own = jnp.broadcast_to(jnp.arange(S, dtype=jnp.int32)[:, None], (S, wider))
+    mdp = game.mdp.replace(
+        features=game.mdp.features[..., as_last],
+        next_state=jnp.concatenate([game.mdp.next_state, own], axis=1),
+        probability=jnp.pad(game.mdp.probability, ((0, 0), (0, 0), (0, wider))),
+    )
+    human = Fixed(human.table[..., as_last, :]) if isinstance(human, Fixed) else human
+    return replace(game, mdp=mdp, prior=jnp.pad(game.prior, (0, more))), human
+
+
 class Search:
     """One run of the solver; bounds are valid after any number of trials."""
 
     WIDEST = 256
 
     def __init__(self, game: Game, human: Human, method: Bounded):
+        self.given, (game, human) = game, rounded_up(game, human)
         self.game, self.method, self.width = game, method, method.width
         self.human = EpsilonGreedy(0.0) if isinstance(human, Rational) else human
         # A rational human is worth no less to a robot than any other: their bound is everybody's.
@@ -71,7 +92,7 @@ class Search:
         starts = np.flatnonzero(self.initial > 0)
         self.roots = {int(s): self.bounds.node(0, int(s), prior) for s in starts}
         self.gamma, self.last = float(game.mdp.discount), game.mdp.horizon
-        self.backups = 0
+        self.backups, self.loose = 0, False
         size = float(jnp.max(jnp.abs(game.reward)) * game.mdp.total_visits)
         terms = self.moves.state.shape[-1] + game.num_thetas + game.num_human_actions + 3
         depth = self.last if self.last is not None else 1 / (1 - self.gamma)
@@ -89,7 +110,7 @@ class Search:
 
     def robot(self) -> PolicyGraph:
         """The robot that attains the lower bound."""
-        return unfold(self.game, self.bounds, self.robots, {s: self.bounds.lower(n)[1] for s, n in self.roots.items()})
+        return unfold(self.given, self.bounds, self.robots, {s: self.bounds.lower(n)[1] for s, n in self.roots.items()})
 
     def run(self, tol: float) -> None:
         """Trials until the bounds are within `tol`, the budget is spent, or nothing moves any more."""
@@ -107,10 +128,11 @@ class Search:
             self.history.append((time.perf_counter() - began, self.backups, self.lower(), self.upper()))
             if gap <= aim or spent():
                 return
+            self.loose = False
             if not self._trial(max(aim, share * gap), spent):
                 if share * gap > aim:
                     share *= 0.3
-                elif self.width < self.WIDEST:
+                elif self.loose and self.width < self.WIDEST:
                     self.width *= 4
                 else:
                     return
@@ -149,6 +171,7 @@ class Search:
         found = backup(self.human, self.team, batch, first=self.game.order is Order.HUMAN_FIRST, width=self.width)
         found = jax.tree.map(np.asarray, found)
         self.backups += len(nodes)
+        self.loose |= bool(found.loose[: len(nodes)].any())
         return self.bounds.learn(nodes, found, index, self.slack), found
 
     def _children(self, part, found: Backup, depth: int, target: float):

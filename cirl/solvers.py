@@ -111,7 +111,7 @@ def solve(
         >>> solution = solve(chefworld.mini(3), tol=1e-4)
         >>> round(float(solution.lower), 3)
         0.9
-        >>> closing = solve(chefworld.mini(12), method=Bounded(max_backups=100))
+        >>> closing = solve(chefworld.mini(3), method=Bounded(max_backups=100))
         >>> bool(closing.converged), round(float(closing.upper), 2)
         (True, 0.9)
     """

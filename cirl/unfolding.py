@@ -44,7 +44,7 @@ def unfold(game: Game, bounds: Bounds, robots: np.ndarray, roots: dict[int, int]
         else:
             plan, (robot, t, s) = Simple(key[0]), key
             answer = robots[robot, t, s]
-        child = np.full((game.num_human_actions, table.shape[1]), -1)
+        child = np.full((game.num_human_actions, game.mdp.next_state.shape[1]), -1)
         if T is None or t + 1 < T:
             pairs = np.arange(len(answer)), answer
             columns = bounds.columns[s][pairs]  # [A_H, E]
