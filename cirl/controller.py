@@ -1,7 +1,7 @@
 """The robot as a policy graph, and what a human who knows it makes of the game."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,6 @@ class PolicyGraph:
         return graph
 
 
-@functools.partial(jax.jit, static_argnames="sweeps")
 def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Array, Array, Array]:
     """What a robot is worth to a human who knows what it will do.
 
@@ -96,6 +95,18 @@ def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Arr
     Returns:
         V `[N, Θ]`, π_H `[N, Θ, A_H]`, and the last change of V, `[]`.
     """
+    N = len(robot.state)
+    # As many nodes as the next power of two, so that graphs of similar size share compiled code.
+    more = (1 << (N - 1).bit_length()) - N
+    none = {"state": 0, "step": 0, "decision": 0, "child": -1, "belief": 1.0}
+    pad = lambda x, fill: jnp.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)  # noqa: E731
+    larger = replace(robot, **{name: pad(getattr(robot, name), fill) for name, fill in none.items()})
+    value, policy, change = _evaluate(game, larger, human, sweeps=sweeps)
+    return value[:N], policy[:N], change
+
+
+@functools.partial(jax.jit, static_argnames="sweeps")
+def _evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Array, Array, Array]:
     N, AH = robot.decision.shape
     humans = jnp.arange(AH)[None]
     reward = game.reward[robot.state[:, None], humans, robot.decision]  # [N, AH, Θ]
