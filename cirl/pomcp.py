@@ -128,10 +128,9 @@ class Pomcp:
         # Whoever the human is, a rational one would be worth as much to them: where the tree starts is from above.
         team = model if isinstance(model, Fixed) else EpsilonGreedy(jnp.zeros((), game.prior.dtype))
         ahead = informed(game, moves, team)[0].max(axis=2)
-        if exploration is None:
-            spread = jnp.max(ahead) - jnp.min(ahead)
-            exploration = jnp.where(spread > 0, spread, 1)
-        weight = jnp.asarray(exploration, game.prior.dtype)
+        spread = jnp.max(ahead) - jnp.min(ahead)
+        usual = jnp.where(spread > 0, spread, 1)
+        weight = jnp.asarray(usual if exploration is None else exploration, game.prior.dtype)
         return Pomcp(game, model, ahead, moves, weight, num_simulations, depth)
 
     def initial(self, state: Int[Array, ""] | int) -> Memory:
