@@ -5,6 +5,7 @@ import numbers
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -38,7 +39,7 @@ def check_finite(name: str, x) -> None:
 def check_key(key) -> None:
     """Raise unless `key` is one key of `jax.random`."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
     if not typed and not (dtype == np.uint32 and shape == (2,)):  # the second is what jax.random.PRNGKey makes
         what = repr(key) if dtype is None else f"an array of {dtype} with shape {shape}"
         raise ValueError(f"key is {what}; give one random key, such as jax.random.key(0).")
