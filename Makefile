@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland mixed-evidence cirl lavaland-study teaching bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: help lavaland mixed-evidence cirl lavaland-study teaching sweep bench test format format-check lint types contract docs pytest wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narr
 
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)
+
+sweep: $(VENV)/example  ## a phase diagram of caution: 12,000 worlds on all cores, killed and resumed at will
+	$(BIN)/python -m examples.sweep $(ARGS)
 
 teaching: $(VENV)/example  ## does it pay to teach a robot? expert against best response; half an hour, --small for a look
 	$(BIN)/python -m examples.teaching $(ARGS)

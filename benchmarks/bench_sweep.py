@@ -263,8 +263,8 @@ def beside_numpy(options):
         there = np.array(taken[name]) / few * 1e3
         rows.append(
             f"| {options.trials:,} trials, blocks of {first.width}, two devices | {here[0]:.1f} ({here[1]:.1f}) ms a "
-            f"trial | NumPy, {name}: {there[0]:.0f} ({there[1]:.0f}) ms a trial, timed on {few} | {there[0] / here[0]:.1f}× "
-            f"({there[1] / here[1]:.1f}×) | {'10×' if name == 'plain' else ''} |"
+            f"trial | NumPy, {name}: {there[0]:.0f} ({there[1]:.0f}) ms a trial, timed on {few} "
+            f"| {there[0] / here[0]:.1f}× ({there[1] / here[1]:.1f}×) | {'10×' if name == 'plain' else ''} |"
         )
     return rows, (
         f"{agree[0]} and {agree[1]} of {few} trials agree with NumPy, plain and tuned, to 1e-3. The first sweep took "
@@ -285,8 +285,9 @@ def over_devices(options):
         each.close()
     base = taken["one device, one core"]
     rows = [
-        f"| {options.trials:,} trials, {name} | {wall / options.trials * 1e3:.1f} ({cpu / options.trials * 1e3:.1f}) ms "
-        f"a trial | | {base[0] / wall:.2f}× of one core | {'1.7×' if name.startswith('two') else ''} |"
+        f"| {options.trials:,} trials, {name} | {1e3 * wall / options.trials:.1f} "
+        f"({1e3 * cpu / options.trials:.1f}) ms a trial | | {base[0] / wall:.2f}× of one core "
+        f"| {'1.7×' if name.startswith('two') else ''} |"
         for name, (wall, cpu, *_) in taken.items()
     ]
     for memory in (32, 256):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ird.sweep.axes import Blocks, check_axes, chunk_of, label
 from ird.sweep.places import agreed, check_devices, check_shard, wait_for_all
-from ird.sweep.programs import Program, fitting, programs
+from ird.sweep.programs import Program, fitting, prepare
 from ird.sweep.progress import Progress, clock
 from ird.sweep.stores import Store, find_store, identity, open_store
 from ird.sweep.trials import examine, is_key
@@ -142,7 +142,7 @@ def run(
     numbers = [int(n) for n in np.flatnonzero(todo) if n % share[1] == share[0]]
     count = sum(math.prod(found.blocks.shape(n)) for n in numbers)
     title = "sweep" if share[1] == 1 else f"sweep {share[0]}/{share[1]}"
-    made, need = programs(examined, found.blocks, key, mesh, found.lanes), None
+    made, need = prepare(examined, found.blocks, key, mesh, found.lanes), None
     with Progress(count, progress and jax.process_index() == 0, title) as shown:
         for program, batch, running in _batches(found.blocks, made, numbers, key):
             need = max(need or 0, program.memory)
