@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import xarray
 
-from examples import lavaland_trial
 from ird import sweep
 from ird.sweep import programs
 from ird.sweep.axes import Axes, Blocks, chunk_of
@@ -187,19 +186,6 @@ def test_what_has_not_run_is_known_not_to_have(tmp_path):
     assert not np.isnan(data["outcome.total"].values[~missing]).any() and first.not_a_number["outcome.total"] == 0
     np.testing.assert_array_equal(sweep.arrays(tmp_path / "s")["outcome.total"].values, data["outcome.total"].values)
     assert run(trial, GRID, tmp_path / "s", shard="1/2").complete
-
-
-def test_the_lavaland_trial_sweeps(tmp_path):
-    grid = {"alpha": [0.1, 0.5], "lava_share": [0.0, 0.1], "beta": [5.0]}
-    report = run(
-        lavaland_trial.trial, grid, tmp_path / "s", static={"alternatives": [10], "samples": [50]}, num_seeds=3
-    )
-    assert report.complete and not any(report.not_a_number.values())
-    data = sweep.load(tmp_path / "s").squeeze(["alternatives", "samples", "beta"])
-    assert (data["lava"].sel(lava_share=0.0) == 0).all()
-    alone = jax.jit(lavaland_trial.trial, static_argnames=("alternatives", "samples"))
-    one = alone(jax.random.fold_in(KEY, 2), alpha=0.5, lava_share=0.1, beta=5.0, alternatives=10, samples=50)
-    np.testing.assert_allclose(data["goal"].values[1, 1, 2], one.goal, atol=1e-5)
 
 
 # Progress
