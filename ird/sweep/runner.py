@@ -178,13 +178,18 @@ def _create(store: Store) -> Store:
 def _batches(
     blocks: Blocks, made: Sequence[Program], numbers: Sequence[int], key: Any
 ) -> Iterator[tuple[Program, Sequence[int], dict[str, jax.Array]]]:
-    """A block for each device at a time: program, blocks, and results; the next batch is under way meanwhile."""
+    """A block for each device at a time: program, blocks, and results; the next batch is under way meanwhile.
+
+    It starts when the batch before has been computed: two at once would need twice the memory.
+    """
     before = None
     for combination, program in enumerate(made):
         own = [n for n in numbers if blocks.combination(n) == combination]
         for start in range(0, len(own), len(program.devices)):
             batch = own[start : start + len(program.devices)]
             spare = len(program.devices) - len(batch)  # devices without a block repeat the last one
+            if before is not None:
+                jax.block_until_ready(before[2])
             running = program.run(key, [blocks.trials(n, program.width) for n in (*batch, *batch[-1:] * spare)])
             if before is not None:
                 yield before
