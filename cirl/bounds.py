@@ -14,7 +14,7 @@ from cirl.backups import Backup, Batch
 from cirl.game import Game
 from cirl.successors import Successors
 
-SIZES = (16, 64, 256, 1024, 4096)  # of padded sets of vectors and points
+VECTORS, POINTS = (32, 128, 512, 2048), (16, 64, 256, 1024, 4096)  # sizes of padded sets
 _FAR = 1e9  # a bound that binds nothing
 
 
@@ -125,8 +125,8 @@ class Bounds:
         D = self.next_state.shape[1]
         rows += rows[-D:] * (size - len(nodes))
         points += points[-D:] * (size - len(nodes))
-        index = _pad(rows).reshape(size, D, -1)
-        which = _pad(points, -1).reshape(size, D, -1)
+        index = _pad(rows, VECTORS).reshape(size, D, -1)
+        which = _pad(points, POINTS, -1).reshape(size, D, -1)
         known = which >= 0
         dtype = self.simple.dtype
         worth = np.where(known, self.worth[which][..., 0], _FAR)
@@ -190,10 +190,10 @@ class Bounds:
         self.vectors_at[at] = rows[best].tolist()
 
 
-def _pad(lists: list[list[int]], fill: int | None = None) -> np.ndarray:
+def _pad(lists: list[list[int]], sizes: tuple[int, ...], fill: int | None = None) -> np.ndarray:
     """Lists of numbers as one array `[n, width]`; short rows repeat their first number, or hold `fill`."""
     longest = max(map(len, lists))
-    width = next(size for size in SIZES if size >= longest)
+    width = next((size for size in sizes if size >= longest), longest)
     out = np.full((len(lists), width), -1 if fill is None else fill)
     for i, row in enumerate(lists):
         out[i, : len(row)] = row
