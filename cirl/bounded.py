@@ -19,7 +19,7 @@ from cirl.bounds import Bounds
 from cirl.controller import PolicyGraph
 from cirl.game import Game, Order
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
-from cirl.informed import informed, simple_robots, simple_values
+from cirl.informed import first_bounds
 from cirl.successors import Successors
 from cirl.unfolding import unfold
 
@@ -83,11 +83,9 @@ class Search:
             self.team = EpsilonGreedy(jnp.asarray(self.team.epsilon, game.prior.dtype))
         self.human = self.team if type(self.human) is type(self.team) else self.human
         self.moves = Successors.of(game)
-        self.informed, sure = informed(game, self.moves, self.team)
-        robots = simple_robots(game, sure)
-        values = np.asarray(simple_values(game, self.moves, self.human, robots))
+        informed, robots, values = first_bounds(game, self.moves, self.human, self.team)
         self.robots = np.asarray(robots)
-        self.bounds = Bounds(game, self.moves, self.informed, values, human.monotone)
+        self.bounds = Bounds(game, self.moves, informed, values, human.monotone)
         self.initial, prior = np.asarray(game.mdp.initial), np.asarray(game.prior)
         starts = np.flatnonzero(self.initial > 0)
         self.roots = {int(s): self.bounds.node(0, int(s), prior) for s in starts}
