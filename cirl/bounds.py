@@ -76,6 +76,7 @@ class Bounds:
         self.S, self.endless = game.mdp.num_states, game.mdp.horizon is None
         Theta, dtype = self.simple.shape[-1], self.simple.dtype
         self.vectors, self.points, self.worth = Pool(Theta, dtype), Pool(Theta, dtype), Pool(1, dtype)
+        self.largest = 0.0  # entry of a vector that was added
         self.plans: list[Simple | Built] = []
         self.place: list[tuple[int, int]] = []  # (step, state) of each plan
         self.vectors_at: dict[int, list[int]] = {}
@@ -161,7 +162,9 @@ class Bounds:
         answer = np.asarray(found.plan.answer[k])
         columns = self.columns[state, np.arange(len(answer)), answer]  # [A_H, E]
         ahead = index[k, columns, np.asarray(found.plan.ahead[k])]
-        [row] = self.vectors.append(np.asarray(found.plan.alpha[k])[None])
+        alpha = np.asarray(found.plan.alpha[k])
+        self.largest = max(self.largest, float(np.abs(alpha).max()))
+        [row] = self.vectors.append(alpha[None])
         self.plans.append(Built(answer, columns, ahead))
         self.place.append((step, state))
         rows = self.vectors_at[step * self.S + state]
