@@ -94,14 +94,14 @@ def _layers(robot, child: np.ndarray, play: np.ndarray | None, belief: np.ndarra
 
 def _held(belief: np.ndarray, thetas: Sequence[str] | None) -> str:
     """The belief in words: what is left, with percentages where they are not equal; at most four."""
-    name = lambda i: f"θ{i}" if thetas is None else thetas[i]  # noqa: E731
+    names = [f"θ{i}" for i in range(len(belief))] if thetas is None else list(thetas)
     left = np.flatnonzero(belief > 5e-3)
     order = left[np.argsort(-belief[left], kind="stable")]
     if len(left) == 1:
-        return name(left[0])
+        return names[left[0]]
     if np.ptp(belief[left]) < 1e-3 and len(left) <= 4:
-        return ", ".join(name(i) for i in left)
+        return ", ".join(names[i] for i in left)
     if np.ptp(belief[left]) < 1e-3:
         return f"{len(left)} left"
-    told = [f"{name(i)} {100 * belief[i]:.0f}%" for i in order[:3]]
+    told = [f"{names[i]} {100 * belief[i]:.0f}%" for i in order[:3]]
     return ", ".join(told) + (" …" if len(order) > 3 else "")

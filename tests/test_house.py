@@ -81,7 +81,8 @@ from jax._src import xla_bridge
 print(json.dumps({
     "backends": sorted(xla_bridge._backends),
     "optional": sorted(
-        {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "tyro", "xarray", "zarr"} & set(sys.modules)
+        {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "tyro", "xarray", "zarr"}
+        & set(sys.modules)
     ),
     "x64": bool(jax.config.jax_enable_x64),
     "arrays": len(jax.live_arrays()),
