@@ -26,9 +26,10 @@ def game(
     work: int = 8,
     reach: float = 2.0,
     call: float = 1.0,
+    stride: int = 1,
     discount: float = 1.0,
 ) -> Game:
-    """The garden, both acting at once: five moves each, of which one walker's count at a time.
+    """The garden, both acting at once: five moves each (more for the gardener with a longer `stride`), of which one walker's count at a time.
 
     State `(lesson - t) * size² + cell` for the gardener's walk while steps of the lesson are left,
     and `cell` for the apprentice's.  Standing at distance d (in cells) from the spot pays exp(-d² / (2 reach²)).
@@ -40,10 +41,12 @@ def game(
         work: steps that the apprentice walks.
         reach: how near is near, in cells.
         call: price of any move but staying for a gardener who does not walk, in units of reward.
+        stride: cells, counted along rows and columns, that the gardener may go in one step; staying is the last of
+            the gardener's moves.
         discount: discount factor per step.
 
     Raises:
-        ValueError: for fewer than one spot or more spots than cells, or a lesson or work without steps.
+        ValueError: for fewer than one spot or more spots than cells, or a lesson, work or stride below one.
 
     Example:
         >>> garden = game(4, 3, lesson=1, work=2)
@@ -54,23 +57,32 @@ def game(
         raise ValueError(f"num_spots is {num_spots}; a garden of {size} by {size} has 1 to {size * size}.")
     if lesson < 1 or work < 1:
         raise ValueError(f"lesson is {lesson} and work {work}; each takes at least one step.")
+    if stride < 1:
+        raise ValueError(f"stride is {stride}; the gardener goes at least one cell.")
     N = size * size
     cells = np.array(list(itertools.product(range(size), repeat=2)))
-    step = np.clip(cells[:, None] + MOVES, 0, size - 1) @ np.array([size, 1])  # [N, 5]
-    pay = nearness(cells, spots(size, num_spots), reach)[step]  # [N, 5, Θ]
-    ahead = np.zeros(((lesson + 1) * N, 5, 5), int)
+    near = nearness(cells, spots(size, num_spots), reach)
+    land = lambda moves: np.clip(cells[:, None] + moves, 0, size - 1) @ np.array([size, 1])  # noqa: E731
+    step, walk = land(MOVES), land(_moves(stride))  # [N, 5], [N, A_H]
+    ahead = np.zeros(((lesson + 1) * N, walk.shape[1], len(MOVES)), int)
     reward = np.zeros((*ahead.shape, num_spots))
-    ahead[:N], reward[:N] = step[:, None], pay[:, None]
+    ahead[:N], reward[:N] = step[:, None], near[step][:, None]
     reward[:N, :-1] -= call
     for left in range(1, lesson + 1):
         here = slice(left * N, (left + 1) * N)
-        ahead[here] = shed(size) if left == 1 else (left - 1) * N + step[:, :, None]
-        reward[here] = pay[:, :, None]
+        ahead[here] = shed(size) if left == 1 else (left - 1) * N + walk[:, :, None]
+        reward[here] = near[walk][:, :, None]
     start = np.zeros(len(ahead))
     start[lesson * N + (size // 2) * (size + 1)] = 1
     prior = np.full(num_spots, 1 / num_spots)
     table = table_of_moves(ahead)
     return Game.from_table(*table, reward, prior, start, discount=discount, horizon=lesson + work)
+
+
+def _moves(stride: int) -> np.ndarray:
+    """What the gardener may do, `[A_H, 2]`: the four short moves and staying come last, as in `MOVES`."""
+    far = [m for m in itertools.product(range(-stride, stride + 1), repeat=2) if 1 < abs(m[0]) + abs(m[1]) <= stride]
+    return np.array([*far, *MOVES.tolist()])
 
 
 def spots(size: int, count: int) -> np.ndarray:
