@@ -4,6 +4,7 @@ from cirl import games, human, teaching
 from cirl.bounded import Bounded
 from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game, Order
+from cirl.pomcp import Pomcp
 from cirl.pomdp import Pomdp, coordination_pomdp
 from cirl.simulation import Episodes, misspecification, simulate
 from cirl.solvers import Commitment, Exact, GameSolution, SubgameConsistent, solve
@@ -17,6 +18,7 @@ __all__ = [
     "GameSolution",
     "Order",
     "PolicyGraph",
+    "Pomcp",
     "Pomdp",
     "SubgameConsistent",
     "coordination_pomdp",

@@ -22,14 +22,6 @@ from cirl.successors import Successors
 from mdps.checks import check_key
 
 
-class Memory(NamedTuple):
-    """What the robot remembers: its belief `[Θ]`, the state, and the time."""
-
-    belief: Float[Array, " Theta"]
-    state: Int[Array, ""]
-    step: Int[Array, ""]
-
-
 class Decision(NamedTuple):
     """What a search found.
 
@@ -44,6 +36,24 @@ class Decision(NamedTuple):
     play: Float[Array, " Theta AH"]
     value: Float[Array, ""]
     visits: Float[Array, " C AR"]
+
+
+class Memory(NamedTuple):
+    """What the robot remembers.
+
+    Attributes:
+        belief: probability of each θ, `[Θ]`.
+        state: the state.
+        step: the time.
+        decision: what the search from here found.
+        key: for the searches to come.
+    """
+
+    belief: Float[Array, " Theta"]
+    state: Int[Array, ""]
+    step: Int[Array, ""]
+    decision: Decision
+    key: Key[Array, ""]
 
 
 class _Tree(NamedTuple):
@@ -107,9 +117,9 @@ class Pomcp:
         Example:
             >>> from cirl.games import chefworld
             >>> robot = Pomcp.plan_for(chefworld.mini(2), num_simulations=200)
-            >>> memory = robot.initial(0)
-            >>> robot.search(memory, key=jax.random.key(0)).play.shape
-            (2, 4)
+            >>> memory = robot.initial(0, key=jax.random.key(0))
+            >>> memory.decision.play.shape, int(robot.action(memory)) < 4
+            ((2, 4), True)
         """
         model: Human = Rational() if human is None else human
         if isinstance(model, Fixed):
@@ -133,29 +143,36 @@ class Pomcp:
         weight = jnp.asarray(usual if exploration is None else exploration, game.prior.dtype)
         return Pomcp(game, model, ahead, moves, weight, num_simulations, depth)
 
-    def initial(self, state: Int[Array, ""] | int) -> Memory:
-        """The memory with which a run from `state` begins."""
-        return Memory(self.game.prior, jnp.asarray(state, jnp.int32), jnp.zeros((), jnp.int32))
-
-    def search(self, memory: Memory, *, key: Key[Array, ""]) -> Decision:
-        """Plan from here.
+    def initial(self, state: Int[Array, ""] | int, *, key: Key[Array, ""]) -> Memory:
+        """The memory with which a run from `state` begins, after a first search.
 
         Args:
-            memory: what the robot remembers.
-            key: a `jax.random.key`.
+            state: where.
+            key: a `jax.random.key`; all searches of the run draw from it.
         """
         check_key(key)
-        return _search(self, memory, key)
+        return _decided(self, self.game.prior, jnp.asarray(state, jnp.int32), jnp.zeros((), jnp.int32), key)
 
-    def update(self, memory: Memory, decision: Decision, human_action, next_state) -> Memory:
-        """The memory after the human's action and the state it led to, by Bayes' rule on the play that was expected.
+    def action(self, memory: Memory, human_action: Int[Array, ""] | int | None = None) -> Int[Array, ""]:
+        """The robot's action; `human_action` is needed where the human moves first.
 
-        After an action of probability zero the belief stays what it was.
+        Raises:
+            ValueError: when it is needed and missing.
         """
-        mass = memory.belief * decision.play[:, human_action]
-        total = jnp.sum(mass)
-        belief = jnp.where(total > 0, mass / jnp.where(total > 0, total, 1), memory.belief)
-        return Memory(belief, jnp.asarray(next_state, jnp.int32), memory.step + 1)
+        if human_action is None:
+            if self.game.order is Order.HUMAN_FIRST:
+                raise ValueError("the human moves first in this game; give the human's action.")
+            human_action = 0
+        return memory.decision.action[human_action]
+
+    def update(self, memory: Memory, human_action: Int[Array, ""] | int, next_state: Int[Array, ""] | int) -> Memory:
+        """The memory after the human's action and the state it led to: Bayes' rule, and a new search.
+
+        The human's action is judged by the play that the last search expected.  After an action of
+        probability zero the belief stays what it was.
+        """
+        belief = _learnt(memory.belief, memory.decision, human_action)
+        return _decided(self, belief, jnp.asarray(next_state, jnp.int32), memory.step + 1, memory.key)
 
     def play(self, *, key: Key[Array, ""], num_steps: int, num_episodes: int = 1) -> Episodes:
         """Play with a human who knows what the tree expects of both, in one batch.
@@ -178,19 +195,32 @@ class Pomcp:
 
 
 @jax.jit
-def _search(robot: Pomcp, memory: Memory, key) -> Decision:
-    tree = _grow(robot, memory, key)
+def _decided(robot: Pomcp, belief, state, step, key) -> Memory:
+    """A memory with a decision found from here."""
+    now, later = jax.random.split(key)
+    return Memory(belief, state, step, _search(robot, belief, state, step, now), later)
+
+
+def _learnt(belief, decision: Decision, human_action) -> Array:
+    """Bayes' rule on the play that was expected; after what was impossible, the belief as it was."""
+    mass = belief * decision.play[:, human_action]
+    total = jnp.sum(mass)
+    return jnp.where(total > 0, mass / jnp.where(total > 0, total, 1), belief)
+
+
+def _search(robot: Pomcp, belief, state, step, key) -> Decision:
+    tree = _grow(robot, belief, state, step, key)
     first = robot.game.order is Order.HUMAN_FIRST
     best = jnp.argmax(tree.visits[0], axis=1)  # [C]; the most tried, which is steadier than the best mean
     action = best if first else jnp.broadcast_to(best[0], (robot.game.num_human_actions,))
     play = _play_of(robot, tree, jnp.zeros((), jnp.int32), jnp.where(first, 0, best[0]))
     # What the human's play and the robot's answer are worth together.
     worth = jnp.take_along_axis(tree.worth[0], best[:, None], axis=1)[:, 0]
-    value = jnp.sum(memory.belief @ play * worth) if first else worth[0]
+    value = jnp.sum(belief @ play * worth) if first else worth[0]
     return Decision(action.astype(jnp.int32), play, value, tree.visits[0])
 
 
-def _grow(robot: Pomcp, memory: Memory, key) -> _Tree:
+def _grow(robot: Pomcp, belief, state, step, key) -> _Tree:
     game = robot.game
     AH, AR, Theta, E = (
         game.num_human_actions,
@@ -211,8 +241,8 @@ def _grow(robot: Pomcp, memory: Memory, key) -> _Tree:
         q=jnp.zeros((N, B, Theta, AH), dtype),
         size=jnp.ones((), jnp.int32),
     )
-    tree = _add(robot, empty, memory.state, memory.step, 0)
-    log_belief = jnp.log(memory.belief)
+    tree = _add(robot, empty, state, step, 0)
+    log_belief = jnp.log(belief)
 
     def simulate(tree, key):
         for_theta, for_steps = jax.random.split(key)
@@ -318,22 +348,23 @@ def _play(robot: Pomcp, key, num_steps: int, num_episodes: int) -> Episodes:
         theta = jax.random.categorical(for_theta, jnp.log(game.prior))
         state = jax.random.categorical(for_state, jnp.log(game.mdp.initial))
 
-        def step(carry, key):
-            memory, total, weight = carry
+        def step(carry, at):
+            belief, state, total, weight = carry
+            t, key = at
             for_search, for_human, for_move = jax.random.split(key, 3)
-            decision = _search(robot, memory, for_search)
+            decision = _search(robot, belief, state, t, for_search)
             human = jax.random.categorical(for_human, jnp.log(decision.play[theta]))
             action = decision.action[human]
-            state = memory.state
             slot = jax.random.categorical(for_move, jnp.log(robot.moves.chance[state, human, action]))
             ahead = robot.moves.state[state, human, action, slot]
             total = total + weight * game.reward[state, human, action, theta]
-            memory = robot.update(memory, decision, human, ahead)
-            return (memory, total, weight * game.mdp.discount), (state, human, action)
+            after = _learnt(belief, decision, human), ahead, total, weight * game.mdp.discount
+            return after, (state, human, action)
 
         nothing = jnp.zeros((), game.prior.dtype)
-        start = (robot.initial(state), nothing, nothing + 1)
-        (_, total, _), (states, humans, robots) = jax.lax.scan(step, start, jax.random.split(key, num_steps))
+        start = (game.prior, state.astype(jnp.int32), nothing, nothing + 1)
+        steps = jnp.arange(num_steps, dtype=jnp.int32), jax.random.split(key, num_steps)
+        (*_, total, _), (states, humans, robots) = jax.lax.scan(step, start, steps)
         return Episodes(theta, states, humans, robots, total)
 
     return jax.vmap(episode)(jax.random.split(key, num_episodes))

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cirl import Game, Order
+from cirl import Game, Order, Pomcp, solve
 from cirl.games import chefworld, red_blue, wormy_apples
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed
-from cirl.pomcp import Pomcp
 
 KITCHEN = [(4, 0, 0), (3, 1, 0), (2, 2, 0), (1, 3, 0), (0, 4, 0)]
 CASES = {
@@ -40,9 +39,7 @@ def one_step(order, human_actions=2):
 def test_one_step_is_solved_by_counting(order, human):
     """Nothing is uncertain but θ and the human's draw, so means converge to sums that can be written out."""
     reward, game = one_step(order)
-    decision = Pomcp.plan_for(game, human=human, num_simulations=4000).search(
-        Pomcp.plan_for(game).initial(0), key=jax.random.key(2)
-    )
+    decision = Pomcp.plan_for(game, human=human, num_simulations=4000).initial(0, key=jax.random.key(2)).decision
     zero = jnp.zeros(1, jnp.int32)
 
     def play(q):  # [Θ, AH]
@@ -67,14 +64,20 @@ def test_one_step_is_solved_by_counting(order, human):
 
 def test_beliefs_follow_bayes_and_survive_the_impossible():
     _, game = one_step(Order.SIMULTANEOUS)
-    robot = Pomcp.plan_for(game, human=EpsilonGreedy(0.2), num_simulations=50)
-    memory = robot.initial(0)
-    decision = robot.search(memory, key=jax.random.key(0))
-    after = robot.update(memory, decision, 1, 0)
-    expected = np.array([0.3, 0.7]) * np.asarray(decision.play)[:, 1]
+    robot = Pomcp.plan_for(game, human=EpsilonGreedy(0.2), num_simulations=200)
+    memory = robot.initial(0, key=jax.random.key(0))
+    after = robot.update(memory, 1, 0)
+    expected = np.array([0.3, 0.7]) * np.asarray(memory.decision.play)[:, 1]
     np.testing.assert_allclose(after.belief, expected / expected.sum(), rtol=1e-6)
-    impossible = decision._replace(play=jnp.array([[1.0, 0.0], [1.0, 0.0]]))
-    np.testing.assert_array_equal(robot.update(memory, impossible, 1, 0).belief, memory.belief)
+    assert int(after.step) == 1
+    # The same three functions as a solution's robot has, pure, and here the same action.
+    exact = solve(game, human=EpsilonGreedy(0.2)).robot
+    assert int(robot.action(memory)) == int(exact.action(exact.initial(0)))
+    assert jax.tree.structure(after) == jax.tree.structure(memory)
+    with pytest.raises(ValueError, match="the human moves first"):
+        Pomcp.plan_for(one_step(Order.HUMAN_FIRST)[1]).action(memory)
+    impossible = memory.decision._replace(play=jnp.array([[1.0, 0.0], [1.0, 0.0]]))
+    np.testing.assert_array_equal(robot.update(memory._replace(decision=impossible), 1, 0).belief, memory.belief)
 
 
 def test_one_compile_and_the_same_key_the_same_plan():
@@ -82,12 +85,12 @@ def test_one_compile_and_the_same_key_the_same_plan():
     traces = []
 
     @jax.jit
-    def plan(robot, memory, key):
+    def plan(robot, state, key):
         traces.append(1)
-        return robot.search(memory, key=key)
+        return robot.initial(state, key=key).decision
 
-    a, b = (plan(robot, robot.initial(s), jax.random.key(3)) for s in (0, 0))
-    plan(robot, robot.initial(1), jax.random.key(4))
+    a, b = (plan(robot, s, jax.random.key(3)) for s in (0, 0))
+    plan(robot, 1, jax.random.key(4))
     assert len(traces) == 1
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
@@ -106,4 +109,4 @@ def test_bad_input_is_told_apart():
     with pytest.raises(ValueError, match="at least 1 step and at most 2"):
         robot.play(key=jax.random.key(0), num_steps=3)
     with pytest.raises(ValueError, match="give one random key"):
-        robot.search(robot.initial(0), key=1)
+        robot.initial(0, key=1)
