@@ -29,7 +29,7 @@ def game(
     stride: int = 1,
     discount: float = 1.0,
 ) -> Game:
-    """The garden, both acting at once: five moves each (more for the gardener with a longer `stride`), of which one walker's count at a time.
+    """The garden, both acting at once: five moves each, of which one walker's count at a time.
 
     State `(lesson - t) * size² + cell` for the gardener's walk while steps of the lesson are left,
     and `cell` for the apprentice's.  Standing at distance d (in cells) from the spot pays exp(-d² / (2 reach²)).
