@@ -34,6 +34,9 @@ samplers: $(VENV)/example  ## one posterior, sampled in every way, beside the ex
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)
 
+sweep: $(VENV)/example  ## a phase diagram of caution: 12,000 worlds on all cores, killed and resumed at will
+	$(BIN)/python -m examples.sweep $(ARGS)
+
 teaching: $(VENV)/example  ## does it pay to teach a robot? expert against best response; half an hour, --small for a look
 	$(BIN)/python -m examples.teaching $(ARGS)
 

@@ -114,10 +114,10 @@ def visiting(policy, to, start, states):
     return value[start]
 
 
-def numpy_trial(plan, train, train_start, field, field_start, alternatives, samples):
+def numpy_trial(plan, train, train_start, field, field_start, alternatives, samples, beta=BETA, alpha=ALPHA):
     """Lava entered and goal reached, from the features `[S, K]` of two maps and the rewards that were drawn."""
     phi = plan(train, train_start, train[:, 2].argmax(), alternatives)
-    logits = BETA * (samples @ phi.T)
+    logits = beta * (samples @ phi.T)
     largest = logits.max(axis=1)
     log_likelihood = logits[:, 0] - largest - np.log(np.exp(logits - largest[:, None]).sum(axis=1))
     p = np.exp(log_likelihood - log_likelihood.max())
@@ -125,7 +125,7 @@ def numpy_trial(plan, train, train_start, field, field_start, alternatives, samp
     stakes = np.ptp(samples @ phi.T, axis=1) / STEPS
     # Features are indicators of terrain, so there are as many rewards to work out as terrains.
     careful = conditional_value(
-        (samples / stakes[:, None]) @ (np.eye(4, dtype=p.dtype) - field[field_start]).T, p, ALPHA
+        (samples / stakes[:, None]) @ (np.eye(4, dtype=p.dtype) - field[field_start]).T, p, alpha
     )
     goal = field[:, 2].argmax()
     to = moves(goal)
@@ -135,11 +135,11 @@ def numpy_trial(plan, train, train_start, field, field_start, alternatives, samp
     return visiting(policy, to, field_start, lava), visiting(policy, to, field_start, goals)
 
 
-def draws(key, alternatives, samples):
+def draws(key, alternatives, samples, lava_share=None):
     """What `numpy_trial` is given, from the key of the trial."""
     from examples.lavaland_trial import world
 
-    made = world(key, beta=BETA, alternatives=alternatives, samples=samples)
+    made = world(key, beta=BETA, lava_share=lava_share, alternatives=alternatives, samples=samples)
     train = made.proxies[0]
     return (
         train.mdp.features, train.mdp.initial.argmax(), made.field.mdp.features, made.field.mdp.initial.argmax(),
@@ -263,8 +263,8 @@ def beside_numpy(options):
         there = np.array(taken[name]) / few * 1e3
         rows.append(
             f"| {options.trials:,} trials, blocks of {first.width}, two devices | {here[0]:.1f} ({here[1]:.1f}) ms a "
-            f"trial | NumPy, {name}: {there[0]:.0f} ({there[1]:.0f}) ms a trial, timed on {few} | {there[0] / here[0]:.1f}× "
-            f"({there[1] / here[1]:.1f}×) | {'10×' if name == 'plain' else ''} |"
+            f"trial | NumPy, {name}: {there[0]:.0f} ({there[1]:.0f}) ms a trial, timed on {few} "
+            f"| {there[0] / here[0]:.1f}× ({there[1] / here[1]:.1f}×) | {'10×' if name == 'plain' else ''} |"
         )
     return rows, (
         f"{agree[0]} and {agree[1]} of {few} trials agree with NumPy, plain and tuned, to 1e-3. The first sweep took "
@@ -285,8 +285,9 @@ def over_devices(options):
         each.close()
     base = taken["one device, one core"]
     rows = [
-        f"| {options.trials:,} trials, {name} | {wall / options.trials * 1e3:.1f} ({cpu / options.trials * 1e3:.1f}) ms "
-        f"a trial | | {base[0] / wall:.2f}× of one core | {'1.7×' if name.startswith('two') else ''} |"
+        f"| {options.trials:,} trials, {name} | {1e3 * wall / options.trials:.1f} "
+        f"({1e3 * cpu / options.trials:.1f}) ms a trial | | {base[0] / wall:.2f}× of one core "
+        f"| {'1.7×' if name.startswith('two') else ''} |"
         for name, (wall, cpu, *_) in taken.items()
     ]
     for memory in (32, 256):

@@ -69,11 +69,17 @@ def best_plan(
         parts = jnp.where(plays.sum(axis=-1, keepdims=True) > 0, plays, belief[None, None, None])
         worth = jnp.einsum("onat,oaiect->onaiec", parts, vectors)
         ahead = jnp.argmax(worth, axis=-1)  # [O, n, AH, I, E]
-        taken = jnp.take_along_axis(vectors[:, None], ahead[..., None, None], axis=5)[..., 0, :]  # [O, n, AH, I, E, Θ]
+        taken = jnp.take_along_axis(vectors[:, None], ahead[..., None, None], axis=5, mode="promise_in_bounds")[
+            ..., 0, :
+        ]  # [O, n, AH, I, E, Θ]
         q = paid[:, None] + jnp.einsum("oaie,onaiet->onait", chance, taken)
         inside = jnp.argmax(jnp.einsum("onat,onait->onai", parts, q), axis=-1)  # [O, n, AH]
-        q = jnp.take_along_axis(q, inside[..., None, None], axis=3)[:, :, :, 0]  # [O, n, AH, Θ]
-        ahead = jnp.take_along_axis(ahead, inside[..., None, None], axis=3)[:, :, :, 0]  # [O, n, AH, E]
+        q = jnp.take_along_axis(q, inside[..., None, None], axis=3, mode="promise_in_bounds")[
+            :, :, :, 0
+        ]  # [O, n, AH, Θ]
+        ahead = jnp.take_along_axis(ahead, inside[..., None, None], axis=3, mode="promise_in_bounds")[
+            :, :, :, 0
+        ]  # [O, n, AH, E]
         answer = inside if I > 1 else jnp.broadcast_to(jnp.arange(O)[:, None, None], inside.shape)
         q = jnp.swapaxes(q, 2, 3).reshape(O * n, Theta, AH)
         where = jnp.full(O * n, state), answer.reshape(O * n, AH)[:, 0], jnp.full(O * n, step)

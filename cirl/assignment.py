@@ -85,18 +85,16 @@ class _Sums(NamedTuple):
     """What a partial assignment adds up to, for each of `W` in the beam."""
 
     paid: Array  # x_a · R, [W, AH, I]
-    told: Array  # x_a · M at the successors, [W, AH, I, E, m]
-    corner: Array  # x_a · max_m M, [W, AH, I, E]
+    told: Array  # x_a · M at the successors, and x_a · max_m M last, [W, AH, I, E, m + 1]
     share: Array  # largest λ with λ p ≤ x_a on the θ seen, [W, AH, I, E, C]
 
-    def grown(self, mass, paid, told, corner, inverse) -> "_Sums":
+    def grown(self, mass, paid, told, inverse) -> "_Sums":
         """With `mass` more of one θ for every human action; `inverse` is 1/p(θ), infinite where p(θ) = 0."""
         free = jnp.isinf(inverse)
         part = jnp.where(free, jnp.inf, mass * jnp.where(free, 0, inverse))
         return _Sums(
             self.paid + mass * paid[None],
             self.told + mass * told[None],
-            self.corner + mass * corner[None],
             jnp.minimum(self.share, part[None]),
         )
 
@@ -106,13 +104,15 @@ def _beam(belief, epsilon, order, rest, ahead: Ahead, width: int) -> Assigned:
     corner = ahead.informed.max(axis=3)  # [AH, I, E, Θ]
     saved = jnp.maximum(jnp.einsum("aiet,aiect->aiec", corner, ahead.points) - ahead.worth, 0)
     held = ahead.points > 0
+    told = jnp.concatenate([ahead.informed, corner[:, :, :, None]], axis=3)
+    inverse = jnp.where(held, 1 / ahead.points, jnp.inf)
     in_order = lambda x: jnp.moveaxis(x[..., order], -1, 0)  # noqa: E731
     later = rest[order]
     steps = (
         order,
         later.sum() - jnp.cumsum(later),  # what the θ after each may be worth
         belief[order],
-        tuple(map(in_order, (ahead.paid, ahead.informed, corner, jnp.where(held, 1 / ahead.points, jnp.inf)))),
+        tuple(map(in_order, (ahead.paid, told, inverse))),
         # A point counts once all its θ have been seen.
         jnp.moveaxis(held.sum(axis=-1, keepdims=True) == jnp.cumsum(held[..., order], axis=-1), -1, 0),
     )
@@ -126,7 +126,7 @@ def _beam(belief, epsilon, order, rest, ahead: Ahead, width: int) -> Assigned:
 
         def g(sums: _Sums):
             less = jnp.max(jnp.where(closed, sums.share, 0) * saved[None], axis=-1)
-            bound = jnp.minimum(sums.told.max(axis=-1), sums.corner - less)  # [W, AH, I, E]
+            bound = jnp.minimum(sums.told[..., :-1].max(axis=-1), sums.told[..., -1] - less)  # [W, AH, I, E]
             return jnp.max(sums.paid + jnp.sum(ahead.chance[None] * bound, axis=-1), axis=-1)  # [W, AH]
 
         without = g(missed)
@@ -134,18 +134,20 @@ def _beam(belief, epsilon, order, rest, ahead: Ahead, width: int) -> Assigned:
         total = jnp.minimum(total, alive[:, None]).reshape(-1)  # parents bound their children too
         best, which = jax.lax.top_k(jnp.pad(total, (0, width + 1), constant_values=-jnp.inf), width + 1)
         which = jnp.minimum(which[:width], total.shape[0] - 1)
-        parent, chosen = which // AH, which % AH
+        parent = jax.lax.div(which, jnp.full_like(which, AH))
+        chosen = which - AH * parent
 
         def follow(taken, missed):
             own = jax.nn.one_hot(chosen, AH, dtype=bool).reshape(width, AH, *(1,) * (taken.ndim - 2))
-            return jnp.where(own, taken[parent], missed[parent])
+            rows = lambda x: x.at[parent].get(mode="promise_in_bounds")  # noqa: E731
+            return jnp.where(own, rows(taken), rows(missed))
 
         sums = jax.tree.map(follow, taken, missed)
-        action = action[parent].at[:, theta].set(chosen)
+        action = jnp.where(jnp.arange(Theta)[None] == theta, chosen[:, None], action[parent])
         return (sums, action, best[:width], jnp.maximum(dropped, best[width])), None
 
     zeros = lambda *shape: jnp.zeros((width, *shape), belief.dtype)  # noqa: E731
-    empty = _Sums(zeros(AH, I), zeros(AH, I, E, ahead.informed.shape[3]), zeros(AH, I, E), zeros(AH, I, E, C) + jnp.inf)
+    empty = _Sums(zeros(AH, I), zeros(AH, I, E, told.shape[3]), zeros(AH, I, E, C) + jnp.inf)
     none = jnp.full(width, -jnp.inf, belief.dtype)
     first = (empty, jnp.zeros((width, Theta), jnp.int32), none.at[0].set(jnp.inf), none[0])
     (_, action, bound, dropped), _ = jax.lax.scan(extend, first, steps)

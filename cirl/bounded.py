@@ -19,7 +19,7 @@ from cirl.bounds import Bounds
 from cirl.controller import PolicyGraph
 from cirl.game import Game, Order
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
-from cirl.informed import informed, simple_robots, simple_values
+from cirl.informed import first_bounds
 from cirl.successors import Successors
 from cirl.unfolding import unfold
 
@@ -83,22 +83,28 @@ class Search:
             self.team = EpsilonGreedy(jnp.asarray(self.team.epsilon, game.prior.dtype))
         self.human = self.team if type(self.human) is type(self.team) else self.human
         self.moves = Successors.of(game)
-        self.informed, sure = informed(game, self.moves, self.team)
-        robots = simple_robots(game, sure)
-        values = np.asarray(simple_values(game, self.moves, self.human, robots))
+        informed, robots, values = first_bounds(game, self.moves, self.human, self.team)
         self.robots = np.asarray(robots)
-        self.bounds = Bounds(game, self.moves, self.informed, values, human.monotone)
+        self.bounds = Bounds(game, self.moves, informed, values, human.monotone)
         self.initial, prior = np.asarray(game.mdp.initial), np.asarray(game.prior)
         starts = np.flatnonzero(self.initial > 0)
         self.roots = {int(s): self.bounds.node(0, int(s), prior) for s in starts}
         self.gamma, self.last = float(game.mdp.discount), game.mdp.horizon
         self.backups, self.loose = 0, False
-        size = float(jnp.max(jnp.abs(game.reward)) * game.mdp.total_visits)
-        terms = self.moves.state.shape[-1] + game.num_thetas + game.num_human_actions + 3
-        depth = self.last if self.last is not None else 1 / (1 - self.gamma)
-        eps = float(jnp.finfo(game.prior.dtype).eps)
-        self.slack, self.rounding = 4 * eps * size, terms * depth * eps * size
+        self.size = max(float(np.abs(x).max()) for x in (self.bounds.informed, self.bounds.simple, self.bounds.reward))
+        self.eps = float(jnp.finfo(game.prior.dtype).eps)
         self.history: list[tuple[float, int, float, float]] = []  # (seconds, backups, lower, upper)
+
+    @property
+    def rounding(self) -> float:
+        """What rounding can have done to either bound.
+
+        Each backup rounds sums over successors, θ and human actions, of numbers no larger than the
+        largest value or vector met, and passes on what the backups below it have rounded.
+        """
+        terms = self.moves.state.shape[-1] + self.given.num_thetas + self.given.num_human_actions + 3
+        depth = self.last if self.last is not None else 1 / (1 - self.gamma)
+        return terms * depth * self.eps * max(self.size, self.bounds.largest)
 
     def lower(self) -> float:
         """What the best plans found are worth at the prior."""
@@ -115,7 +121,6 @@ class Search:
     def run(self, tol: float) -> None:
         """Trials until the bounds are within `tol`, the budget is spent, or nothing moves any more."""
         began = time.perf_counter()
-        aim = max(tol - 2 * self.rounding, self.rounding)
         self._visit_all(list(self.roots.values()))
         share = 0.3
 
@@ -126,6 +131,7 @@ class Search:
         while True:
             gap = self.upper() - self.lower()
             self.history.append((time.perf_counter() - began, self.backups, self.lower(), self.upper()))
+            aim = max(tol - 2 * self.rounding, self.rounding)
             if gap <= aim or spent():
                 return
             self.loose = False
@@ -172,7 +178,7 @@ class Search:
         found = jax.tree.map(np.asarray, found)
         self.backups += len(nodes)
         self.loose |= bool(found.loose[: len(nodes)].any())
-        return self.bounds.learn(nodes, found, index, self.slack), found
+        return self.bounds.learn(nodes, found, index, 4 * self.eps * self.size), found
 
     def _children(self, part, found: Backup, depth: int, target: float):
         """Nodes ahead whose gap is wider than wanted: (node, probability of getting there, weighted excess)."""

@@ -14,7 +14,7 @@ from cirl.backups import Backup, Batch
 from cirl.game import Game
 from cirl.successors import Successors
 
-SIZES = (16, 64, 256, 1024, 4096)  # of padded sets of vectors and points
+VECTORS, POINTS = (32, 128, 512, 2048), (16, 64, 256, 1024, 4096)  # sizes of padded sets
 _FAR = 1e9  # a bound that binds nothing
 
 
@@ -76,6 +76,7 @@ class Bounds:
         self.S, self.endless = game.mdp.num_states, game.mdp.horizon is None
         Theta, dtype = self.simple.shape[-1], self.simple.dtype
         self.vectors, self.points, self.worth = Pool(Theta, dtype), Pool(Theta, dtype), Pool(1, dtype)
+        self.largest = 0.0  # entry of a vector that was added
         self.plans: list[Simple | Built] = []
         self.place: list[tuple[int, int]] = []  # (step, state) of each plan
         self.vectors_at: dict[int, list[int]] = {}
@@ -125,8 +126,8 @@ class Bounds:
         D = self.next_state.shape[1]
         rows += rows[-D:] * (size - len(nodes))
         points += points[-D:] * (size - len(nodes))
-        index = _pad(rows).reshape(size, D, -1)
-        which = _pad(points, -1).reshape(size, D, -1)
+        index = _pad(rows, VECTORS).reshape(size, D, -1)
+        which = _pad(points, POINTS, -1).reshape(size, D, -1)
         known = which >= 0
         dtype = self.simple.dtype
         worth = np.where(known, self.worth[which][..., 0], _FAR)
@@ -161,7 +162,9 @@ class Bounds:
         answer = np.asarray(found.plan.answer[k])
         columns = self.columns[state, np.arange(len(answer)), answer]  # [A_H, E]
         ahead = index[k, columns, np.asarray(found.plan.ahead[k])]
-        [row] = self.vectors.append(np.asarray(found.plan.alpha[k])[None])
+        alpha = np.asarray(found.plan.alpha[k])
+        self.largest = max(self.largest, float(np.abs(alpha).max()))
+        [row] = self.vectors.append(alpha[None])
         self.plans.append(Built(answer, columns, ahead))
         self.place.append((step, state))
         rows = self.vectors_at[step * self.S + state]
@@ -190,10 +193,10 @@ class Bounds:
         self.vectors_at[at] = rows[best].tolist()
 
 
-def _pad(lists: list[list[int]], fill: int | None = None) -> np.ndarray:
+def _pad(lists: list[list[int]], sizes: tuple[int, ...], fill: int | None = None) -> np.ndarray:
     """Lists of numbers as one array `[n, width]`; short rows repeat their first number, or hold `fill`."""
     longest = max(map(len, lists))
-    width = next(size for size in SIZES if size >= longest)
+    width = next((size for size in sizes if size >= longest), longest)
     out = np.full((len(lists), width), -1 if fill is None else fill)
     for i, row in enumerate(lists):
         out[i, : len(row)] = row

@@ -1,6 +1,7 @@
 """The robot as a policy graph, and what a human who knows it makes of the game."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -9,6 +10,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from cirl import drawing
 from cirl.game import Game, Order
 
 
@@ -77,6 +79,38 @@ class PolicyGraph:
             ahead = {"human_action": int(a), "next_state": int(table[state[n], d])}
             graph.add_edge(int(n), int(child[n, a, d]), **ahead)
         return graph
+
+    def plot(
+        self,
+        play: Float[Array, " N Theta AH"] | np.ndarray | None = None,
+        *,
+        robot_actions: Sequence[str] | None = None,
+        human_actions: Sequence[str] | None = None,
+        thetas: Sequence[str] | None = None,
+        most: int = 80,
+        ax=None,
+    ):
+        """Draw the graph with matplotlib: in the boxes what the robot does and believes, on the arrows what people do.
+
+        Args:
+            play: how people play at each node, `[N, Θ, A_H]` (`GameSolution.human_policy`): only what is
+                then met is drawn.  Without it every branch is.
+            robot_actions: names of the robot's actions.
+            human_actions: names of the human's actions.
+            thetas: names of the rewards.
+            most: more nodes than this are not drawn.
+            ax: matplotlib axes to draw on; new ones when left out.
+
+        Returns:
+            The matplotlib axes.
+
+        Raises:
+            ValueError: for more nodes than `most`.
+            ImportError: if matplotlib is not installed.
+        """
+        return drawing.plot(
+            self, play, robot_actions=robot_actions, human_actions=human_actions, thetas=thetas, most=most, ax=ax
+        )
 
 
 def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Array, Array, Array]:

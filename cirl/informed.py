@@ -10,8 +10,6 @@ action m,
 robots that do not look at the human at all, each worth what the human makes of it.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -44,8 +42,7 @@ def _worth(game: Game, human, q: Array, robot: Array, step) -> Array:
     return jnp.sum(play * q, axis=-1).reshape(S, m, Theta)
 
 
-@functools.partial(jax.jit, static_argnames="max_steps")
-def informed(
+def with_full_information(
     game: Game, moves: Successors, human, *, max_steps: int = 10_000
 ) -> tuple[Float[Array, " T S M Theta"], Int[Array, " U S AH Theta"]]:
     """M at every time, and the action that is best for each θ.
@@ -121,7 +118,6 @@ def simple_robots(game: Game, sure: Int[Array, " U S AH Theta"]) -> Int[Array, "
     return jnp.concatenate([always, jnp.moveaxis(sure[..., likely], -1, 0)]).astype(jnp.int32)
 
 
-@functools.partial(jax.jit, static_argnames="max_steps")
 def simple_values(
     game: Game, moves: Successors, human, robots: Int[Array, " n U S AH"], *, max_steps: int = 10_000
 ) -> Float[Array, " n T S Theta"]:
@@ -149,3 +145,11 @@ def simple_values(
         return jnp.concatenate([values, nothing[None]])
 
     return jax.lax.map(one, robots)
+
+
+@jax.jit
+def first_bounds(game: Game, moves: Successors, human, team):
+    """Both bounds: M for the `team`, the simple robots `[n, T or 1, S, A_H]`, and their values to the `human`."""
+    table, sure = with_full_information(game, moves, team)
+    robots = simple_robots(game, sure)
+    return table, robots, simple_values(game, moves, human, robots)

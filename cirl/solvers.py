@@ -148,7 +148,7 @@ def _worth_listing(game: Game, human: Human) -> int:
         return int(game.mdp.num_states * game.mdp.num_actions * 4.0**game.num_thetas <= 5e8)
     if not human.monotone:
         return MOST  # only a list finds what is best
-    return 300 if T is not None and T * game.mdp.num_states <= 2_000 else 0
+    return 300 if T is not None and T * game.mdp.num_states <= 200 else 0
 
 
 def _solve_exactly(game: Game, model: Human, concept, tol: float, max_steps: int, *, most: int) -> GameSolution:

@@ -255,7 +255,8 @@ def markdown(settings: dict[str, Any], table: list[dict[str, Any]], command: str
             ]
             for row in table:
                 if (row["world"], row["beta"]) == (world, beta):
-                    took = f"{row['times exact']:.2g}" if row["seconds"] else ""
+                    times = row["times exact"]
+                    took = (f"{times:,.0f}" if times >= 10 else f"{times:.2g}") if row["seconds"] else ""
                     far = f"{row['distance']:.3f} ± {row['error']:.3f}"
                     note = f" ({row['unconverged']} not converged)" if row["unconverged"] else ""
                     lines.append(f"| {row['method']}{note} | {far} | {row['worst']:.3f} | {took} |")
@@ -295,15 +296,17 @@ def draw(settings: dict[str, Any], table: list[dict[str, Any]], curve: list[dict
         above.set_title(world, fontsize=10)
         above.set_yticks(np.arange(len(methods)), methods if column == 0 else [""] * len(methods), fontsize=9)
         above.invert_yaxis()
-        above.set_xlim(left=0)
+        above.set_xlim(left=-0.015)
         above.set_xlabel("total variation to exact enumeration")
         above.grid(axis="y", color="0.9")
         below.set_xscale("log")
         below.set_ylim(bottom=0)
         below.set_xlabel("scale of the weights c (β divided by c)")
-    axes[0, -1].legend(fontsize=9, loc="lower right")
     axes[1, 0].set_ylabel("total variation to exact")
-    axes[1, -1].legend(fontsize=8, ncols=2)
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    points, names = axes[0, 0].get_legend_handles_labels()
+    legend = {"fontsize": 9, "frameon": False, "loc": "outside lower center", "ncols": 4}
+    figure.legend(points + handles, [f"above, {name}" for name in names] + labels, **legend)
     for axis in axes.ravel():
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)

@@ -165,7 +165,7 @@ def draw(found: dict[str, np.ndarray], maps: int, file: Path) -> None:
                 axis.set_xlabel("α: share of the posterior that counts")
         line[0].set_ylabel("β: how good the designer is, 1/return")
         figure.colorbar(image, ax=line, label=f"{title}, share of {maps} maps", format=lambda x, _: f"{100 * x:.0f} %")
-    figure.savefig(file, dpi=140)
+    figure.savefig(file, dpi=100)
     plt.close(figure)
 
 

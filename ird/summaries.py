@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ird.chains import ConvergenceWarning
 from mdps.checks import is_concrete
@@ -161,7 +162,7 @@ def _of_chains(belief: "Posterior", what: str) -> np.ndarray | None:
     """A diagnostic of every weight and parameter, `[K + P]`; None without chains."""
     if what not in belief.diagnostics:
         return None
-    each = [belief.diagnostics[what]]
+    each: list[Array | np.ndarray] = [belief.diagnostics[what]]
     for name, draws in belief.parameters.items():  # one that nothing is known of counts as not converged
         each.append(belief.diagnostics.get(f"{what} {name}", np.full(draws.shape[1:], np.nan)))
     return np.concatenate([np.asarray(x, np.float64).ravel() for x in each])

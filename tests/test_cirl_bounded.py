@@ -5,7 +5,7 @@ import numpy as np
 import oracles_cirl as oracles
 import pytest
 
-from cirl import Bounded, Commitment, Exact, Game, Order, SubgameConsistent, coordination_pomdp, solve
+from cirl import Bounded, Exact, Game, Order, SubgameConsistent, coordination_pomdp, solve
 from cirl.backups import backup
 from cirl.bounded import Search
 from cirl.consistent import best_replies
@@ -160,21 +160,31 @@ def test_an_endless_game_with_a_human_who_errs(x64):
 
 def test_the_fork_has_no_stagewise_bound(x64):
     """A threat keeps a noisy human away; a softmax of what is best at each stage would promise less than that pays."""
+    search = closed(fork.game(), Boltzmann(1.0), tol=1e-3)
     stagewise = np.exp(-1.0) / (1 + np.exp(-1.0)) * -1
-    for concept, value in ((Commitment(), -0.000454), (SubgameConsistent(), -0.268941)):
-        found = solve(fork.game(), human=Boltzmann(1.0), concept=concept, method=Bounded())
-        assert float(found.lower) == pytest.approx(value, abs=1e-6)
-        assert float(found.upper) == pytest.approx(0, abs=1e-6)  # the rational human's value
-        assert float(found.upper) > stagewise and found.concept == concept
-        assert bool(found.converged) == (concept == Commitment())
-    assert stagewise < -0.000454 - 0.2
+    assert search.lower() == pytest.approx(-0.000454, abs=1e-6)
+    assert search.lower() > stagewise + 0.2
+    assert search.upper() == pytest.approx(0, abs=1e-9)  # the rational human's value
+    robot, found = best_replies(fork.game(), Boltzmann(1.0))
+    assert found and attained(fork.game(), robot, Boltzmann(1.0)) == pytest.approx(-0.268941, abs=1e-6)
+
+
+def test_without_a_bound_of_its_own_the_gap_stays_open(x64):
+    _, game = oracles.random_game(np.random.default_rng(8))
+    settings = {"human": Boltzmann(1.0), "concept": SubgameConsistent()}
+    found = solve(game, **settings, method=Bounded(max_backups=30))
+    exact, _ = solve_plans(game, settings["human"], consistent=True)
+    rational = float(solve_subsets(game, 1e-9, 100)[0])
+    assert float(found.lower) - 1e-9 <= exact < rational
+    assert float(found.upper) == pytest.approx(rational, abs=1e-3)
+    assert not bool(found.converged) and found.concept == SubgameConsistent()
 
 
 def test_bounds_for_a_boltzmann_human(x64):
     rng = np.random.default_rng(5)
     human, reached = Boltzmann(2.0), {True: 0, False: 0}
     for order in (Order.SIMULTANEOUS, Order.HUMAN_FIRST):
-        for _ in range(8):
+        for _ in range(5):
             _, game = oracles.random_game(rng, S=2 if order is Order.SIMULTANEOUS else 1, order=order)
             commitment, _ = solve_plans(game, human, consistent=False)
             search = Search(game, human, Bounded(max_backups=30))
@@ -190,7 +200,7 @@ def test_bounds_for_a_boltzmann_human(x64):
                 assert worth <= best + 1e-12
                 reached[True] += best - worth < 1e-9
     # Valid always; and often the best there is.
-    assert reached[False] >= 4 and reached[True] >= 4
+    assert reached[False] >= 3 and reached[True] >= 3
 
 
 def test_two_runs_are_the_same():
@@ -202,13 +212,9 @@ def test_two_runs_are_the_same():
 
 
 def test_in_float32_too_the_bounds_hold():
-    found = solve(chefworld.mini(3), method=Bounded())
-    assert found.values.dtype == jnp.float32
-    assert float(found.lower) <= 0.9 <= float(found.upper)
-    assert bool(found.converged)
     garden = apprenticeship.game(5, 4, lesson=2, work=4)
     exact, found = solve(garden, method=Exact()), solve(garden, method=Bounded())
-    assert bool(found.converged)
+    assert found.values.dtype == jnp.float32 and bool(found.converged)
     assert float(found.lower) <= float(exact.upper) and float(exact.lower) <= float(found.upper)
 
 
@@ -234,11 +240,12 @@ def test_what_the_robot_believes_at_its_nodes(x64):
 
 
 def test_it_is_chosen_by_size():
-    game = chefworld.mini(3)
-    assert solve(game).history is None
-    slips = solve(game, human=EpsilonGreedy(0.1))  # endless, and no subsets
+    garden = apprenticeship.game(5, 4, lesson=2, work=4)
+    assert solve(garden).history is None
+    slips = solve(garden, human=EpsilonGreedy(0.1), tol=0.5)  # no subsets, and too many plans
     assert slips.history is not None and slips.history.shape[1] == 3
-    assert float(slips.lower) <= float(slips.upper) < 0.9
+    assert float(slips.lower) <= float(slips.upper)
+    assert float(slips.lower) < float(solve(garden).upper)
 
 
 def test_bad_input_is_told_apart():
@@ -257,5 +264,6 @@ def test_bad_input_is_told_apart():
         with pytest.raises(ValueError, match=message):
             build()
     # A limit in seconds stops too, and the bounds are valid.
-    hurried = solve(game, method=Bounded(max_seconds=1e-9))
-    assert float(hurried.lower) <= 0.9 <= float(hurried.upper)
+    garden = apprenticeship.game(5, 4, lesson=2, work=4)
+    hurried, exact = solve(garden, method=Bounded(max_seconds=1e-9)), solve(garden, method=Exact())
+    assert float(hurried.lower) <= float(exact.upper) and float(exact.lower) <= float(hurried.upper)

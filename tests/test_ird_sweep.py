@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import xarray
 
-from examples import lavaland_trial
 from ird import sweep
 from ird.sweep import programs
 from ird.sweep.axes import Axes, Blocks, chunk_of
@@ -55,7 +54,7 @@ def test_results_are_those_of_a_plain_loop(small):
     alone = jax.jit(trial)
     for i, j, s in np.ndindex(2, 3, 7):
         expected = alone(jax.random.fold_in(KEY, s), scale=GRID["scale"][i], shift=GRID["shift"][j])
-        np.testing.assert_array_equal(found["outcome.draws"].values[i, j, s], expected["outcome"].draws)
+        np.testing.assert_allclose(found["outcome.draws"].values[i, j, s], expected["outcome"].draws, rtol=2e-6)
         np.testing.assert_allclose(found["outcome.total"].values[i, j, s], expected["outcome"].total, rtol=1e-6)
         assert found["above"].values[i, j, s] == expected["above"]
 
@@ -84,13 +83,16 @@ def test_without_zarr_arrays_read_and_load_names_the_extra(small, monkeypatch):
     assert sweep.arrays(small[0])["done"].values.all()
 
 
-@pytest.mark.parametrize("block", [1, 3, 7, 20, 1000, None])
-def test_blocks_change_nothing(small, tmp_path, block):
+@pytest.mark.parametrize("block", [1, 7, 1000, None])
+def test_blocks_change_no_draw(small, tmp_path, block):
+    """XLA may round a batch of another size differently in the last bit (jax 0.12 does), and nothing more."""
     run(trial, GRID, tmp_path / "s", dims={"outcome.draws": ["part"]}, block=block)
     before, after = sweep.arrays(small[0]), sweep.arrays(tmp_path / "s")
     assert list(before) == list(after)
     for name in before:
-        np.testing.assert_array_equal(before[name].values, after[name].values)
+        np.testing.assert_allclose(before[name].values, after[name].values, rtol=2e-6)
+    if open_store(tmp_path / "s").lanes == open_store(small[0]).lanes:
+        np.testing.assert_array_equal(before["outcome.draws"].values, after["outcome.draws"].values)
 
 
 @hypothesis.given(
@@ -189,19 +191,6 @@ def test_what_has_not_run_is_known_not_to_have(tmp_path):
     assert run(trial, GRID, tmp_path / "s", shard="1/2").complete
 
 
-def test_the_lavaland_trial_sweeps(tmp_path):
-    grid = {"alpha": [0.1, 0.5], "lava_share": [0.0, 0.1], "beta": [5.0]}
-    report = run(
-        lavaland_trial.trial, grid, tmp_path / "s", static={"alternatives": [10], "samples": [50]}, num_seeds=3
-    )
-    assert report.complete and not any(report.not_a_number.values())
-    data = sweep.load(tmp_path / "s").squeeze(["alternatives", "samples", "beta"])
-    assert (data["lava"].sel(lava_share=0.0) == 0).all()
-    alone = jax.jit(lavaland_trial.trial, static_argnames=("alternatives", "samples"))
-    one = alone(jax.random.fold_in(KEY, 2), alpha=0.5, lava_share=0.1, beta=5.0, alternatives=10, samples=50)
-    np.testing.assert_allclose(data["goal"].values[1, 1, 2], one.goal, atol=1e-5)
-
-
 # Progress
 
 
@@ -233,7 +222,7 @@ def test_a_bar_in_a_terminal():
 
 def heavy(key, *, scale):
     x = jax.random.normal(key, (300, 300))
-    return jnp.max(jnp.matmul(x, x.T) * scale)
+    return jnp.max(jnp.matmul(x, x.T) * scale)  # 1.4 MB
 
 
 def test_trials_at_once_and_blocks_are_chosen_from_memory(tmp_path):
@@ -243,7 +232,7 @@ def test_trials_at_once_and_blocks_are_chosen_from_memory(tmp_path):
     lanes = [open_store(tmp_path / name).lanes for name in "ab"]
     assert wide.width == narrow.width == 16  # an eighth of the trials
     assert 2 * lanes[1] <= lanes[0] <= 16 and narrow.memory < 2**22 + 2**16 and 2**23 < wide.memory < 2**24 + 2**16
-    np.testing.assert_array_equal(*(sweep.arrays(tmp_path / name)["value"].values for name in "ab"))
+    np.testing.assert_allclose(*(sweep.arrays(tmp_path / name)["value"].values for name in "ab"), rtol=2e-6)
 
 
 def test_an_accelerator_takes_a_block_at_once(monkeypatch):
@@ -270,13 +259,13 @@ def test_peak_memory_is_below_twice_the_blocks_own_arrays(tmp_path):
         [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(what)]
         return 1024 * int(line.split()[1])
 
-    grid, more = {"scale": [1.0, 2.0]}, {"block": 64, "memory": 2**27}
-    run(heavy, grid, tmp_path / "warm", num_seeds=128, shard=(0, 4), **more)  # compiled
+    grid, more = {"scale": [1.0, 2.0]}, {"block": 200, "memory": 2**30}
+    run(heavy, grid, tmp_path / "warm", num_seeds=200, shard=(0, 2), **more)  # compiled
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    report = run(heavy, grid, tmp_path / "s", num_seeds=128, **more)
+    report = run(heavy, grid, tmp_path / "s", num_seeds=600, **more)
     grown = resident("VmHWM") - before
-    assert report.memory > 5e7 and report.width == 64
+    assert report.memory > 2.5e8 and report.width == 200
     assert grown < 2 * report.memory
 
 

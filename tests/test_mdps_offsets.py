@@ -8,6 +8,7 @@ import pytest
 
 import mdps
 from mdps import MDP, GridWorld, kernels, stack
+from mdps.margins import Margins
 
 LEGEND = {"S": "floor", ".": "floor", "g": "grass", "G": "goal"}
 
@@ -73,6 +74,35 @@ def test_shifting_and_gathering_agree(settings, x64):
         everything(mdp, weights),
         everything(gathered, weights),
     )
+
+
+@pytest.mark.parametrize(("per_action", "count"), [(False, 200), (True, 2100)])  # in one tile, and in several
+def test_planning_in_margins_by_shifting_and_by_gathering_agree(per_action, count, monkeypatch):
+    """The three ways to read neighbours: a processor's on a grid, an accelerator's, and that of any MDP."""
+    mdp = grid(horizon=7, discount=0.9).mdp
+    rng = np.random.default_rng(3)
+    if per_action:
+        mdp = mdp.replace(features=jnp.asarray(rng.normal(size=(mdp.num_states, 4, 3)), "float32"))
+    weights = jnp.asarray(rng.normal(size=(count, 3)), "float32")
+
+    def found(mdp):
+        return jax.jit(jax.vmap(lambda w: mdps.optimum(mdp, w)))(weights)
+
+    here, gathered = found(mdp), found(mdp.replace(offsets=None))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for other in (gathered, found(mdp)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-5), here, other)
+
+
+def test_margins_hold_what_shifting_adds():
+    x = jnp.arange(1.0, 9.0).reshape(4, 2)
+    margins = Margins((-2, 0, 1), 4)
+    wide = margins.put(margins.empty(x), x)
+    for near, offset in zip(margins.near(wide), margins.offsets, strict=True):
+        np.testing.assert_array_equal(near, kernels.shifted(x, offset))
+    sent = margins.arriving([wide, 2 * wide, 3 * wide])
+    expected = kernels.shifted(x, 2) + 2 * x + 3 * kernels.shifted(x, -1)
+    np.testing.assert_array_equal(sent, expected)
 
 
 def test_shifted_is_zero_beyond_the_ends():

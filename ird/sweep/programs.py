@@ -114,7 +114,7 @@ def compiled(program: Program) -> Any:
     return jax.jit(mapped).lower(key_data, seeds, settings).compile()
 
 
-def programs(trial: Trial, blocks: Blocks, key: Any, devices: Devices, lanes: int) -> list[Program]:
+def prepare(trial: Trial, blocks: Blocks, key: Any, devices: Devices, lanes: int) -> list[Program]:
     """The program of each choice of the static axes."""
     settings = tuple((name, str(values.dtype)) for name, values in blocks.axes.traced.items())
     steps = -(-blocks.width // lanes)
@@ -153,7 +153,7 @@ def fitting(
     while True:
         blocks = divided(lanes)
         lanes = min(lanes, blocks.width)
-        need = max(program.memory_at_once for program in programs(trial, blocks, key, devices, lanes))
+        need = max(program.memory_at_once for program in prepare(trial, blocks, key, devices, lanes))
         if need > allowed and lanes > 1:
             lanes, grown = max(1, min(lanes - 1, int(0.95 * lanes * allowed / need))), True
             continue

@@ -11,7 +11,7 @@ import numpy as np
 
 from ird.sweep.axes import Blocks, check_axes, chunk_of, label
 from ird.sweep.places import agreed, check_devices, check_shard, wait_for_all
-from ird.sweep.programs import Program, fitting, programs
+from ird.sweep.programs import Program, fitting, prepare
 from ird.sweep.progress import Progress, clock
 from ird.sweep.stores import Store, find_store, identity, open_store
 from ird.sweep.trials import examine, is_key
@@ -142,7 +142,7 @@ def run(
     numbers = [int(n) for n in np.flatnonzero(todo) if n % share[1] == share[0]]
     count = sum(math.prod(found.blocks.shape(n)) for n in numbers)
     title = "sweep" if share[1] == 1 else f"sweep {share[0]}/{share[1]}"
-    made, need = programs(examined, found.blocks, key, mesh, found.lanes), None
+    made, need = prepare(examined, found.blocks, key, mesh, found.lanes), None
     with Progress(count, progress and jax.process_index() == 0, title) as shown:
         for program, batch, running in _batches(found.blocks, made, numbers, key):
             need = max(need or 0, program.memory)
@@ -178,13 +178,18 @@ def _create(store: Store) -> Store:
 def _batches(
     blocks: Blocks, made: Sequence[Program], numbers: Sequence[int], key: Any
 ) -> Iterator[tuple[Program, Sequence[int], dict[str, jax.Array]]]:
-    """A block for each device at a time: program, blocks, and results; the next batch is under way meanwhile."""
+    """A block for each device at a time: program, blocks, and results; the next batch is under way meanwhile.
+
+    It starts when the batch before has been computed: two at once would need twice the memory.
+    """
     before = None
     for combination, program in enumerate(made):
         own = [n for n in numbers if blocks.combination(n) == combination]
         for start in range(0, len(own), len(program.devices)):
             batch = own[start : start + len(program.devices)]
             spare = len(program.devices) - len(batch)  # devices without a block repeat the last one
+            if before is not None:
+                jax.block_until_ready(before[2])
             running = program.run(key, [blocks.trials(n, program.width) for n in (*batch, *batch[-1:] * spare)])
             if before is not None:
                 yield before
