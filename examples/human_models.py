@@ -24,7 +24,7 @@ from cirl.games import chefworld
 from cirl.human import Boltzmann, EpsilonGreedy, Human, Literal, Pedagogic, Rational
 from examples.lavaland_results import rounded, versions
 
-RECIPES = ((4, 0, 0), (3, 1, 0), (2, 2, 0), (1, 3, 0), (0, 4, 0))
+RECIPES = ((2, 1, 0), (2, 0, 1), (1, 2, 0), (0, 2, 1), (1, 1, 1))
 HORIZON = 2
 SIGNALS = ANSWERS = REWARDS = 3
 
@@ -51,9 +51,9 @@ def humans() -> dict[str, Human]:
     return {
         "rational": Rational(),
         "ε-greedy, ε = .3": EpsilonGreedy(0.3),
-        "Boltzmann, β = 5": Boltzmann(5.0),
-        "literal, β = 5": Literal(5.0),
-        "pedagogic, β = 5": Pedagogic(5.0),
+        "Boltzmann, β = 2": Boltzmann(2.0),
+        "literal, an expert": Literal(),
+        "pedagogic, β = 2": Pedagogic(2.0),
     }
 
 
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     matrix = np.asarray(misspecification(kitchen, planned=list(models.values()), met=list(models.values())), float)
     table = Table(title="A two-step kitchen: value of a robot planned for one human (rows) who meets another (columns)")
     for head in ("planned for", *models):
-        table.add_column(head, justify="left" if head == "planned for" else "right")
+        table.add_column(head, justify="left" if head == "planned for" else "right", no_wrap=head == "planned for")
     for name, row in zip(models, matrix, strict=True):
         table.add_row(name, *(f"{x:.3f}" for x in row))
     console.print(table)
