@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from cirl.game import Game, Order
 from cirl.human import EpsilonGreedy, Fixed, Human, Rational, fitted
-from cirl.informed import informed
+from cirl.informed import with_full_information
 from cirl.simulation import Episodes
 from cirl.successors import Successors
 from mdps.checks import check_key
@@ -125,7 +125,7 @@ class Pomcp:
         moves = Successors.of(game)
         # Whoever the human is, a rational one would be worth as much to them: where the tree starts is from above.
         team = model if isinstance(model, Fixed) else EpsilonGreedy(jnp.zeros((), game.prior.dtype))
-        ahead = informed(game, moves, team)[0].max(axis=2)
+        ahead = with_full_information(game, moves, team)[0].max(axis=2)
         spread = jnp.max(ahead) - jnp.min(ahead)
         usual = jnp.where(spread > 0, spread, 1)
         weight = jnp.asarray(usual if exploration is None else exploration, game.prior.dtype)
