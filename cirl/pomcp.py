@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from cirl.game import Game, Order
-from cirl.human import EpsilonGreedy, Fixed, Human, Rational
+from cirl.human import EpsilonGreedy, Fixed, Human, Rational, fitted
 from cirl.informed import with_full_information
 from cirl.simulation import Episodes
 from cirl.successors import Successors
@@ -111,9 +111,7 @@ class Pomcp:
             >>> robot.search(memory, key=jax.random.key(0)).play.shape
             (2, 4)
         """
-        model: Human = Rational() if human is None else human
-        if isinstance(model, Fixed):
-            model = model.fit(game)
+        model = fitted(Rational() if human is None else human, game)
         for name, number in (("num_simulations", num_simulations), ("depth", depth)):
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
                 raise ValueError(f"{name} is {number!r}; give a whole number ≥ 1.")
