@@ -34,6 +34,12 @@ samplers: $(VENV)/example  ## one posterior, sampled in every way, beside the ex
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)
 
+human-models: $(VENV)/example  ## what misjudging people costs, and what teaching adds
+	$(BIN)/python -m examples.human_models $(ARGS)
+
+lava-game: $(VENV)/example  ## a robot that may ask or be stopped, beside the careful and the literal plan
+	$(BIN)/python -m examples.lava_game $(ARGS)
+
 sweep: $(VENV)/example  ## a phase diagram of caution: 12,000 worlds on all cores, killed and resumed at will
 	$(BIN)/python -m examples.sweep $(ARGS)
 

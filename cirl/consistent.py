@@ -15,6 +15,7 @@ import numpy as np
 
 from cirl.controller import PolicyGraph
 from cirl.game import Game, Order
+from cirl.human import Fixed
 
 MOST = 50_000  # histories
 ROUNDS = 50
@@ -28,12 +29,19 @@ class _Layer:
     child: np.ndarray
 
 
-def best_replies(game: Game, human) -> tuple[PolicyGraph, bool]:
-    """A robot with one node for each history, and whether it is subgame-consistent.
+def best_replies(game: Game, human, *, start: Fixed | None = None) -> tuple[PolicyGraph, float]:
+    """A robot with one node for each history, and how far people's play is from the play it learns by.
+
+    Where that is 0 the robot is subgame-consistent, and its belief and the human's play are a fixed
+    point of each other.
 
     Args:
         game: the game, with a horizon.
         human: the human's model.
+        start: the play that the robot learns by at first, with its axes spelt out; None: it learns nothing at first.
+
+    Returns:
+        The robot, and the residual: the largest difference of two probabilities of an action.
 
     Raises:
         ValueError: where there are too many histories.
@@ -50,7 +58,11 @@ def best_replies(game: Game, human) -> tuple[PolicyGraph, bool]:
         options = np.repeat(np.arange(AR)[:, None], AH, axis=1)
     beliefs = [np.tile(prior, (len(layer.state), 1)) for layer in layers]
     decisions = [np.full(len(layer.state), -1) for layer in layers]
-    consistent = False
+    learnt: list[np.ndarray] = []
+    if start is not None:  # where it depends on the robot's action, which is not chosen yet, each is as likely
+        learnt = [np.asarray(start.table, float)[t, layer.state].mean(axis=1) for t, layer in enumerate(layers)]
+        _learn(layers, beliefs, learnt)
+    residual = np.inf
     for _ in range(ROUNDS):
         plays, changed, later = [], False, np.zeros((1, Theta))
         for t in reversed(range(T)):
@@ -71,16 +83,24 @@ def best_replies(game: Game, human) -> tuple[PolicyGraph, bool]:
             decisions[t] = np.where(better, best, kept)
             later = np.array(values)[decisions[t], rows]
             plays.insert(0, np.array(play)[decisions[t], rows])
+        if learnt:
+            residual = max(float(np.abs(new - old).max()) for new, old in zip(plays, learnt, strict=True))
         if not changed:
-            consistent = True
             break
-        for t in range(T - 1):
-            n, a, d = np.nonzero(layers[t].child >= 0)
-            mass = beliefs[t][n] * plays[t][n, :, a]
-            total = mass.sum(axis=1, keepdims=True)
-            seen = np.where(total > 0, mass / np.where(total > 0, total, 1), beliefs[t][n])
-            beliefs[t + 1][layers[t].child[n, a, d]] = seen
-    return _graph(game, layers, options, decisions, beliefs), consistent
+        learnt = plays
+        _learn(layers, beliefs, learnt)
+    return _graph(game, layers, options, decisions, beliefs), residual
+
+
+def _learn(layers: list[_Layer], beliefs: list[np.ndarray], plays: list[np.ndarray]) -> None:
+    """Bayes' rule forward in time, in place; after an action of probability zero the belief stays."""
+    for t in range(len(layers) - 1):
+        n, a, d = np.nonzero(layers[t].child >= 0)
+        mass = beliefs[t][n] * plays[t][n, :, a]
+        total = mass.sum(axis=1, keepdims=True)
+        beliefs[t + 1][layers[t].child[n, a, d]] = np.where(
+            total > 0, mass / np.where(total > 0, total, 1), beliefs[t][n]
+        )
 
 
 def _respond(human, q: np.ndarray, state: np.ndarray, robot: np.ndarray, step: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+import mdps
 from mdps.checks import check_rows, is_concrete
 
 
@@ -185,3 +186,92 @@ class Fixed(_Parametric):
                 "see it; give [S, Θ, A_H], or a game with another order."
             )
         return Fixed(table)
+
+
+class Literal(_Parametric):
+    """Demonstration by an expert: acts as if the robot knew θ as well, so that nothing need be shown.
+
+        π_H(a_H | s, θ) ∝ exp(β Q*(s, a_H; θ)),    Q* = R + γ E[V*],    V* = max over both actions of Q*
+
+    The level-0 human of Fisac et al. 2017 and, without β, the expert of Hadfield-Menell et al. 2016.
+    The robot may still learn from what such a human does.  `cirl.solve` makes a `Fixed` policy of it.
+
+    Args:
+        beta: inverse temperature, in 1/return; None: one of the best actions, each as likely.
+    """
+
+    _NAME = "beta"
+
+    def __init__(self, beta: float | Float[Array, ""] | None = None):
+        self.beta = beta if beta is None else Boltzmann(beta).beta
+
+    def __repr__(self) -> str:
+        return f"Literal({'' if self.beta is None else self.beta})"
+
+    def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
+        """Not from `q`, which knows that the robot has to learn.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("Literal plays by the values of full information; use the policy `Literal(...).fit(game)`.")
+
+    def fit(self, game) -> Fixed:
+        """The policy in this game, with every axis spelt out, `[T, S, A_R, Θ, A_H]` (endless: T = 1).
+
+        Example:
+            >>> from cirl.games import paperclips
+            >>> table = Literal().fit(paperclips.game(cells=4)).table
+            >>> table[0, 0, 0].tolist()  # never one of each, which pays only if the robot has to learn
+            [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+        """
+        q = informed_values(game)  # [T, S, A_H, A_R, Θ]
+        if game.order.name != "ROBOT_FIRST":
+            # The robot answers, or acts at the same time, as is best for θ.
+            q = jnp.broadcast_to(q.max(axis=3, keepdims=True), q.shape)
+        q = jnp.transpose(q, (0, 1, 3, 4, 2))
+        if self.beta is None:
+            slack = 16 * jnp.finfo(q.dtype).eps * jnp.max(jnp.abs(q), axis=(1, 2, 3, 4), keepdims=True)
+            best = (q >= q.max(axis=-1, keepdims=True) - slack).astype(q.dtype)
+            return Fixed(best / best.sum(axis=-1, keepdims=True))
+        return Fixed(jax.nn.softmax(self.beta * q, axis=-1))
+
+
+class Pedagogic(Boltzmann):
+    """Knows that a robot is learning from every action, and plays by what each is worth when it does.
+
+        π_H(a_H | s, b, θ) ∝ exp(β Q_H(s, b, a_H; θ)),    Q_H anticipates b' ∝ b(θ) π_H(a_H | s, b, θ)
+
+    and the robot, which learns by the same π_H, does what is best at each belief: a fixed point (Fisac et
+    al. 2017).  `cirl.solve` looks for one from `Literal(beta)` play, by repeated best replies, and
+    reports its residual.  There may be others, and one may be worth less than literal play.  Against any other
+    robot, whose policy it knows, it plays as `Boltzmann(beta)` does.
+
+    Args:
+        beta: inverse temperature, in 1/return.
+    """
+
+
+@jax.jit
+def informed_values(game) -> Float[Array, " T S AH AR Theta"]:
+    """Q* of a team in which both know θ, `[T, S, A_H, A_R, Θ]`; in an endless game T = 1."""
+
+    def backup(value):
+        ahead = jnp.einsum("sard,sdt->sart", game.probability, value[game.mdp.next_state])
+        return game.reward + game.mdp.discount * ahead
+
+    if game.mdp.horizon is None:
+        value = jax.vmap(lambda reward: mdps.solve(game.mdp, reward).value, in_axes=-1, out_axes=-1)
+        return backup(value(game.mdp.features))[None]
+
+    def earlier(value, _):
+        q = backup(value)
+        return q.max(axis=(1, 2)), q
+
+    nothing = jnp.zeros((game.mdp.num_states, game.num_thetas), game.reward.dtype)
+    return jax.lax.scan(earlier, nothing, None, length=game.mdp.horizon, reverse=True)[1]
+
+
+def fitted(human: Human, game) -> Human:
+    """The human in this game: one whose policy has axes gets them spelt out."""
+    return human.fit(game) if isinstance(human, Fixed | Literal) else human

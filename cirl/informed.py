@@ -42,7 +42,7 @@ def _worth(game: Game, human, q: Array, robot: Array, step) -> Array:
     return jnp.sum(play * q, axis=-1).reshape(S, m, Theta)
 
 
-def informed(
+def with_full_information(
     game: Game, moves: Successors, human, *, max_steps: int = 10_000
 ) -> tuple[Float[Array, " T S M Theta"], Int[Array, " U S AH Theta"]]:
     """M at every time, and the action that is best for each θ.
@@ -150,6 +150,6 @@ def simple_values(
 @jax.jit
 def first_bounds(game: Game, moves: Successors, human, team):
     """Both bounds: M for the `team`, the simple robots `[n, T or 1, S, A_H]`, and their values to the `human`."""
-    table, sure = informed(game, moves, team)
+    table, sure = with_full_information(game, moves, team)
     robots = simple_robots(game, sure)
     return table, robots, simple_values(game, moves, human, robots)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from cirl.game import Game, Order
-from cirl.human import EpsilonGreedy, Fixed, Human, Rational
-from cirl.informed import informed
+from cirl.human import EpsilonGreedy, Fixed, Human, Rational, fitted
+from cirl.informed import with_full_information
 from cirl.simulation import Episodes
 from cirl.successors import Successors
 from mdps.checks import check_key
@@ -121,9 +121,7 @@ class Pomcp:
             >>> memory.decision.play.shape, int(robot.action(memory)) < 4
             ((2, 4), True)
         """
-        model: Human = Rational() if human is None else human
-        if isinstance(model, Fixed):
-            model = model.fit(game)
+        model = fitted(Rational() if human is None else human, game)
         for name, number in (("num_simulations", num_simulations), ("depth", depth)):
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
                 raise ValueError(f"{name} is {number!r}; give a whole number ≥ 1.")
@@ -137,7 +135,7 @@ class Pomcp:
         moves = Successors.of(game)
         # Whoever the human is, a rational one would be worth as much to them: where the tree starts is from above.
         team = model if isinstance(model, Fixed) else EpsilonGreedy(jnp.zeros((), game.prior.dtype))
-        ahead = informed(game, moves, team)[0].max(axis=2)
+        ahead = with_full_information(game, moves, team)[0].max(axis=2)
         spread = jnp.max(ahead) - jnp.min(ahead)
         usual = jnp.where(spread > 0, spread, 1)
         weight = jnp.asarray(usual if exploration is None else exploration, game.prior.dtype)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game
-from cirl.human import Fixed, Human
+from cirl.human import Human, fitted
 from cirl.solvers import GameSolution, solve
 
 
@@ -90,11 +90,11 @@ def misspecification(
     T = game.mdp.horizon
     if T is None:
         raise ValueError("the game is endless; give it a horizon to compare humans exactly.")
-    fitted = [h.fit(game) if isinstance(h, Fixed) else h for h in met]
+    known = [fitted(h, game) for h in met]
     rows = []
     for human in planned:
         robot = solve(game, human=human, tol=tol).robot
-        at_start = [evaluate(game, robot, h, sweeps=T)[0][robot.start] @ game.prior for h in fitted]
+        at_start = [evaluate(game, robot, h, sweeps=T)[0][robot.start] @ game.prior for h in known]
         rows.append(jnp.stack([game.mdp.initial @ v for v in at_start]))
     return jnp.stack(rows)
 
@@ -102,10 +102,9 @@ def misspecification(
 def _play_of(game: Game, solution: GameSolution, human: Human | None) -> Float[Array, " N Theta AH"]:
     if human is None:
         return solution.human_policy
-    human = human.fit(game) if isinstance(human, Fixed) else human
     T = game.mdp.horizon
     sweeps = T if T is not None else 1000
-    return evaluate(game, solution.robot, human, sweeps=sweeps)[1]
+    return evaluate(game, solution.robot, fitted(human, game), sweeps=sweeps)[1]
 
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "num_episodes"))

@@ -12,7 +12,7 @@ from cirl.bounded import Bounded, Search
 from cirl.consistent import best_replies
 from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game
-from cirl.human import Fixed, Human, Rational
+from cirl.human import Human, Literal, Pedagogic, Rational, fitted
 from cirl.plans import MOST, TooManyPlansError, solve_plans
 from cirl.subsets import LARGEST, solve_subsets
 from cirl.unfolding import beliefs_at_nodes
@@ -51,6 +51,8 @@ class GameSolution:
         values: value of each node under each θ, `[N, Θ]`.
         concept: the solution concept.
         human: the human planned for.
+        residual: with a pedagogic human, how far (in probability) people's play at any node is from the play that
+            the robot learns by; 0 at a fixed point.  None with others.
         history: after each trial of the bounded solver: nodes backed up so far, lower and upper bound,
             `[trials, 3]`; None where the game was solved exactly.
     """
@@ -63,6 +65,7 @@ class GameSolution:
     values: Float[Array, " N Theta"]
     concept: Commitment | SubgameConsistent
     human: Human
+    residual: Float[Array, ""] | None = None
     history: Float[Array, " trials 3"] | None = None
 
     @property
@@ -116,17 +119,25 @@ def solve(
         (True, 0.9)
     """
     model: Human = Rational() if human is None else human
-    concept = Commitment() if concept is None else concept
+    taught = isinstance(model, Pedagogic)
+    if concept is None:
+        concept = SubgameConsistent() if taught else Commitment()
     if not isinstance(concept, Commitment | SubgameConsistent):
         raise ValueError(f"concept is {concept!r}; give Commitment() or SubgameConsistent().")
+    if taught and isinstance(concept, Commitment):
+        raise ValueError(
+            "a pedagogic human and the robot that learns from them are an equilibrium: give SubgameConsistent(), or "
+            "Boltzmann(beta) for a human who knows what the robot has committed itself to."
+        )
     if not (method is None or isinstance(method, Exact | Bounded)):
         raise ValueError(f"method is {method!r}; give Exact(), Bounded(...), or None to choose by size.")
     if not tol > 0:
         raise ValueError(f"tol is {tol}; give a positive number.")
-    if isinstance(model, Fixed):
-        model = model.fit(game)
+    model = fitted(model, game)
     if game.mdp.horizon is None and not model.monotone:
         raise ValueError(f"the game is endless, and {model} needs a horizon; game with Rational(), or give a horizon.")
+    if isinstance(model, Pedagogic):
+        return _teach_and_learn(game, model, concept, tol, method)
     if isinstance(method, Exact):
         return _solve_exactly(game, model, concept, tol, max_steps, most=MOST)
     most = _worth_listing(game, model) if method is None else 0
@@ -182,13 +193,31 @@ def _close_in(game: Game, model: Human, concept, tol: float, method: Bounded) ->
 
 def _close_in_consistently(game: Game, model: Human, concept, tol: float, method: Bounded) -> GameSolution:
     """Below, a consistent robot if one is found, else the least that can be paid; above, the rational human's value."""
-    robot, consistent = best_replies(game, model)
+    robot, residual = best_replies(game, model)
     search = Search(game, Rational(), method)
     search.run(tol)
     values, play, _ = evaluate(game, robot, model, sweeps=int(robot.step[-1]) + 1)
-    attained = game.mdp.initial @ (values[robot.start] @ game.prior)
     least = jnp.min(game.reward) * game.mdp.total_visits
-    return _between(float(attained if consistent else least), search, tol, robot, play, values, concept, model)
+    lower = float(_attained(game, robot, values) if residual == 0 else least)
+    return _between(lower, search, tol, robot, play, values, concept, model)
+
+
+def _teach_and_learn(game: Game, model: Pedagogic, concept, tol: float, method) -> GameSolution:
+    """Below, what the fixed point found from literal play is worth; above, the rational human's value."""
+    robot, residual = best_replies(game, model, start=Literal(model.beta).fit(game))
+    values, play, _ = evaluate(game, robot, model, sweeps=int(robot.step[-1]) + 1)
+    above = solve(game, tol=tol, method=method).upper
+    dtype = game.prior.dtype
+    T = game.mdp.horizon or 0
+    rounding = 8 * jnp.finfo(dtype).eps * T * jnp.max(jnp.abs(game.reward)) * game.mdp.total_visits
+    below = _attained(game, robot, values) - rounding
+    missed = jnp.asarray(residual, dtype)
+    return GameSolution(below, above, above - below <= tol, robot, play, values, concept, model, missed)
+
+
+def _attained(game: Game, robot: PolicyGraph, values) -> Array:
+    """The value at the start of a robot whose value at each node is known."""
+    return game.mdp.initial @ jnp.where(robot.start >= 0, values[robot.start] @ game.prior, 0)
 
 
 def _between(lower: float, search: Search, tol: float, robot, play, values, concept, model) -> GameSolution:
@@ -197,7 +226,7 @@ def _between(lower: float, search: Search, tol: float, robot, play, values, conc
     below = jnp.asarray(lower - search.rounding, dtype)
     above = jnp.asarray(search.upper() + search.rounding, dtype)
     history = jnp.asarray([trial[1:] for trial in search.history], dtype)
-    return GameSolution(below, above, above - below <= tol, robot, play, values, concept, model, history)
+    return GameSolution(below, above, above - below <= tol, robot, play, values, concept, model, history=history)
 
 
 def _sweeps(game: Game, tol: float) -> int:

@@ -92,8 +92,10 @@ def diagnose(chains: Float[Array, " C T ..."]) -> tuple[Array, Array, Array]:
     def one(chains):
         halves = _halves(chains)
         scores = jax.vmap(_scores)(jnp.stack([halves, jnp.abs(halves - jnp.median(halves))]))
-        low, high = jnp.quantile(chains, jnp.asarray([0.05, 0.95], chains.dtype))
-        within = [(halves <= q).astype(chains.dtype) for q in (low, high)]
+        # A draw is at most the interpolated quantile iff it is at most the order statistic below it, which rounding
+        # cannot push past the next draw.
+        ordered, last = jnp.sort(chains, axis=None), chains.size - 1
+        within = [(halves <= ordered[int(q * last)]).astype(chains.dtype) for q in (0.05, 0.95)]
         bulk, *tails = jax.vmap(_worth)(jnp.stack([scores[0], *within]))
         return jnp.max(jax.vmap(_r_hat)(scores)), bulk, jnp.minimum(*tails)
 

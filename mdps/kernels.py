@@ -264,7 +264,7 @@ def settle_in_cycles(
 
     Args:
         apply: `x -> (T x, context)`, the contraction on arrays `[S, *batch]`.
-        advance: `(T x, context, n) -> y`, `n` (traced) further sweeps, of `T` or of a linear
+        advance: `(T x, context, n) -> y`, `n` further sweeps (static), of `T` or of a linear
             operator that agrees with `T` at `x`.
         start: `[S, *batch]`.
         gamma: modulus of contraction, `[*batch]` (1s where shared).
@@ -288,7 +288,8 @@ def settle_in_cycles(
         # Written so that NaN counts as done: it will not get better.
         done = done | ~(fresh.bound > jnp.maximum(tol, 2 * fresh.floor)) | (stale > patience)
         more = jnp.any(~done) & (steps + period < max_steps)
-        y = advance(applied, context, jnp.where(more, period - 1, 0))
+        # A fixed number of sweeps: an accelerator then asks nobody after each whether to go on.
+        y = jax.lax.cond(more, lambda: advance(applied, context, period - 1), lambda: applied)
         now = y - x - measure(y, x)[1]
         turn = now - before[0]
         size = jnp.sum(turn * turn, axis=0)
