@@ -26,6 +26,15 @@ def test_subsets_are_the_coordination_pomdp_on_many_random_games(order, x64):
     np.testing.assert_allclose(values, expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("order", list(Order))
+def test_the_adapted_backup_is_the_coordination_pomdp_on_many_random_games(order, x64):
+    rng = np.random.default_rng(7)
+    for i in range(70):
+        arrays, game = oracles.random_game(rng, Theta=2 + i % 3, order=order)
+        listed, _ = solve_plans(game, Rational(), consistent=False)
+        assert listed == pytest.approx(oracles.coordination_value(arrays, GAMMA, 2, order), abs=1e-10)
+
+
 @pytest.mark.parametrize("order", [Order.SIMULTANEOUS, Order.HUMAN_FIRST])
 def test_listing_plans_agrees_with_subsets_for_a_rational_human(order, x64):
     rng = np.random.default_rng(1)
