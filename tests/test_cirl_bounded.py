@@ -165,8 +165,8 @@ def test_the_fork_has_no_stagewise_bound(x64):
     assert search.lower() == pytest.approx(-0.000454, abs=1e-6)
     assert search.lower() > stagewise + 0.2
     assert search.upper() == pytest.approx(0, abs=1e-9)  # the rational human's value
-    robot, found = best_replies(fork.game(), Boltzmann(1.0))
-    assert found and attained(fork.game(), robot, Boltzmann(1.0)) == pytest.approx(-0.268941, abs=1e-6)
+    robot, residual = best_replies(fork.game(), Boltzmann(1.0))
+    assert residual == 0 and attained(fork.game(), robot, Boltzmann(1.0)) == pytest.approx(-0.268941, abs=1e-6)
 
 
 def test_without_a_bound_of_its_own_the_gap_stays_open(x64):
@@ -194,8 +194,8 @@ def test_bounds_for_a_boltzmann_human(x64):
             assert attained(game, search.robot(), human) == pytest.approx(search.lower(), abs=1e-12)
             reached[False] += commitment - search.lower() < 1e-9
             best, _ = solve_plans(game, human, consistent=True)
-            robot, found = best_replies(game, human)
-            if found:
+            robot, residual = best_replies(game, human)
+            if residual == 0:
                 worth = attained(game, robot, human)
                 assert worth <= best + 1e-12
                 reached[True] += best - worth < 1e-9
