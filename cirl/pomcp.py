@@ -57,15 +57,17 @@ class Memory(NamedTuple):
 
 
 class _Tree(NamedTuple):
-    """Histories in the order in which they were added; C is A_H where the human moves first, else 1; B is A_R or 1."""
+    """Histories in the order in which they were added; the last row is where nothing is meant to be written.
 
-    state: Array  # [N]
-    step: Array  # [N]
-    child: Array  # [N, A_R, A_H, E], -1 where there is none yet
-    visits: Array  # [N, C, A_R]
-    worth: Array  # [N, C, A_R] mean return of the robot's actions
-    seen: Array  # [N, B, Θ, A_H] how often, one more than in truth: the start counts
-    q: Array  # [N, B, Θ, A_H] mean return that θ saw of the human's actions, starting from full information
+    C is A_H where the human moves first, else 1; B is A_R or 1.  What is read and written together is one
+    array, and is read once before it is written: XLA then updates it in place, else it would copy the tree.
+    """
+
+    child: Array  # [N + 1, A_R, A_H, E], -1 where there is none yet
+    robot: Array  # [N + 1, C, A_R, 2] how often the robot's actions were tried, and their mean return
+    human: (
+        Array  # [N + 1, B, Θ, A_H, 2] the same of the human's by what θ saw: from full information, which counts once
+    )
     size: Array
 
 
@@ -209,16 +211,17 @@ def _learnt(belief, decision: Decision, human_action) -> Array:
 def _search(robot: Pomcp, belief, state, step, key) -> Decision:
     tree = _grow(robot, belief, state, step, key)
     first = robot.game.order is Order.HUMAN_FIRST
-    best = jnp.argmax(tree.visits[0], axis=1)  # [C]; the most tried, which is steadier than the best mean
+    visits, means = jnp.moveaxis(tree.robot[0], -1, 0)  # [C, AR]
+    best = jnp.argmax(visits, axis=1)  # [C]; the most tried, which is steadier than the best mean
     action = best if first else jnp.broadcast_to(best[0], (robot.game.num_human_actions,))
-    play = _play_of(robot, tree, jnp.zeros((), jnp.int32), jnp.where(first, 0, best[0]))
+    play = _play_of(robot, tree, jnp.zeros((), jnp.int32), state, step, jnp.where(first, 0, best[0]))
     # What the human's play and the robot's answer are worth together.
-    worth = jnp.take_along_axis(tree.worth[0], best[:, None], axis=1)[:, 0]
+    worth = jnp.take_along_axis(means, best[:, None], axis=1)[:, 0]
     value = jnp.sum(belief @ play * worth) if first else worth[0]
-    return Decision(action.astype(jnp.int32), play, value, tree.visits[0])
+    return Decision(action.astype(jnp.int32), play, value, visits)
 
 
-def _grow(robot: Pomcp, belief, state, step, key) -> _Tree:
+def _grow(robot: Pomcp, belief, state, when, key) -> _Tree:
     game = robot.game
     AH, AR, Theta, E = (
         game.num_human_actions,
@@ -230,91 +233,81 @@ def _grow(robot: Pomcp, belief, state, step, key) -> _Tree:
     N, C, B = robot.num_simulations + 1, AH if first else 1, 1 if first else AR
     dtype = game.prior.dtype
     empty = _Tree(
-        state=jnp.zeros(N, jnp.int32),
-        step=jnp.zeros(N, jnp.int32),
-        child=jnp.full((N, AR, AH, E), -1, jnp.int32),
-        visits=jnp.zeros((N, C, AR), dtype),
-        worth=jnp.zeros((N, C, AR), dtype),
-        seen=jnp.ones((N, B, Theta, AH), dtype),
-        q=jnp.zeros((N, B, Theta, AH), dtype),
+        child=jnp.full((N + 1, AR, AH, E), -1, jnp.int32),
+        robot=jnp.zeros((N + 1, C, AR, 2), dtype),
+        human=jnp.ones((N + 1, B, Theta, AH, 2), dtype),
         size=jnp.ones((), jnp.int32),
     )
-    tree = _add(robot, empty, state, step, 0)
+    tree = _add(robot, empty, state, when, 0)
     log_belief = jnp.log(belief)
+    nowhere = jnp.asarray(N, jnp.int32)
 
     def simulate(tree, key):
         for_theta, for_steps = jax.random.split(key)
         theta = jax.random.categorical(for_theta, log_belief)
-        # Steps beyond the end of a simulation write nowhere: a loop that stopped would copy the tree in a batch.
-        nowhere = jnp.asarray(N, jnp.int32)
 
-        def step(carry, key):
-            tree, node, leaf = carry
-            alive, here = node < N, jnp.minimum(node, N - 1)
+        # Steps beyond the end of a simulation write nowhere: a loop that stopped would copy the tree in a batch.
+        def step(carry, at):
+            tree, node, state, leaf = carry
+            depth, key = at
+            alive, later = node < N, when + depth + 1
             for_human, for_move = jax.random.split(key)
             if first:
-                play = _play_of(robot, tree, here, jnp.zeros((), jnp.int32))[theta]
+                play = _play_of(robot, tree, node, state, when + depth, jnp.zeros((), jnp.int32))[theta]
                 human = jax.random.categorical(for_human, jnp.log(play))
-                action = _try(robot, tree, here, human)
+                action = _try(robot, tree, node, human)
             else:
-                action = _try(robot, tree, here, 0)
-                play = _play_of(robot, tree, here, action)[theta]
+                action = _try(robot, tree, node, 0)
+                play = _play_of(robot, tree, node, state, when + depth, action)[theta]
                 human = jax.random.categorical(for_human, jnp.log(play))
-            state = tree.state[here]
             slot = jax.random.categorical(for_move, jnp.log(robot.moves.chance[state, human, action]))
             paid = game.reward[state, human, action, theta]
-            ahead, later = robot.moves.state[state, human, action, slot], tree.step[here] + 1
+            ahead = robot.moves.state[state, human, action, slot]
             over = jnp.asarray(game.mdp.horizon is not None) & (later >= (game.mdp.horizon or 0))
-            child = tree.child[here, action, human, slot]
-            fresh = alive & (child < 0) & ~over
-            number = jnp.where(fresh, tree.size, nowhere)
-            at = jnp.where(fresh, node, nowhere), action, human, slot
-            tree = tree._replace(child=tree.child.at[at].set(number, mode="drop"))
-            tree = _add(robot, tree, ahead, later, number)
+            at = node, action, human, slot
+            known = tree.child[at]
+            child = tree.child.at[at].set(jnp.where((known < 0) & ~over, tree.size, known), mode="promise_in_bounds")
+            after = jnp.where(alive & ~over, child[at], nowhere)
+            fresh = after == tree.size
+            tree = _add(robot, tree._replace(child=child), ahead, later, jnp.where(fresh, after, nowhere))
             tree = tree._replace(size=tree.size + fresh)
             leaf = jnp.where(alive, jnp.where(over, 0, robot.ahead[_when(robot, later), ahead, theta]), leaf)
-            after = jnp.where(alive & ~over & (child >= 0), child, nowhere)
-            return (tree, after, leaf), (node, action, human, paid)
+            return (tree, jnp.where(fresh, nowhere, after), ahead, leaf), (node, action, human, paid)
 
-        start = (tree, jnp.zeros((), jnp.int32), jnp.zeros((), dtype))
-        (tree, _, leaf), path = jax.lax.scan(step, start, jax.random.split(for_steps, robot.depth))
+        start = (tree, jnp.zeros((), jnp.int32), state, jnp.zeros((), dtype))
+        steps = jnp.arange(robot.depth, dtype=jnp.int32), jax.random.split(for_steps, robot.depth)
+        (tree, *_, leaf), path = jax.lax.scan(step, start, steps)
 
         def credit(carry, at):
             tree, total = carry
             node, action, human, paid = at
-            alive, here = node < N, jnp.minimum(node, N - 1)
-            total = jnp.where(alive, paid + game.mdp.discount * total, total)
-            own = (node, human if first else 0, action)
-            count = tree.visits[here, own[1], action] + 1
-            mean = tree.worth[here, own[1], action]
-            tree = tree._replace(
-                visits=tree.visits.at[own].set(count, mode="drop"),
-                worth=tree.worth.at[own].set(mean + (total - mean) / count, mode="drop"),
-            )
-            own = (node, 0 if first else action, theta, human)
-            count, mean = tree.seen[here, *own[1:]] + 1, tree.q[here, *own[1:]]
-            tree = tree._replace(
-                seen=tree.seen.at[own].set(count, mode="drop"),
-                q=tree.q.at[own].set(mean + (total - mean) / count, mode="drop"),
-            )
-            return (tree, total), None
+            total = jnp.where(node < N, paid + game.mdp.discount * total, total)
+            own = node, human if first else 0, action
+            tried = tree.robot.at[own].set(_averaged(tree.robot[own], total), mode="promise_in_bounds")
+            own = node, 0 if first else action, theta, human
+            seen = tree.human.at[own].set(_averaged(tree.human[own], total), mode="promise_in_bounds")
+            return (tree._replace(robot=tried, human=seen), total), None
 
         return jax.lax.scan(credit, (tree, leaf), path, reverse=True)[0][0], None
 
     return jax.lax.scan(simulate, tree, jax.random.split(key, robot.num_simulations))[0]
 
 
+def _averaged(pair: Array, total: Array) -> Array:
+    """A count and a mean with one more."""
+    count = pair[0] + 1
+    return jnp.stack([count, pair[1] + (total - pair[1]) / count])
+
+
 def _add(robot: Pomcp, tree: _Tree, state, step, n) -> _Tree:
-    """The tree with a history at row `n`, if there is one; its human starts from what full information is worth."""
+    """The tree with a history at row `n`; its human starts from what full information is worth."""
     game = robot.game
     later = robot.ahead[_when(robot, step + 1)]
     chance, ahead = robot.moves.chance[state], robot.moves.state[state]  # [AH, AR, E]
     q = game.reward[state] + game.mdp.discount * jnp.einsum("hre,hret->hrt", chance, later[ahead])  # [AH, AR, Θ]
     own = jnp.moveaxis(q.max(axis=1), -1, 0)[None] if game.order is Order.HUMAN_FIRST else jnp.transpose(q, (1, 2, 0))
     return tree._replace(
-        state=tree.state.at[n].set(state.astype(jnp.int32), mode="drop"),
-        step=tree.step.at[n].set(step.astype(jnp.int32), mode="drop"),
-        q=tree.q.at[n].set(own, mode="drop"),
+        human=tree.human.at[n].set(jnp.stack([jnp.ones_like(own), own], axis=-1), mode="promise_in_bounds"),
     )
 
 
@@ -323,15 +316,15 @@ def _when(robot: Pomcp, step):
     return jnp.minimum(step, robot.ahead.shape[0] - 1)
 
 
-def _play_of(robot: Pomcp, tree: _Tree, node, action) -> Array:
+def _play_of(robot: Pomcp, tree: _Tree, node, state, step, action) -> Array:
     """The human's policy at a history, seeing or expecting the robot's action, `[Θ, A_H]`."""
-    q = tree.q[node, jnp.minimum(action, tree.q.shape[1] - 1)]
-    return robot.human.policy(q[None], tree.state[node][None], jnp.asarray(action)[None], tree.step[node][None])[0]
+    q = tree.human[node, jnp.minimum(action, tree.human.shape[1] - 1), :, :, 1]
+    return robot.human.policy(q[None], state[None], jnp.asarray(action)[None], step[None])[0]
 
 
 def _try(robot: Pomcp, tree: _Tree, node, context):
     """UCB1: what has not been tried, else the best mean plus a bonus that shrinks with trials."""
-    visits, worth = tree.visits[node, context], tree.worth[node, context]
+    visits, worth = jnp.moveaxis(tree.robot[node, context], -1, 0)
     total = jnp.sum(visits)
     bonus = robot.exploration * jnp.sqrt(jnp.log(jnp.maximum(total, 1)) / jnp.maximum(visits, 1))
     return jnp.argmax(jnp.where(visits > 0, worth + bonus, jnp.inf))
