@@ -109,32 +109,32 @@ def _play_of(game: Game, solution: GameSolution, human: Human | None) -> Float[A
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "num_episodes"))
 def _simulate(game: Game, robot: PolicyGraph, play, key, num_steps: int, num_episodes: int) -> Episodes:
-    def episode(key):
-        for_theta, for_state, key = jax.random.split(key, 3)
-        theta = jax.random.categorical(for_theta, jnp.log(game.prior))
-        state = jax.random.categorical(for_state, jnp.log(game.mdp.initial))
+    # One draw of uniform numbers a step and all the rest by counting: compiles much faster than a draw per choice.
+    for_start, key = jax.random.split(key)
+    first = jax.random.uniform(for_start, (2, num_episodes), game.prior.dtype)
+    theta = jax.vmap(_drawn, (0, None))(first[0], game.prior)
+    state = jax.vmap(_drawn, (0, None))(first[1], game.mdp.initial)
 
-        def step(carry, key):
-            state, memory, total, weight = carry
-            for_human, for_move = jax.random.split(key)
-            over = memory < 0
-            node = jnp.maximum(memory, 0)
-            human_action = jax.random.categorical(for_human, jnp.log(play[node, theta]))
-            robot_action = robot.action(node, human_action)
-            chance = game.probability[state, human_action, robot_action]
-            slot = jax.random.categorical(for_move, jnp.log(chance))
-            paid = jnp.where(over, 0, game.reward[state, human_action, robot_action, theta])
-            ahead = game.mdp.next_state[state, slot]
-            memory = jnp.where(over, memory, robot.child[node, human_action, slot])
-            return (ahead, memory, total + weight * paid, weight * game.mdp.discount), (
-                state,
-                human_action,
-                robot_action,
-            )
+    def step(carry, key):
+        state, memory, total, weight = carry
+        over, node = memory < 0, jnp.maximum(memory, 0)
+        for_human, for_move = jax.random.uniform(key, (2, num_episodes), total.dtype)
+        human_action = jax.vmap(_drawn)(for_human, play[node, theta])
+        robot_action = robot.decision[node, human_action]
+        slot = jax.vmap(_drawn)(for_move, game.probability[state, human_action, robot_action])
+        paid = jnp.where(over, 0, game.reward[state, human_action, robot_action, theta])
+        after = jnp.where(over, memory, robot.child[node, human_action, slot])
+        happened = state, human_action, robot_action
+        return (game.mdp.next_state[state, slot], after, total + weight * paid, weight * game.mdp.discount), happened
 
-        nothing = jnp.zeros((), game.prior.dtype)
-        carry = (state.astype(jnp.int32), robot.initial(state), nothing, nothing + 1)
-        (_, _, total, _), (states, humans, robots) = jax.lax.scan(step, carry, jax.random.split(key, num_steps))
-        return Episodes(theta, states, humans, robots, total)
+    nothing = jnp.zeros(num_episodes, game.prior.dtype)
+    carry = (state, robot.start[state], nothing, jnp.ones((), game.prior.dtype))
+    (_, _, total, _), happened = jax.lax.scan(step, carry, jax.random.split(key, num_steps))
+    states, humans, robots = (x.T for x in happened)  # [E, T]
+    return Episodes(theta, states, humans, robots, total)
 
-    return jax.vmap(episode)(jax.random.split(key, num_episodes))
+
+def _drawn(uniform: Float[Array, ""], p: Float[Array, " n"]) -> Int[Array, ""]:
+    """A draw from `p`; what has probability zero is never drawn."""
+    upto = jnp.cumsum(p)
+    return jnp.sum(uniform * upto[-1] >= upto, dtype=jnp.int32)
