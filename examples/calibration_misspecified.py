@@ -124,7 +124,8 @@ def study(settings: dict[str, Any], seed: int, tell: Callable[[str], None]) -> l
         return Designer.from_rewards(rewards, train, beta=settings["beta"], temperature=temperature)
 
     soft, one = {t: planner(t) for t in settings["temperatures"]}, jnp.ones(4)
-    right, run = planner(0.0), jax.jit(jax.vmap(partial(trial, settings=settings), in_axes=(0, None, None, None)))
+    right, batch = planner(0.0), jax.vmap(partial(trial, settings=settings), in_axes=(0, None, None, None))
+    run = jax.jit(batch, compiler_options=settings.get("compiler"))
 
     def found(label: str, designer: Designer, model: Designer, least: jax.Array, most: jax.Array) -> dict[str, Any]:
         parts = []

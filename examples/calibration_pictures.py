@@ -25,8 +25,8 @@ def _ranks(row: dict[str, Any]) -> np.ndarray:
     return np.repeat(np.arange(len(row["counts"])), row["counts"])
 
 
-def histograms(table: list[dict[str, Any]], path: Path) -> None:
-    """A row of panels per method, a column per quantity; red where the ranks leave the simultaneous band."""
+def histograms(table: list[dict[str, Any]], level: float, path: Path) -> None:
+    """A row of panels per method, a column per quantity; orange where the ranks leave the simultaneous band."""
     import matplotlib.pyplot as plt
 
     methods = _grouped(table)
@@ -40,9 +40,9 @@ def histograms(table: list[dict[str, Any]], path: Path) -> None:
             axis, ranks, L = axes[y, x], _ranks(row), len(row["counts"]) - 1
             bins = min(BINS, L + 1)
             edges = np.linspace(0, L + 1, bins + 1)
-            n, (low, high) = len(ranks), _bin_band(len(ranks), bins)
+            n, (low, high) = len(ranks), _bin_band(len(ranks), bins, level)
             height = np.histogram(ranks + 0.5, edges)[0] / n * bins
-            colour = INK if row["inside 95 % band"] else RED
+            colour = INK if row["inside"] else RED
             axis.axhspan(low / n * bins, high / n * bins, color="0.82", linewidth=0)
             axis.axhline(1, color="0.35", linewidth=0.8)
             axis.bar((edges[:-1] + edges[1:]) / 2 / (L + 1), height, 0.86 / bins, color=colour)
@@ -65,7 +65,7 @@ def histograms(table: list[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def _bin_band(n: int, bins: int, level: float = 0.95) -> tuple[int, int]:
+def _bin_band(n: int, bins: int, level: float) -> tuple[int, int]:
     """Counts of a bin that hold for all bins at once with at least this probability (Bonferroni)."""
     c = np.arange(n + 1)
     log = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
@@ -74,7 +74,7 @@ def _bin_band(n: int, bins: int, level: float = 0.95) -> tuple[int, int]:
     return int(np.searchsorted(below, tail)), int(np.searchsorted(below, 1 - tail))
 
 
-def differences(table: list[dict[str, Any]], path: Path) -> None:
+def differences(table: list[dict[str, Any]], level: float, path: Path) -> None:
     """For each method: the ranks' distribution function less the uniform one, with its simultaneous band."""
     import matplotlib.pyplot as plt
 
@@ -90,9 +90,9 @@ def differences(table: list[dict[str, Any]], path: Path) -> None:
         counts = rows[0]["counts"]
         n, L = sum(counts), len(counts) - 1
         uniform, z = np.arange(1, L + 2) / (L + 1), np.arange(L + 2) / (L + 1)
-        band = calibration.band(n, L)
+        band = calibration.band(n, L, level=level)
         lower, upper = (np.append(0, x - uniform) for x in (band.lower, band.upper))
-        axis.fill_between(z, lower, upper, color="0.82", linewidth=0, label="95 % of right samplers stay in here")
+        axis.fill_between(z, lower, upper, color="0.82", linewidth=0, label="right samplers stay in here")
         for row, colour, style in zip(rows, COLOURS, STYLES, strict=False):
             off = np.append(0, calibration.ecdf(_ranks(row), L) - uniform)
             last = row is rows[-1]

@@ -37,7 +37,7 @@ def test_reward_ranks_are_of_each_weight_and_of_the_log_likelihood():
     rng = np.random.default_rng(1)
     seen = [Choice(rng.normal(size=(4, 3)), i, beta=2.0, feature_names=("a", "b", "c")) for i in (0, 2)]
     meant, draws = rng.normal(size=3), rng.normal(size=(50, 3))
-    found = calibration.reward_ranks(meant, draws, *seen, key=KEY)
+    found = jax.jit(lambda meant, draws: calibration.reward_ranks(meant, draws, *seen, key=KEY))(meant, draws)
     likely = [sum(np.asarray(e.log_likelihood(w), float) for e in seen) for w in (meant[None], draws)]
     np.testing.assert_array_equal(found[:3], (draws < meant).sum(axis=0))
     assert int(found[3]) == (likely[1] < likely[0]).sum()
@@ -135,10 +135,8 @@ def test_a_wrong_model_shows_in_the_record(small):
         if wrong.is_right(kind, value):
             assert row | {"kind": "", "variant": "", "value": 0} == right | {"kind": "", "variant": "", "value": 0}
         elif variant != wrong.SOFT_DESIGNER:  # the same designers wrote the same proxies
-            assert (
-                row["literal_regret"] == right["literal_regret"]
-                and row["worth"] != right["worth"]
-                or (variant == wrong.BAD_LAVA and row["coverage, seen"] == right["coverage, seen"])
+            assert (row["literal_regret"] == right["literal_regret"] and row["worth"] != right["worth"]) or (
+                variant == wrong.BAD_LAVA and row["coverage, seen"] == right["coverage, seen"]
             )
     narrow = rows[(wrong.TRUTH, wrong.EVERY_WEIGHT, 0.2)]
     assert narrow["coverage, seen"] < right["coverage, seen"]
