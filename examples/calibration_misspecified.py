@@ -38,7 +38,7 @@ BAD_LAVA, EVERY_WEIGHT = "lava no worse than −c", "every weight in [−c, c]"
 AXES = {
     BETA: "β of the model / β of the designers",
     PLANNER: "temperature of the soft planner (units of reward)",
-    TRUTH: "c: what the candidates reach to (truths in [−1, 1])",
+    TRUTH: "c: the candidates reach down to −c (truths in [−1, 1])",
 }
 VARIANTS = {BETA: ("",), PLANNER: (SOFT_DESIGNER, SOFT_MODEL), TRUTH: (BAD_LAVA, EVERY_WEIGHT)}
 

@@ -53,13 +53,15 @@ def histograms(table: list[dict[str, Any]], level: float, path: Path) -> None:
             for side in ("top", "right"):
                 axis.spines[side].set_visible(False)
         axes[y, 0].set_ylabel(name.replace(", ", ",\n").replace(" Laplace ", "\nLaplace\n").replace("the ", "the\n"))
-        axes[y, 0].set_ylim(0, 3.2)
+        axes[y, 0].set_ylim(0, 3.8)
         axes[y, 0].set_yticks([0, 1, 2, 3])
     for axis in axes[-1]:
         axis.set_xticks([0, 0.5, 1], ["lowest", "middle", "highest"])
         axis.set_xlabel("rank of the truth")
     figure.suptitle(
-        "Share of designers at each rank, over what is expected (1); grey: where 95 % of right samplers lie"
+        "Share of designers at each rank, over what is expected (1)\n"
+        "grey: where the bars of right samplers stay; orange: ranks that are not uniform",
+        fontsize=11,
     )
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -143,7 +143,7 @@ def band(num_ranks: int, num_draws: int, *, level: float = 0.95) -> Band:
     Example:
         >>> found = band(500, 99)
         >>> [round(100 * float(x[49]), 1) for x in (found.lower, found.upper)]
-        [43.8, 56.2]
+        [43.4, 56.6]
     """
     check_count("num_ranks", num_ranks)
     check_count("num_draws", num_draws)
