@@ -52,6 +52,9 @@ lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings 
 normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
 	$(BIN)/python -m examples.normalizers_study $(ARGS)
 
+calibration: $(VENV)/example  ## the long study of calibration: every sampler over simulated designers, and wrong models
+	$(BIN)/python -m examples.calibration_study $(ARGS)
+
 test: $(VENV)/test  ## set up, then run every check
 	@$(MAKE) --no-print-directory --keep-going -j1 format-check lint types contract docs pytest
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from cirl import GameSolution, misspecification, simulate, solve
 from cirl.games import chefworld, off_switch
 from cirl.human import Boltzmann, EpsilonGreedy, Rational
+from examples import cirl_backups
 from examples.lavaland_results import rounded, versions
 
 RECIPES = ((3, 3, 2), (3, 2, 3), (4, 1, 0))
@@ -41,9 +42,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cells", type=int, default=801, help="cells of the utility in the off-switch game (default 801)"
     )
+    parser.add_argument(
+        "--most", type=int, default=5, help="recipes of the small kitchen, 2 to so many (default 5; 6 takes a minute)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
     parser.add_argument("--out", type=Path, default=Path("out/cirl"), help="folder (default %(default)s)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not 2 <= options.most <= 6:
+        parser.error(f"--most is {options.most}; the small kitchen has 2 to 6 recipes.")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -83,17 +90,20 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         table.add_row(str(human), *(f"{x:.3f}" for x in row))
     console.print(table)
 
+    backups = cirl_backups.compare(options.most)
     curves = off_switch_curves(options.cells)
-    files = ["belief.png", "off_switch.png", "policy_graph.png"]
+    files = ["belief.png", "off_switch.png", "policy_graph.png", "backups.png"]
     draw_belief(solution, options.out / files[0])
     draw_off_switch(curves, options.out / files[1])
     draw_graph(solution, options.out / files[2])
+    cirl_backups.draw(backups, options.out / files[3])
     manifest = {
-        "settings": {"episodes": options.episodes, "cells": options.cells},
+        "settings": {"episodes": options.episodes, "cells": options.cells, "most": options.most},
         "seed": options.seed,
         "versions": versions(),
         "chefworld": rounded(kitchen),
         "misspecification": {"humans": [str(h) for h in humans], "value": rounded(matrix.tolist())},
+        "backups": rounded(backups),
         "off_switch": rounded({k: np.asarray(v).tolist() for k, v in curves.items()}),
         "pictures": files,
         "seconds": round(time.perf_counter() - began, 1),

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import mdps
 from examples.lavaland_results import rounded, versions
 from ird import ProxyReward, posterior
+from ird.designer import Designer
 
 SETTINGS = Path(__file__).with_suffix(".toml")
 SMALL: dict[str, Any] = {
@@ -63,6 +64,7 @@ class Space(NamedTuple):
 
     mdp: mdps.MDP
     proxies: jax.Array
+    designer: Designer
     plans: np.ndarray
     candidates: jax.Array
     cell: np.ndarray
@@ -79,9 +81,10 @@ def space(settings: dict[str, Any], world: dict[str, Any]) -> Space:
     fine = settings["fine"]
     candidates = lattice((np.arange(fine) + 0.5) * 2 / fine - 1)
     proxies = jnp.asarray(lattice(np.linspace(-1, 1, settings["proxies"])), jnp.float32)
-    plans = jax.vmap(lambda w: mdps.optimum(mdp, w).features)(proxies)
+    designer = Designer.from_rewards(proxies, mdp)
     cell = cells_of(candidates, settings["cells"])
-    return Space(mdp, proxies, np.asarray(plans, float), jnp.asarray(candidates, jnp.float32), cell)
+    plans = np.asarray(designer.features, float)
+    return Space(mdp, proxies, designer, plans, jnp.asarray(candidates, jnp.float32), cell)
 
 
 def cells_of(weights: np.ndarray, cells: int) -> np.ndarray:
@@ -109,13 +112,6 @@ def timed(run: Callable[[], Any], compiled: bool = False) -> tuple[Any, float]:
     began = time.perf_counter()
     found = jax.block_until_ready(run())
     return found, time.perf_counter() - began
-
-
-def designer(here: Space, beta: float, key: jax.Array) -> int:
-    """The row of the proxy that a designer writes who means a reward drawn from the box (eq. 1)."""
-    meant, written = jax.random.split(key)
-    logits = beta * here.plans @ np.asarray(BOX.sample(meant), float)
-    return int(jax.random.categorical(written, jnp.asarray(logits)))
 
 
 @functools.partial(jax.jit, static_argnames=("number", "include"))
@@ -178,7 +174,7 @@ def study(settings: dict[str, Any], tell: Callable[[str], None]) -> tuple[list[d
             for i in range(settings["designers"]):
                 key = jax.random.fold_in(jax.random.key(settings["seed"]), (number * 10 + b) * 1000 + i)
                 for_designer, for_proxies, for_chains, for_floor = jax.random.split(key, 4)
-                row = designer(here, beta, for_designer)
+                row = int(here.designer.replace(beta=beta).simulate(BOX, key=for_designer).row)
                 judged = {}
                 for name, run in listed_methods(settings, here, row, beta, for_proxies):
                     log_weights, seconds = timed(run)

@@ -272,7 +272,7 @@ def test_samplers_are_compared_with_exact(tmp_path):
 
 
 def test_cirl_games_are_solved_played_and_drawn(tmp_path):
-    made = cirl_games.main(["--episodes", "2000", "--cells", "101", "--out", str(tmp_path)])
+    made = cirl_games.main(["--episodes", "2000", "--cells", "101", "--most", "3", "--out", str(tmp_path)])
     assert json.loads((tmp_path / "manifest.json").read_text()) == made
     for name in made["pictures"]:
         assert matplotlib.image.imread(tmp_path / name).shape[0] > 200
@@ -281,6 +281,9 @@ def test_cirl_games_are_solved_played_and_drawn(tmp_path):
     assert abs(kitchen["played"] - 1.5876) < 4 * kitchen["standard_error"]
     value = np.array(made["misspecification"]["value"])
     assert (value <= np.diag(value)[None] + 1e-4).all() and value[0, 2] < value[2, 2] - 0.02
+    both = made["backups"]
+    np.testing.assert_allclose(both["adapted"], both["coordinator"], atol=1e-4)
+    np.testing.assert_allclose(both["coordinator"], 0.9, atol=1e-4)  # references C; full information would have 1
     waiting = made["off_switch"]
     assert min(waiting["rational"]) > -1e-4 and min(waiting["Boltzmann, τ = 1"]) < -0.1
 

@@ -6,7 +6,7 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 from numpyro.distributions import Distribution
 
 from ird.evidence.choice import check_beta
@@ -22,7 +22,7 @@ from ird.evidence.normalizers import (
 )
 from ird.priors import check_prior, draw_from
 from mdps import MDP
-from mdps.checks import check_finite, is_concrete
+from mdps.checks import check_finite, check_index, is_concrete
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -136,6 +136,46 @@ class ProxyReward:
         if not include_candidate:
             return made
         return made._with(normalizer=SumWithCandidate(made._proxies, mdp))
+
+    @classmethod
+    def from_plans(
+        cls,
+        row: int | Int[Array, ""],
+        mdp: MDP,
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+        alternatives: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+        features: Float[Array, " M K"] | np.ndarray,
+    ) -> Self:
+        """A proxy among alternatives that have been planned for already, by whatever planner.
+
+        For many proxies of one training map, and for designers who think of another planner than the
+        optimal one; `row` may be traced.
+
+        Args:
+            row: which of the alternatives the proxy is, 0..M-1.
+            mdp: the MDP the designer was looking at.
+            beta: inverse temperature of the designer, in 1/return.
+            alternatives: the rewards the designer could have written, `[M, K]`.
+            features: feature expectations of the plan for each of them, `[M, K]`.
+
+        Raises:
+            ValueError: as the class; also for a row that is not among the alternatives, or features of
+                another shape.
+        """
+        alternatives = check_alternatives(mdp, alternatives)
+        features = jnp.asarray(features, alternatives.dtype)
+        if features.shape != alternatives.shape:
+            raise ValueError(
+                f"features has shape {features.shape}; give one row of expected features per alternative, "
+                f"{alternatives.shape}."
+            )
+        check_finite("features", features)
+        check_index("row", row, alternatives.shape[0], "alternatives")
+        beta, counted = check_beta(beta, alternatives.dtype), SumOverProxies(*merge_equal(features))
+        new = object.__new__(cls)
+        new._set(alternatives[row], mdp, beta, alternatives, features[row], counted)
+        return new
 
     @classmethod
     def maximum(
@@ -263,16 +303,14 @@ class ProxyReward:
         return new
 
 
-def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:
+def check_alternatives(mdp: MDP, alternatives) -> Array:
+    """Rewards `[M, K]` that a designer could have written for one MDP, in a dtype that fits both."""
     if np.ndim(mdp.probability) != 3:
         raise ValueError(
             f"mdp is a stack of MDPs (probability has shape {mdp.probability.shape}); one proxy belongs to one "
             "training map: use jax.vmap over the stack, or one ProxyReward per map."
         )
-    weights, alternatives = jnp.asarray(weights), jnp.asarray(alternatives)
-    K = mdp.num_features
-    if weights.shape != (K,):
-        raise ValueError(_wrong_features("weights", weights.shape, mdp))
+    alternatives, K = jnp.asarray(alternatives), mdp.num_features
     if alternatives.size == 0:
         raise ValueError(
             "alternatives is empty; give the rewards the designer could have written, [M, K], the proxy among them."
@@ -281,9 +319,16 @@ def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:
         raise ValueError(
             f"alternatives has shape {alternatives.shape}; it must be [M, K] with K={K} features {mdp.feature_names}."
         )
-    check_finite("weights", weights)
     check_finite("alternatives", alternatives)
-    dtype = jnp.result_type(mdp.features, *(x for x in (weights, alternatives) if x.dtype.kind == "f"))
+    return alternatives.astype(jnp.result_type(mdp.features, *(x for x in [alternatives] if x.dtype.kind == "f")))
+
+
+def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:
+    alternatives, weights = check_alternatives(mdp, alternatives), jnp.asarray(weights)
+    if weights.shape != (mdp.num_features,):
+        raise ValueError(_wrong_features("weights", weights.shape, mdp))
+    check_finite("weights", weights)
+    dtype = jnp.result_type(alternatives, *(x for x in [weights] if x.dtype.kind == "f"))
     return weights.astype(dtype), alternatives.astype(dtype)
 
 

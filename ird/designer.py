@@ -1,0 +1,176 @@
+"""A simulated designer, who writes proxies by the very model that the likelihood of a proxy assumes.
+
+What is inferred from such proxies can be checked against what was meant; and where the designer differs
+from the model (another β, another planner, other rewards in mind), what a wrong model costs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+from numpyro.distributions import Distribution
+
+from ird.evidence import ProxyReward
+from ird.evidence.choice import check_beta, check_candidates
+from ird.evidence.normalizers import plan_features
+from ird.evidence.proxy import check_alternatives
+from ird.priors import check_prior, draw_from
+from ird.unknowns import Prior, check_unknowns, draw_unknowns
+from mdps import MDP, feature_expectations, solve
+from mdps.checks import check_key
+
+
+class Writing(NamedTuple):
+    """What a designer meant, and which proxy they wrote.
+
+    Attributes:
+        meant: the true reward w, `[K]`.
+        row: the proxy written, an index into the designer's alternatives.
+    """
+
+    meant: Float[Array, " K"]
+    row: Int[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Designer:
+    r"""One who looks at a training MDP and writes a proxy reward (Hadfield-Menell et al. 2017, eqs. 1 and 2).
+
+        P(w̃_j | w, M̃) = exp(β w·φ̃_j) / Σ_i exp(β w·φ̃_i)
+
+    with φ̃_j the feature expectations of the plan for the alternative w̃_j in the training MDP M̃.  The
+    planner is the optimal one, or a soft one for a designer who expects the robot to err.
+
+    Attributes:
+        mdp: the training MDP M̃.
+        alternatives: the rewards that may be written, `[M, K]`, in units of reward per unit of feature.
+        features: feature expectations of the plan for each of them, `[M, K]`.
+        beta: inverse temperature β, in 1/return; a leaf, so replacing it plans nothing.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mdps, numpyro.distributions as dist
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> train = mdps.GridWorld.from_text("S.g\nggG", legend, horizon=6)
+        >>> rewards = jnp.array([[0.0, -1.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> designer = Designer.from_rewards(rewards, train.mdp, beta=2.0)
+        >>> keys = jax.random.split(jax.random.key(0), 100)
+        >>> rows = jax.vmap(lambda key: designer.write(jnp.array([0.0, -1.0, 1.0]), key=key))(keys)
+        >>> bool(jnp.mean(rows == 0) > 0.95)
+        True
+        >>> prior = dist.Uniform(-1, 1).expand([3]).to_event(1)
+        >>> meant, row = designer.simulate(prior, key=jax.random.key(1))
+        >>> designer.proxy(row).log_likelihood(meant[None]).shape
+        (1,)
+    """
+
+    mdp: MDP
+    alternatives: Float[Array, " M K"]
+    features: Float[Array, " M K"]
+    beta: Float[Array, ""]
+
+    @staticmethod
+    def from_rewards(
+        alternatives: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+        mdp: MDP,
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+        temperature: float | Float[Array, ""] = 0.0,
+    ) -> "Designer":
+        """Plan for every reward that may be written.
+
+        Args:
+            alternatives: rewards that the designer may write, `[M, K]`; equal rows count each.
+            mdp: the MDP the designer looks at.
+            beta: inverse temperature of the designer, in 1/return.
+            temperature: that of the planner whose plans the designer looks at, in units of reward: a
+                Python 0 means optimal plans, above it maximum-entropy ones (see `mdps.solve`).
+
+        Raises:
+            ValueError: for no alternatives, a wrong number of features, values that are not finite, a
+                stack of MDPs, a β that is not positive and finite, or a negative temperature.
+        """
+        alternatives = check_alternatives(mdp, alternatives)
+        beta = check_beta(beta, alternatives.dtype)
+        if isinstance(temperature, int | float) and temperature == 0:
+            return Designer(mdp, alternatives, plan_features(mdp, alternatives), beta)
+
+        def collected(w):
+            return feature_expectations(mdp, solve(mdp, mdp.reward(w), temperature=temperature).policy)
+
+        return Designer(mdp, alternatives, jax.vmap(collected)(alternatives), beta)
+
+    def log_probabilities(self, weights: Float[Array, " N K"]) -> Float[Array, " N M"]:
+        """Log P(w̃_j | w, M̃) of each alternative under each true reward w, `[N, K] -> [N, M]`."""
+        weights = check_candidates(weights, self.mdp.feature_names, self.features.dtype)
+        centred = self.features - jnp.mean(self.features, axis=0, keepdims=True)  # large terms never meet
+        logits = self.beta * jnp.matmul(weights, centred.T, precision=jax.lax.Precision.HIGHEST)
+        return jax.nn.log_softmax(logits, axis=1)
+
+    def write(self, weights: Float[Array, " K"], *, key: Key[Array, ""]) -> Int[Array, ""]:
+        """Which of the alternatives a designer writes who means `weights`: a draw from the softmax.
+
+        Args:
+            weights: the true reward w, `[K]`.
+            key: a `jax.random.key`.
+
+        Returns:
+            A row of `alternatives`.
+
+        Raises:
+            ValueError: for a wrong number of weights, or something that is no key.
+        """
+        check_key(key)
+        weights = jnp.asarray(weights)
+        if weights.shape != self.alternatives.shape[-1:]:
+            raise ValueError(
+                f"weights has shape {weights.shape}; give one true reward, one weight per feature "
+                f"{self.mdp.feature_names}: use jax.vmap for many."
+            )
+        return jax.random.categorical(key, self.log_probabilities(weights[None])[0])
+
+    def simulate(self, prior: Prior, *, key: Key[Array, ""]) -> Writing:
+        """A designer who means a reward drawn from a prior: w ~ P(w), then w̃ ~ P(w̃ | w, M̃).
+
+        Args:
+            prior: a numpyro distribution over `[K]` (independent weights may also be its batch), or a
+                numpyro model that returns weights `[K]`: see `ird.posterior.nuts`.
+            key: a `jax.random.key`.
+
+        Returns:
+            `Writing(meant [K], row [])`.
+
+        Raises:
+            ValueError: for a prior over other weights, or something that is no key.
+        """
+        check_key(key)
+        for_truth, for_proxy = jax.random.split(key)
+        if isinstance(prior, Distribution):
+            (meant,) = draw_from(check_prior(prior, self.mdp.num_features), 1, for_truth)
+        else:
+            ready, _ = check_unknowns([self.proxy(0)], prior, None)
+            (meant,), _ = draw_unknowns(ready, None, 1, key=for_truth)
+        return Writing(meant, self.write(meant, key=for_proxy))
+
+    def proxy(self, row: int | Int[Array, ""]) -> ProxyReward:
+        """The evidence that a written proxy is, to one who knows this designer; nothing is planned again.
+
+        To one who takes them for another designer it is `other.proxy(row)`, with the same alternatives.
+
+        Args:
+            row: which of the alternatives was written; may be traced.
+
+        Raises:
+            ValueError: for a row that is not among the alternatives.
+        """
+        return ProxyReward.from_plans(
+            row, self.mdp, beta=self.beta, alternatives=self.alternatives, features=self.features
+        )
+
+    def replace(self, *, beta: float | Float[Array, ""]) -> "Designer":
+        """The same designer with another β; nothing is planned again."""
+        return replace(self, beta=check_beta(beta, self.features.dtype))
