@@ -12,8 +12,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import jax
@@ -75,6 +77,9 @@ class Study:
 
     def __init__(self, settings: dict[str, Any], quick: bool, tell: Callable[[str], None]):
         self.settings, self.tell = settings, tell
+        # Plans per trajectory factor matrices; two such programs at once can wait for each other for ever on a
+        # machine with few cores (jaxlib 0.10).
+        self.alone = Lock()
         compiled = partial(jax.jit, compiler_options=QUICK if quick else None)
         self.weigh = {
             maxent: compiled(jax.vmap(partial(planners.weigh, settings, maxent=maxent))) for maxent in (False, True)
@@ -92,7 +97,7 @@ class Study:
     def run(
         self, condition: Condition, pairs: Pair, part: int, separation: float | None = None, everything: bool = False
     ) -> dict[str, Any]:
-        """Every planner on a batch of maps (or only the literal one and those of Sample-Z), block by block."""
+        """Every planner on a batch of maps (or only the literal one and the shipped one), block by block."""
         key = jax.random.fold_in(jax.random.key(self.settings["seed"]), 1000 + part)
         for_features, for_plans = jax.random.split(jax.random.fold_in(key, CONDITIONS.index(condition)))
         sensed, scale = worlds.sense(self.settings, condition, pairs, for_features, separation)
@@ -116,16 +121,26 @@ class Study:
             weighed["MaxEnt-Z"] = self.weigh[True](pairs, sensed, scale, proxy, keys)
         means = [each.mean for each in weighed.values()]
         plain = self.plain(pairs, sensed, (means[0], means[-1]))
-        found = {name: jax.tree.map(lambda x: x[:, i], plain) for i, name in enumerate(planners.PLAIN)}  # noqa: B023
-        for name, belief in weighed.items():
-            for scheme, stage in (("per step", self.per_step), ("per trajectory", self.per_trajectory)):
-                made = stage(pairs, sensed, belief)
-                for i, risk in enumerate(planners.RISKS):
-                    found[f"{risk} {scheme}, {name}"] = jax.tree.map(lambda x: x[:, i], made)  # noqa: B023
-            found[f"worth of {name}"] = belief.effective_sample_size
+        found = {name: _column(plain, i) for i, name in enumerate(planners.PLAIN)}
         if not everything:
             del found["mean, MaxEnt-Z"]
+        for name, belief in weighed.items():
+            found[f"worth of {name}"] = belief.effective_sample_size
+            steps = belief.steps if everything else jax.tree.map(lambda x: x[:, :1], belief.steps)
+            made = {"per step": self.per_step(pairs, sensed, steps)}
+            if everything:
+                with self.alone:
+                    whole = self.per_trajectory(pairs, sensed, belief.few, belief.offset)
+                    made["per trajectory"] = jax.block_until_ready(whole)
+            for scheme, outcomes in made.items():
+                for i, risk in enumerate(planners.RISKS[: outcomes.goal.shape[1]]):
+                    found[f"{risk} {scheme}, {name}"] = _column(outcomes, i)
         return found
+
+
+def _column(outcomes: planners.Outcome, i: int) -> planners.Outcome:
+    """One of the plans that a program made for each map."""
+    return jax.tree.map(lambda x: x[:, i], outcomes)
 
 
 def study(settings: dict[str, Any], options: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
@@ -135,34 +150,37 @@ def study(settings: dict[str, Any], options: argparse.Namespace, console: Consol
     if not chosen:
         names = "; ".join(condition.name for condition in CONDITIONS)
         raise ValueError(f"no condition's name holds {' or '.join(map(repr, words))}; there are {names}.")
-    separations, shares = settings["separation"], settings["harmless"]
-    latent = [condition for condition in chosen if condition.latent]
-    if options.main:
-        separations, shares = separations | {"values": []}, shares | {"shares": []}
-    size, found = settings["block"], []
-    total = len(chosen) * (-(-settings["maps"] // size) + len(shares["shares"]) * -(-shares["maps"] // size))
-    total += len(latent) * len(separations["values"]) * -(-separations["maps"] // size)
+    separations, shares, size = settings["separation"], settings["harmless"], settings["block"]
+    # Each job: a part, a condition, the number of maps and the part's number in the keys, and what is particular to it.
+    jobs: list[tuple[str, Condition, int, int, dict[str, float]]] = []
+    jobs += [("main", condition, settings["maps"], 0, {}) for condition in chosen]
+    if not options.main:
+        for i, value in enumerate(separations["values"]):
+            latent = [condition for condition in chosen if condition.latent]
+            jobs += [("separation", each, separations["maps"], 10 + i, {"separation": value}) for each in latent]
+        for i, share in enumerate(shares["shares"]):
+            jobs += [("harmless", each, shares["maps"], 100 + i, {"new": share}) for each in chosen]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("drawing maps", total=total)
+        task = progress.add_task("drawing maps", total=sum(-(-n // size) for _, _, n, _, _ in jobs))
         tell = lambda text: progress.update(task, description=f"{text:<34}", advance=1)  # noqa: E731
         made = Study(settings, options.small, tell)
-        pairs = made.pairs(settings["maps"], part=0)
-        for condition in chosen:
-            outcomes = made.run(condition, pairs, 0, everything=True)
-            found += report.rows(settings, "main", condition, outcomes)
-        if separations["values"]:
-            some = made.pairs(separations["maps"], part=1)
-        for condition in latent:
-            for i, value in enumerate(separations["values"]):
-                outcomes = made.run(condition, some, 10 + i, separation=value)
-                found += report.rows(settings, "separation", condition, outcomes, separation=value)
-        for i, share in enumerate(shares["shares"]):
-            some = made.pairs(shares["maps"], part=2 + i, new=share)
-            for condition in chosen:
-                outcomes = made.run(condition, some, 100 + i)
-                found += report.rows(settings, "harmless", condition, outcomes, new=share)
-    return found
+
+        def work(job) -> list[dict[str, Any]]:
+            part, condition, _, number, special = job
+            pairs, separation = maps[part, special.get("new")], special.get("separation")
+            outcomes = made.run(condition, pairs, number, separation, everything=part == "main")
+            return report.rows(settings, part, condition, outcomes, **special)
+
+        # All conditions of a part share their maps, and so do all separations.
+        maps = {}
+        for part, _, n, number, special in jobs:
+            new = special.get("new")
+            if (part, new) not in maps:
+                maps[part, new] = made.pairs(n, number, new)
+        # Two jobs at a time: neither compiling nor planning for a block of maps fills two cores.
+        with ThreadPoolExecutor(2) as pool:
+            return [row for rows in pool.map(work, jobs) for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:

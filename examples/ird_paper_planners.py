@@ -20,6 +20,8 @@ from mdps.worlds.lavaland import NAMES
 
 PLAIN = ("literal", "mean, Sample-Z", "mean, MaxEnt-Z", "oracle, lava", "oracle, harmless")
 RISKS = ("CVaR", "worst case")
+SCHEMES = ("per step", "per trajectory")
+NORMALIZERS = ("Sample-Z", "MaxEnt-Z")
 MAX_STEPS = 100  # most plans that one plan per trajectory is mixed from
 
 
@@ -121,10 +123,10 @@ def weigh(
     return Weighed(belief.mean(), belief.effective_sample_size, steps, few, offset)
 
 
-def alphas(settings: dict[str, Any]) -> jax.Array:
-    """CVaR's share of the posterior for each of `RISKS`."""
+def alphas(settings: dict[str, Any], beliefs: Draws) -> jax.Array:
+    """CVaR's share of the posterior for each of `RISKS`, or the first of them."""
     planner = settings["planner"]
-    return jnp.array([planner["alpha"], 0.5 / planner["worst_case_draws"]])
+    return jnp.array([planner["alpha"], 0.5 / planner["worst_case_draws"]])[: len(beliefs.weights)]
 
 
 def plain(settings: dict[str, Any], pair: Pair, sensed: Sensed, means: tuple[jax.Array, jax.Array]) -> Outcome:
@@ -136,7 +138,7 @@ def plain(settings: dict[str, Any], pair: Pair, sensed: Sensed, means: tuple[jax
     return jax.vmap(lambda reward: judge(grid, solved(grid.mdp, reward)))(jnp.stack(rewards))
 
 
-def per_step(settings: dict[str, Any], pair: Pair, sensed: Sensed, weighed: Weighed) -> Outcome:
+def per_step(settings: dict[str, Any], pair: Pair, sensed: Sensed, beliefs: Draws) -> Outcome:
     """Plans per step, measured from the training map's mean features, in training stakes; in the order of `RISKS`."""
     train, test = maps_of(settings, pair, sensed)
     usual = planning.map_features(train.mdp)
@@ -146,10 +148,10 @@ def per_step(settings: dict[str, Any], pair: Pair, sensed: Sensed, weighed: Weig
         made = planning.plan_per_step(test.mdp, belief, risk=CVaR(alpha), baseline=usual, units=belief.units)
         return judge(test, planned(made))
 
-    return jax.lax.map(one, (weighed.steps, alphas(settings)))
+    return jax.lax.map(one, (beliefs, alphas(settings, beliefs)))
 
 
-def per_trajectory(settings: dict[str, Any], pair: Pair, sensed: Sensed, weighed: Weighed) -> Outcome:
+def per_trajectory(settings: dict[str, Any], pair: Pair, sensed: Sensed, beliefs: Draws, offset: jax.Array) -> Outcome:
     """Plans per trajectory, measured from the training plan, in training stakes; in the order of `RISKS`."""
     _, test = maps_of(settings, pair, sensed)
     tol = settings["planner"]["tol"]
@@ -160,4 +162,4 @@ def per_trajectory(settings: dict[str, Any], pair: Pair, sensed: Sensed, weighed
         made = planning.plan(test.mdp, belief, risk=risk, offset=offset, units=units, tol=tol, max_steps=MAX_STEPS)
         return judge(test, planned(made))
 
-    return jax.lax.map(one, (weighed.few, weighed.offset, alphas(settings)))
+    return jax.lax.map(one, (beliefs, offset, alphas(settings, beliefs)))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from examples.ird_paper_planners import PLAIN, Outcome
-from examples.ird_paper_worlds import CLASSIFIER, CONDITIONS, HACKING, RAW, SIDE_EFFECTS, Condition, meant
+from examples.ird_paper_planners import NORMALIZERS, RISKS, SCHEMES, Outcome
+from examples.ird_paper_worlds import CLASSIFIER, CONDITIONS, HACKING, SIDE_EFFECTS, Condition, meant
 from examples.lavaland_results import mean_and_error
 
 SHIPPED = "CVaR per step, Sample-Z"
@@ -21,7 +21,14 @@ BARS = {  # what the bar chart and the curves show: a colour, and hatching for M
     SHIPPED: ("#0072B2", ""),
     "CVaR per step, MaxEnt-Z": ("#0072B2", "////"),
 }
-MEASURES = ("new", "goal", "lost", "gap", "worth", "blind")
+# The table's rows, in order.
+ROWS = [
+    "literal",
+    *(f"mean, {normalizer}" for normalizer in NORMALIZERS),
+    *(f"{risk} {scheme}, {n}" for scheme in SCHEMES for risk in RISKS for n in NORMALIZERS),
+    "oracle, lava",
+    "oracle, harmless",
+]
 
 
 def rows(
@@ -45,9 +52,8 @@ def rows(
     if condition.latent and separation is None:
         separation = settings["latent"]["separation"]
     made = []
-    for planner, outcome in found.items():
-        if not isinstance(outcome, Outcome):
-            continue
+    for planner in (name for name in ROWS if name in found):
+        outcome: Outcome = found[planner]
         kind, _, normalizer = planner.partition(", ")
         row: dict[str, Any] = {
             "part": part,
@@ -96,15 +102,16 @@ def markdown(settings: dict[str, Any], table: Sequence[dict[str, Any]], command:
         ("separation", "separation", "Lava entered / goal reached, by separation of the terrains' means"),
         ("harmless", "new_share", "New terrain that is harmless: entered / goal reached / return lost"),
     ):
-        some = [row for row in table if row["part"] == part]
+        some = _of(table, part)
         if not some:
             continue
         values = list(dict.fromkeys(row[key] for row in some))
-        lines += ["", f"{title}; {some[0]['maps']} maps.", ""]
+        maps = " or ".join(str(n) for n in dict.fromkeys(row["maps"] for row in some))
+        lines += ["", f"{title}; {maps} maps.", ""]
         lines += ["| condition | planner | " + " | ".join(f"{v:g}" for v in values) + " |"]
         lines += ["|---|---|" + "---:|" * len(values)]
         for name in dict.fromkeys(row["condition"] for row in some):
-            for planner in ("literal", "CVaR per trajectory, Sample-Z", SHIPPED):
+            for planner in ("literal", SHIPPED):
                 cells = [
                     _cell([row for row in some if row[key] == v], planner, name, lost=part == "harmless")
                     for v in values
@@ -116,6 +123,14 @@ def markdown(settings: dict[str, Any], table: Sequence[dict[str, Any]], command:
                     f"| {name} | *lava that looks like known terrain* | " + " | ".join(map(_share, blind)) + " |"
                 )
     return "\n".join(lines) + "\n"
+
+
+def _of(table: Sequence[dict[str, Any]], part: str) -> list[dict[str, Any]]:
+    """The rows of a part; those with harmless terrain begin with the main part's maps, judged as harmless."""
+    some = [row for row in table if row["part"] == part]
+    if part == "harmless" and some:
+        some = [row for row in table if row["part"] == "main"] + some
+    return some
 
 
 def _share(x: float | None) -> str:
@@ -138,7 +153,7 @@ def draw(settings: dict[str, Any], table: Sequence[dict[str, Any]], folder: Path
     matplotlib.use("Agg")
     files = []
     for part, function in (("main", _bars), ("separation", _separations), ("harmless", _harmless)):
-        some = [row for row in table if row["part"] == part]
+        some = _of(table, part)
         if some:
             name = "ird_paper" if part == "main" else f"ird_paper_{part}"
             files.append(folder / f"{name}.png")
@@ -186,10 +201,10 @@ def _separations(settings, table):
     figure, axes = plt.subplots(
         2, len(names), figsize=(3.4 * len(names), 5.8), sharex=True, sharey="row", squeeze=False, layout="constrained"
     )
-    planners = ("literal", "CVaR per trajectory, Sample-Z", SHIPPED)
+    planners = ("literal", SHIPPED)
     for column, name in zip(axes.T, names, strict=True):
         for axis, measure in zip(column, ("new", "goal"), strict=True):
-            for planner, marker in zip(planners, "sov", strict=True):
+            for planner, marker in zip(planners, "so", strict=True):
                 curve = [row for row in table if row["condition"] == name and row["planner"] == planner]
                 x, y = ([row[key] for row in curve] for key in ("separation", measure))
                 error = [2 * (row[f"{measure}_se"] or 0) for row in curve]
@@ -221,7 +236,7 @@ def _harmless(settings, table):
     figure, axes = plt.subplots(
         3, len(kinds), figsize=(3.8 * len(kinds), 7.6), sharex=True, sharey="row", squeeze=False, layout="constrained"
     )
-    planners = ("literal", "CVaR per trajectory, Sample-Z", SHIPPED)
+    planners = ("literal", SHIPPED)
     for column, kind in zip(axes.T, kinds, strict=True):
         for axis, measure in zip(column, ("new", "goal", "lost"), strict=True):
             for problem, line, fill in ((SIDE_EFFECTS, "-", "full"), (HACKING, "--", "none")):

@@ -1,4 +1,4 @@
-"""The worlds of the paper's study: pairs of maps, what the robot reads off each cell, and what the designer makes of it.
+"""The worlds of the paper's study: pairs of maps, what is read off each cell, and what the designer makes of that.
 
 Two problems: with *side effects* the proxy never mentions lava; with *reward hacking* two sensors agree
 wherever the designer looked, and over lava one of them reads "target".  Three kinds of features:
@@ -84,12 +84,14 @@ def generator(settings: dict[str, Any], new: float | None = None) -> Lavaland:
 
 def draw_pairs(maps: Lavaland, keys: jax.Array) -> Pair:
     """Independent pairs of maps, one for each key."""
+    return _draw_pairs(maps, keys)
 
-    def pair(key):
-        train, test = jax.random.split(key)
-        return Pair(inputs.compact(maps.train(train)), inputs.compact(maps.field(test)))
 
-    return jax.jit(jax.vmap(pair))(keys)
+@partial(jax.jit, static_argnums=0)
+@partial(jax.vmap, in_axes=(None, 0))
+def _draw_pairs(maps, key):
+    train, test = jax.random.split(key)
+    return Pair(inputs.compact(maps.train(train)), inputs.compact(maps.field(test)))
 
 
 def grid_of(parts: tuple[jax.Array, jax.Array, jax.Array], horizon: int, features: jax.Array) -> GridWorld:
@@ -100,7 +102,7 @@ def grid_of(parts: tuple[jax.Array, jax.Array, jax.Array], horizon: int, feature
 
 
 def prior_of(scale: jax.Array) -> dist.Distribution:
-    """The prior of the true reward: a box of half-widths `[K]`, or a normal of covariance `scale @ scale.T`, `[K, K]`."""
+    """The prior of the true reward: a box of half-widths `[K]`, or a normal of triangular factor `[K, K]`."""
     if scale.ndim == 1:
         return dist.Uniform(-scale, scale).to_event(1)
     return dist.MultivariateNormal(jnp.zeros_like(scale[0]), scale_tril=scale)
@@ -164,8 +166,7 @@ def _observations(settings, condition, pairs, key, separation) -> _Seen:
     """Observations for every pair, drawn in one compiled program."""
     table = settings["latent"]
     labels = np.repeat(np.arange(len(KNOWN)), table["labels"])
-    keys = jax.random.split(key, len(pairs.train[0]))
-    shape = table["dimensions"], table["spread"]
+    keys, shape = jax.random.split(key, len(pairs.train[0])), (table["dimensions"], table["spread"])
     seen = _observe(keys, pairs, jnp.asarray(labels), jnp.float32(separation), shape, condition.problem == HACKING)
     return _Seen(*(np.asarray(x) for x in seen), labels)
 
@@ -175,27 +176,29 @@ def _observations(settings, condition, pairs, key, separation) -> _Seen:
 def _observe(key, pair, labels, separation, shape, hacking):
     """Each terrain has a mean and a covariance of its own; over lava, sensors that are hacked read what they know."""
     D, nu = shape
-    for_mean, for_noise, *draws = jax.random.split(key, 5)
-    mean = separation * jax.random.normal(for_mean, (len(NAMES), D))
-    root = jax.random.normal(for_noise, (len(NAMES), D, nu)) / nu**0.5
+    (train, _, _), (test, _, _) = pair
+    terrains = train.reshape(-1), test.reshape(-1), labels
+    # All chance in one call: each call is a program of its own to compile.
+    sizes = [len(NAMES) * D, len(NAMES) * D * nu, *(terrain.size * nu for terrain in terrains)]
+    mean, root, *noises = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    mean, root = separation * mean.reshape(len(NAMES), D), root.reshape(len(NAMES), D, nu) / nu**0.5
     if hacking:
         first = jnp.arange(D) < D // 2
         target, grass = NAMES.index("target"), NAMES.index("grass")
         mean = mean.at[-1].set(jnp.where(first, mean[target], mean[grass]))
         root = root.at[-1].set(jnp.where(first[:, None], root[target], root[grass]))
 
-    def observe(key, terrain):
-        noise = jax.random.normal(key, (terrain.size, nu))
-        return mean[terrain] + jnp.einsum("sdv,sv->sd", root[terrain], noise)
+    def observe(terrain, noise):
+        return mean[terrain] + jnp.einsum("sdv,sv->sd", root[terrain], noise.reshape(-1, nu))
 
-    (train, _, _), (test, _, _) = pair
-    terrains = train.reshape(-1), test.reshape(-1), labels
-    return tuple(observe(key, terrain) for key, terrain in zip(draws, terrains, strict=True))
+    return tuple(map(observe, terrains, noises))
 
 
 def _regression(labelled, labels) -> np.ndarray:
     """The least-squares map from rewards of known terrain to weights, `[n, K, 3]` (of least norm, where not unique)."""
-    return np.linalg.pinv(labelled, rcond=1e-4) @ np.eye(len(KNOWN), dtype=labelled.dtype)[labels]
+    x = labelled.astype(np.float64)
+    transposed = np.swapaxes(x, 1, 2)
+    return np.linalg.pinv(transposed @ x, rcond=1e-9, hermitian=True) @ (transposed @ np.eye(len(KNOWN))[labels])
 
 
 def _raw(settings, condition, pairs, seen):
