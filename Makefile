@@ -8,10 +8,10 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help lavaland mixed-evidence cirl lavaland-study bench test format format-check lint types contract docs pytest wheel clean
+.PHONY: $(shell grep -hoE "^[a-z-]+:" $(MAKEFILE_LIST) | tr -d :)
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  %-21s %s\n", $$1, $$2}'
 
 lavaland: $(VENV)/example  ## set up, then plan through lava its designer never saw; ARGS="--help" explains every setting
 	$(BIN)/python -m examples.lavaland $(ARGS)
@@ -19,11 +19,32 @@ lavaland: $(VENV)/example  ## set up, then plan through lava its designer never 
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 
+biased-labels: $(VENV)/example  ## a labeller who likes to be agreed with: the leak into the reward, and its repair
+	$(BIN)/python -m examples.biased_labels $(ARGS)
+
+value-of-information: $(VENV)/example  ## when is it worth asking rather than being careful? 400 Lavaland maps
+	$(BIN)/python -m examples.value_of_information $(ARGS)
+
+active-ird: $(VENV)/example  ## the long study of queries: test regret after greedy, random and no questions
+	$(BIN)/python -m examples.active_ird $(ARGS)
+
+samplers: $(VENV)/example  ## one posterior, sampled in every way, beside the exact one
+	$(BIN)/python -m examples.samplers $(ARGS)
+
 cirl: $(VENV)/example  ## games in which only the human knows what is wanted, solved and played
 	$(BIN)/python -m examples.cirl_games $(ARGS)
 
+sweep: $(VENV)/example  ## a phase diagram of caution: 12,000 worlds on all cores, killed and resumed at will
+	$(BIN)/python -m examples.sweep $(ARGS)
+
+teaching: $(VENV)/example  ## does it pay to teach a robot? expert against best response; half an hour, --small for a look
+	$(BIN)/python -m examples.teaching $(ARGS)
+
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
 	$(BIN)/python -m examples.lavaland_study $(ARGS)
+
+normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
+	$(BIN)/python -m examples.normalizers_study $(ARGS)
 
 test: $(VENV)/test  ## set up, then run every check
 	@$(MAKE) --no-print-directory --keep-going -j1 format-check lint types contract docs pytest
@@ -52,6 +73,9 @@ docs: $(VENV)/test  ## build the documentation into site/
 
 bench: $(VENV)/bench  ## run the project beside its peers and print ratios
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
+
+big-world: $(VENV)/example  ## one grid of nine million states over two devices; about 3 GB of memory
+	$(BIN)/python benchmarks/bench_mesh.py --out benchmarks/results/mesh.md $(ARGS)
 
 wheel: $(VENV)/test  ## build the wheel into dist/
 	$(BIN)/hatchling build --target wheel

@@ -32,6 +32,7 @@ from mdps.mdp import from_table
 
 jax.config.update("jax_enable_x64", True)  # in this process only
 TOL = 1e-6
+MOVED = 3  # numbers moved by a sweep, for the fraction of bandwidth: one read of r and of V, one write of V
 ROWS: list[str] = []
 
 
@@ -74,12 +75,12 @@ def interleaved(runs, rounds):
     return {name: statistics.median(t) for name, t in times.items()}, results
 
 
-def bandwidth(megabytes):
-    """Bytes read and written per second by the best of many `x + 1` over an array."""
+def bandwidth(megabytes, turns=16):
+    """Bytes read and written per second by the best of many `x + 1`, in place: a new array would cost its pages too."""
     x = jnp.ones(megabytes * 2**20 // 8)
-    add = jax.jit(lambda x: x + 1)
-    add(x).block_until_ready()
-    return 2 * x.nbytes / min(clock(lambda: add(x))[0] for _ in range(20))
+    add = jax.jit(lambda x, n: jax.lax.fori_loop(0, n, lambda _, y: y + 1, x))
+    add(x, turns).block_until_ready()
+    return 2 * turns * x.nbytes / min(clock(lambda: add(x, turns))[0] for _ in range(10))
 
 
 class Compiled:
@@ -195,10 +196,25 @@ def one_grid(side, discount, rounds, dram, big):
         peers = {f"quantecon {m}": (quantecon(chains, r, discount, m, False), 1) for m in ("vi", "mpi", "pi")}
         peers |= {f"mdpsolver {m}": (mdpsolver(chains, r, discount, m), 1) for m in ("vi", "mpi")}
         peers["pymdptoolbox vi"] = (toolbox(chains, r, discount), 1)
-    # A policy's sweep reads D weights and indices, the reward and a value, and writes a value, in float32.
-    move = lambda s, t: share(int(s.steps) * S * 4 * (5 + 5 + 3), t, *dram)  # noqa: E731
-    compare(f"{'W3' if big else 'W1'} {side}x{side}", lambda: solve(mdp, reward), peers, rounds, exact, move, compiling)
+    # Nearly all sweeps run in float32, on problems this large in float64 too.
+    width = 4 if S >= 2**16 else 8
+    move = lambda s, t: share(int(s.steps) * S * width * MOVED, t, *dram)  # noqa: E731
+    name = f"{'W3' if big else 'W1'} {side}x{side}"
+    compare(name, lambda: solve(mdp, reward), peers, rounds, exact, move, compiling)
     assert solve.traces == 1
+    if big:
+        single = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, mdp)
+        low = Compiled(lambda m, r: mdps.solve(m, r, tol=0.02))  # about what float32 can certify here
+        low(single, reward.astype(jnp.float32))
+        medians, results = interleaved({"low": lambda: low(single, reward.astype(jnp.float32))}, rounds)
+        off = np.abs(np.asarray(results["low"].value) - exact).max()
+        assert off <= float(results["low"].error_bound)
+        note = f"off by {off:.0e}, certified {float(results['low'].error_bound):.0e}"
+        ROWS.append(
+            f"| {name}, float32 | **mdps** | {medians['low'] * 1e3:,.1f} | | "
+            f"{share(int(results['low'].steps) * S * 4 * MOVED, medians['low'], *dram)} | {note} |"
+        )
+        print(ROWS[-1], flush=True)
 
 
 def many_rewards(side, discount, count, rounds, cache):
@@ -218,8 +234,7 @@ def many_rewards(side, discount, count, rounds, cache):
     for method in ("vi", "mpi"):
         peers[f"mdpsolver {method}"] = (mdpsolver(chains, rewards[:few], discount, method), count / few)
     peers["pymdptoolbox vi"] = (toolbox(chains, rewards[:fewer], discount), count / fewer)
-    # A full sweep reads a value and A rewards and writes a value, in float32.
-    move = lambda s, t: share(int(s.steps.max()) * S * count * 4 * (4 + 2), t, *cache)  # noqa: E731
+    move = lambda s, t: share(int(s.steps.max()) * S * count * 4 * MOVED, t, *cache)  # noqa: E731
     compare(f"W2 {count} rewards, hard", lambda: hard(mdp, batch), peers, rounds, exact, move, compiling)
     tau = jnp.asarray(0.1)
     medians, results = interleaved(
@@ -230,10 +245,25 @@ def many_rewards(side, discount, count, rounds, cache):
     gap = np.asarray(results["soft"].value) - exact
     assert gap.min() > -2 * TOL
     assert gap.max() < 0.1 * np.log(4) / (1 - discount) + 2 * TOL
-    move = share(int(results["soft"].steps.max()) * S * count * 4 * (5 + 3), medians["soft"], *cache)
+    move = share(int(results["soft"].steps.max()) * S * count * 4 * MOVED, medians["soft"], *cache)
     ROWS.append(
         f"| W2 {count} rewards, soft, τ = .1 | **mdps** | {medians['soft'] * 1e3:,.1f} | "
         f"{medians['soft'] / medians['hard']:.2f}x hard W2 | {move} | interleaved with hard |"
+    )
+    print(ROWS[-1], flush=True)
+
+    # Twenty-five maps of forty rewards each: the same number of problems, whose tables are not all one.
+    maps = max(1, count // 40)
+    tables = jax.tree.map(lambda x: x, mdp.replace(probability=jnp.repeat(mdp.probability[None], maps, axis=0)))
+    axes = jax.tree.map(lambda _: None, mdp).replace(probability=0)
+    nested = Compiled(lambda m, r: jax.vmap(jax.vmap(mdps.solve, (None, 0)), (axes, 0))(m, r))
+    grouped = batch[: maps * (count // maps)].reshape(maps, -1, S)
+    compiling, solution_of_maps = clock(lambda: nested(tables, grouped))
+    assert np.abs(np.asarray(solution_of_maps.value).reshape(-1, S) - exact[: maps * (count // maps)]).max() < 2 * TOL
+    medians, _ = interleaved({"flat": lambda: hard(mdp, batch), "nested": lambda: nested(tables, grouped)}, rounds + 1)
+    ROWS.append(
+        f"| W2 as {maps} maps x {grouped.shape[1]} rewards, nested vmap | **mdps** | {medians['nested'] * 1e3:,.1f} | "
+        f"{medians['nested'] / medians['flat']:.2f}x hard W2 | | interleaved with hard; first call {compiling:.1f} s |"
     )
     print(ROWS[-1], flush=True)
 
@@ -255,7 +285,7 @@ def many_rewards(side, discount, count, rounds, cache):
     ]
     factor = lambda: np.array([spla.splu(m).solve(np.full(S, 1 / S)) for m in systems])  # noqa: E731
     steps = 120  # an estimate of the sweeps, for the fraction alone
-    move = lambda _, t: share(steps * S * count * 4 * (5 + 2), t, *cache)  # noqa: E731
+    move = lambda _, t: share(steps * S * count * 4 * MOVED, t, *cache)  # noqa: E731
     compiling, visits = clock(lambda: push(mdp, policies))
     assert np.abs(np.asarray(visits).sum(2) - reference).sum(1).max() <= TOL
     peers = {"SciPy splu, assembled": (factor, 1), "SciPy splu with assembly": (splu, 1)}
@@ -288,7 +318,8 @@ Peak memory {peak:.2f} GB, peers included.
 
 float64; everybody stops within 1e-6 of the optimum (mdps: certified bound; quantecon: ε = 2e-6; the
 others: a tolerance that reaches it) and is checked to agree (pymdptoolbox does not reach it, see its
-column); medians of interleaved runs, one BLAS thread.
+column); medians of interleaved runs, one BLAS thread.  "Of bandwidth" counts, for each sweep, one read
+of the reward and of the values and one write of the values, and nothing else that is moved.
 
 | job | who | ms | times mdps | of bandwidth | notes |
 | --- | --- | --- | --- | --- | --- |"""

@@ -1,15 +1,18 @@
 """Cooperative inverse reinforcement learning: games in which only the human knows the reward."""
 
-from cirl import games, human
+from cirl import games, human, teaching
+from cirl.bounded import Bounded
 from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game, Order
 from cirl.pomdp import Pomdp, coordination_pomdp
 from cirl.simulation import Episodes, misspecification, simulate
-from cirl.solvers import Commitment, GameSolution, SubgameConsistent, solve
+from cirl.solvers import Commitment, Exact, GameSolution, SubgameConsistent, solve
 
 __all__ = [
+    "Bounded",
     "Commitment",
     "Episodes",
+    "Exact",
     "Game",
     "GameSolution",
     "Order",
@@ -23,4 +26,5 @@ __all__ = [
     "misspecification",
     "simulate",
     "solve",
+    "teaching",
 ]

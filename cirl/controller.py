@@ -1,7 +1,8 @@
 """The robot as a policy graph, and what a human who knows it makes of the game."""
 
 import functools
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from cirl import drawing
 from cirl.game import Game, Order
 
 
@@ -78,8 +80,39 @@ class PolicyGraph:
             graph.add_edge(int(n), int(child[n, a, d]), **ahead)
         return graph
 
+    def plot(
+        self,
+        play: Float[Array, " N Theta AH"] | np.ndarray | None = None,
+        *,
+        robot_actions: Sequence[str] | None = None,
+        human_actions: Sequence[str] | None = None,
+        thetas: Sequence[str] | None = None,
+        most: int = 80,
+        ax=None,
+    ):
+        """Draw the graph with matplotlib: in the boxes what the robot does and believes, on the arrows what people do.
 
-@functools.partial(jax.jit, static_argnames="sweeps")
+        Args:
+            play: how people play at each node, `[N, Θ, A_H]` (`GameSolution.human_policy`): only what is
+                then met is drawn.  Without it every branch is.
+            robot_actions: names of the robot's actions.
+            human_actions: names of the human's actions.
+            thetas: names of the rewards.
+            most: more nodes than this are not drawn.
+            ax: matplotlib axes to draw on; new ones when left out.
+
+        Returns:
+            The matplotlib axes.
+
+        Raises:
+            ValueError: for more nodes than `most`.
+            ImportError: if matplotlib is not installed.
+        """
+        return drawing.plot(
+            self, play, robot_actions=robot_actions, human_actions=human_actions, thetas=thetas, most=most, ax=ax
+        )
+
+
 def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Array, Array, Array]:
     """What a robot is worth to a human who knows what it will do.
 
@@ -96,6 +129,18 @@ def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Arr
     Returns:
         V `[N, Θ]`, π_H `[N, Θ, A_H]`, and the last change of V, `[]`.
     """
+    N = len(robot.state)
+    # As many nodes as the next power of two, so that graphs of similar size share compiled code.
+    more = (1 << (N - 1).bit_length()) - N
+    none = {"state": 0, "step": 0, "decision": 0, "child": -1, "belief": 1.0}
+    pad = lambda x, fill: jnp.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)  # noqa: E731
+    larger = replace(robot, **{name: pad(getattr(robot, name), fill) for name, fill in none.items()})
+    value, policy, change = _evaluate(game, larger, human, sweeps=sweeps)
+    return value[:N], policy[:N], change
+
+
+@functools.partial(jax.jit, static_argnames="sweeps")
+def _evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Array, Array, Array]:
     N, AH = robot.decision.shape
     humans = jnp.arange(AH)[None]
     reward = game.reward[robot.state[:, None], humans, robot.decision]  # [N, AH, Θ]

@@ -8,11 +8,12 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from cirl.atoms import reduce_belief
 from mdps import MDP
 from mdps.checks import check_finite, check_horizon_and_discount, check_rows, require_concrete
+from mdps.mdp import from_table
 
 
 class Order(enum.Enum):
@@ -124,28 +125,10 @@ class Game:
         """
         require_concrete("Game.from_dense", transition=transition, reward=reward, prior=prior, initial=initial)
         transition, reward, prior = (np.asarray(x) for x in (transition, reward, prior))
-        if not isinstance(order, Order):
-            raise ValueError(f"order is {order!r}; give one of cirl.Order: {', '.join(o.name for o in Order)}.")
         if transition.ndim != 4 or transition.shape[0] != transition.shape[3] or 0 in transition.shape:
             raise ValueError(f"transition has shape {transition.shape}; it must be [S, A_H, A_R, S'] with S' = S.")
-        if reward.ndim != 4 or reward.shape[:3] != transition.shape[:3] or reward.shape[3] == 0:
-            axes = dict(zip(("S", "A_H", "A_R"), transition.shape[:3], strict=True))
-            told = ", ".join(f"{name}={size}" for name, size in axes.items())
-            raise ValueError(
-                f"reward has shape {reward.shape}; it must be [S, A_H, A_R, Θ] with {told}, as transition."
-            )
-        check_finite("reward", reward)
         check_rows("transition", transition, axes=("state", "human action", "robot action"))
-        if prior.shape != (reward.shape[3],):
-            raise ValueError(
-                f"prior has shape {prior.shape}; reward has Θ={reward.shape[3]}, so give [{reward.shape[3]}]."
-            )
-        check_rows("prior", prior, axes=())
-        if (prior <= 0).any():
-            raise ValueError(
-                f"prior of θ {int((prior <= 0).argmax())} is zero; leave a reward that cannot be meant out."
-            )
-        check_horizon_and_discount(horizon, discount)
+        _check(transition.shape[:3], "transition", reward, prior, discount, horizon, order)
         S, AH, AR = transition.shape[:3]
         mdp = MDP.from_dense(
             transition.reshape(S, AH * AR, S),
@@ -154,6 +137,85 @@ class Game:
             discount=discount,
             horizon=horizon,
             feature_names=[f"theta {i}" for i in range(len(prior))],
+        )
+        return Game(mdp, jnp.asarray(prior, mdp.features.dtype), AH, order)
+
+    @staticmethod
+    def from_table(
+        next_state: Int[Array, " S D"] | np.ndarray,
+        probability: Float[Array, " S AH AR D"] | np.ndarray,
+        reward: Float[Array, " S AH AR Theta"] | np.ndarray,
+        prior: Float[Array, " Theta"] | np.ndarray | Sequence[float],
+        initial: Float[Array, " S"] | np.ndarray | Sequence[float],
+        *,
+        discount: float = 1.0,
+        horizon: int | None = None,
+        order: Order = Order.SIMULTANEOUS,
+    ) -> "Game":
+        """Build a game from a successor table, on the host: memory grows with S·D, not with S².
+
+        Args:
+            next_state: states that some pair of actions may lead to, `[S, D]`; a slot that no pair
+                takes may hold any state (the state itself, by habit).
+            probability: probability of each of them after `(s, a_H, a_R)`, `[S, A_H, A_R, D]`.
+            reward: as in `from_dense`.
+            prior: as in `from_dense`.
+            initial: as in `from_dense`.
+            discount: as in `from_dense`.
+            horizon: as in `from_dense`.
+            order: as in `from_dense`.
+
+        Raises:
+            ValueError: for arrays whose axes do not fit together, successors that are no states or
+                named twice by one state; also as `from_dense`.
+            TypeError: when called with traced arrays.
+
+        Example:
+            >>> step = np.array([[0, 1], [1, 0]])  # either goes on, or both stay
+            >>> go = np.zeros((2, 2, 2, 2))
+            >>> go[:, :, :, 1], go[:, 0, 0] = 1, [1, 0]
+            >>> game = Game.from_table(step, go, np.ones((2, 2, 2, 3)), [0.2, 0.3, 0.5], [1.0, 0.0], horizon=4)
+            >>> game.num_thetas, game.mdp.num_states
+            (3, 2)
+        """
+        require_concrete(
+            "Game.from_table",
+            next_state=next_state,
+            probability=probability,
+            reward=reward,
+            prior=prior,
+            initial=initial,
+        )
+        next_state, probability, reward, prior = (np.asarray(x) for x in (next_state, probability, reward, prior))
+        if probability.ndim != 4 or 0 in probability.shape:
+            raise ValueError(f"probability has shape {probability.shape}; it must be [S, A_H, A_R, D].")
+        S, AH, AR, D = probability.shape
+        if next_state.shape != (S, D) or next_state.dtype.kind not in "iu":
+            raise ValueError(
+                f"next_state has shape {next_state.shape} and dtype {next_state.dtype}; it must hold state numbers, "
+                f"[S, D] with S={S}, D={D}, as probability."
+            )
+        if next_state.min() < 0 or next_state.max() >= S:
+            raise ValueError(f"next_state holds states outside 0..{S - 1}; every successor must be a state's number.")
+        check_rows("probability", probability, axes=("state", "human action", "robot action"))
+        used = np.asarray(probability.any(axis=(1, 2)))
+        # Unused slots count as states of their own, so that only two used slots can be alike.
+        named = np.sort(np.where(used, next_state, S + np.arange(D)), axis=1)
+        twice = np.argwhere(named[:, 1:] == named[:, :-1])
+        if twice.size:
+            raise ValueError(
+                f"next_state of state {twice[0][0]} names state {named[tuple(twice[0])]} twice; add the slots up."
+            )
+        _check((S, AH, AR), "probability", reward, prior, discount, horizon, order)
+        mdp = from_table(
+            np.where(used, next_state, np.arange(S)[:, None]),
+            probability.reshape(S, AH * AR, D),
+            reward.reshape(S, AH * AR, -1),
+            np.asarray(initial),
+            discount=discount,
+            horizon=horizon,
+            feature_names=[f"theta {i}" for i in range(len(prior))],
+            edges=used,
         )
         return Game(mdp, jnp.asarray(prior, mdp.features.dtype), AH, order)
 
@@ -215,3 +277,19 @@ class Game:
         game = Game.from_dense(transition, features @ atoms.T, prior, initial, **settings)
         dtype = game.prior.dtype
         return replace(game, atoms=jnp.asarray(atoms, dtype), reduction_bound=away * game.mdp.total_visits)
+
+
+def _check(shape, beside: str, reward, prior, discount, horizon, order) -> None:
+    """What every game must satisfy besides its transitions, whose leading axes are `shape`."""
+    if not isinstance(order, Order):
+        raise ValueError(f"order is {order!r}; give one of cirl.Order: {', '.join(o.name for o in Order)}.")
+    if reward.ndim != 4 or reward.shape[:3] != shape or reward.shape[3] == 0:
+        told = ", ".join(f"{name}={size}" for name, size in zip(("S", "A_H", "A_R"), shape, strict=True))
+        raise ValueError(f"reward has shape {reward.shape}; it must be [S, A_H, A_R, Θ] with {told}, as {beside}.")
+    check_finite("reward", reward)
+    if prior.shape != (reward.shape[3],):
+        raise ValueError(f"prior has shape {prior.shape}; reward has Θ={reward.shape[3]}, so give [{reward.shape[3]}].")
+    check_rows("prior", prior, axes=())
+    if (prior <= 0).any():
+        raise ValueError(f"prior of θ {int((prior <= 0).argmax())} is zero; leave a reward that cannot be meant out.")
+    check_horizon_and_discount(horizon, discount)

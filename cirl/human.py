@@ -126,7 +126,7 @@ class Fixed(_Parametric):
 
     Args:
         table: probability of each action, `[S, Θ, A_H]`; with the robot first, `[S, A_R, Θ, A_H]`; either
-            may have a leading `T`.
+            may have a leading `T`.  Where four axes can be read both ways, spell out all five.
     """
 
     _NAME = "table"
@@ -142,36 +142,46 @@ class Fixed(_Parametric):
         self.table = table
 
     def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
-        """The table's rows, `[N, Θ, A_H]`."""
-        return self.table[self.index(state, robot, step)].astype(q.dtype)
-
-    def index(self, state, robot, step):
-        """Where in the table: (state), (state, robot's action), or either after the step.
-
-        Four axes are read as `[S, A_R, Θ, A_H]` unless `fit` has found a leading `T`.
-        """
-        at = {3: (state,), 4: (state, robot), 5: (step, state, robot)}
-        return at[self.table.ndim]
+        """The table's rows, `[N, Θ, A_H]`; the table is that of `fit`, or lacks its leading axes."""
+        table = self.table
+        if table.ndim == 3:
+            return table[state].astype(q.dtype)
+        if table.ndim == 4:
+            return table[state, robot].astype(q.dtype)
+        return table[jnp.minimum(step, table.shape[0] - 1), state, robot].astype(q.dtype)
 
     def fit(self, game) -> "Fixed":
-        """The policy with its robot axis spelt out, `[S, A_R, Θ, A_H]` with or without a leading `T`, for this game."""
-        S, AR, AH, Theta, T = (
-            game.mdp.num_states,
-            game.num_robot_actions,
-            game.num_human_actions,
-            game.num_thetas,
-            game.mdp.horizon,
-        )
-        table = self.table
-        forms = {
-            (S, Theta, AH): lambda x: jnp.broadcast_to(x[:, None], (S, AR, Theta, AH)),
-            (S, AR, Theta, AH): lambda x: x,
-            (T, S, Theta, AH): lambda x: jnp.broadcast_to(x[:, :, None], (T, S, AR, Theta, AH)),
-            (T, S, AR, Theta, AH): lambda x: x,
+        """The policy with every axis spelt out for this game, `[T, S, A_R, Θ, A_H]`; T is 1 where it does not matter.
+
+        Raises:
+            ValueError: for a table of another shape, one that can be read in two ways, or one that
+                depends on a robot action which the human cannot see.
+        """
+        S, AR, AH, Theta = game.mdp.num_states, game.num_robot_actions, game.num_human_actions, game.num_thetas
+        T = game.mdp.horizon
+        readings = {
+            "[S, Θ, A_H]": ((S, Theta, AH), (None, slice(None), None)),
+            "[S, A_R, Θ, A_H]": ((S, AR, Theta, AH), (None,)),
+            "[T, S, Θ, A_H]": ((T, S, Theta, AH), (slice(None), slice(None), None)),
+            "[T, S, A_R, Θ, A_H]": ((T, S, AR, Theta, AH), ()),
+            "[1, S, A_R, Θ, A_H]": ((1, S, AR, Theta, AH), ()),
         }
-        if table.shape not in forms:
+        fits = {name: index for name, (shape, index) in readings.items() if shape == self.table.shape}
+        if not fits:
             raise ValueError(
-                f"the human's policy has shape {table.shape}; for this game it must be [S, Θ, A_H] = {(S, Theta, AH)} "
-                f"or [S, A_R, Θ, A_H] = {(S, AR, Theta, AH)}, either with a leading T = {T}."
+                f"the human's policy has shape {self.table.shape}; for this game it must be [S, Θ, A_H] = "
+                f"{(S, Theta, AH)} or [S, A_R, Θ, A_H] = {(S, AR, Theta, AH)}, either with a leading T = {T}."
             )
-        return Fixed(forms[table.shape](table))
+        if len(fits) > 1 and self.table.ndim == 4:
+            raise ValueError(
+                f"the human's policy has shape {self.table.shape}, which is {' as well as '.join(fits)} in this game; "
+                "spell all axes out: [T, S, A_R, Θ, A_H], with T = 1 for a policy that does not change."
+            )
+        table = self.table[next(iter(fits.values()))]
+        table = jnp.broadcast_to(table, (table.shape[0], S, AR, Theta, AH))
+        if game.order.name == "HUMAN_FIRST" and not bool(jnp.all(table == table[:, :, :1])):
+            raise ValueError(
+                "the human's policy depends on the robot's action, but the human moves first in this game and cannot "
+                "see it; give [S, Θ, A_H], or a game with another order."
+            )
+        return Fixed(table)

@@ -22,6 +22,10 @@ MOST = 400_000  # plans listed at once
 _SLACK = 1e-12
 
 
+class TooManyPlansError(ValueError):
+    """The robot's plans are too many to list."""
+
+
 @dataclass(frozen=True)
 class _Plans:
     """Plans from one state at one time: `alpha [n, Θ]`, `action [n, A_H]`, `child [n, A_H, D]` into the next lists."""
@@ -56,16 +60,18 @@ class _Tables:
         return np.repeat(np.arange(self.AR)[:, None], self.AH, axis=1)
 
 
-def solve_plans(game: Game, human, *, consistent: bool) -> tuple[float, PolicyGraph]:
+def solve_plans(game: Game, human, *, consistent: bool, most: int = MOST) -> tuple[float, PolicyGraph]:
     """The best value at the prior and the robot that attains it.
 
     Args:
         game: the game, with a horizon.
         human: the human's model.
         consistent: whether only subgame-consistent plans count (else commitment).
+        most: plans listed at once, at most.
 
     Raises:
-        ValueError: where there are too many plans to list, or no plan is consistent.
+        TooManyPlansError: where there are more.
+        ValueError: where no plan is consistent.
     """
     g = _Tables(game)
     every = consistent and not human.monotone
@@ -73,7 +79,7 @@ def solve_plans(game: Game, human, *, consistent: bool) -> tuple[float, PolicyGr
     lists: list[dict[int, _Plans]] = []
     layers = g.reachable()
     for t in reversed(range(g.T)):
-        now = {int(s): _plans(g, human, int(s), t, later, every) for s in layers[t]}
+        now = {int(s): _plans(g, human, int(s), t, later, every, most) for s in layers[t]}
         lists.insert(0, now)
         later = now
     value, roots = 0.0, {}
@@ -111,7 +117,7 @@ def _values(g: _Tables, s: int, action: np.ndarray, child: np.ndarray, later: di
     return np.swapaxes(q, 1, 2)
 
 
-def _plans(g: _Tables, human, s: int, t: int, later: dict[int, _Plans], every: bool) -> _Plans:
+def _plans(g: _Tables, human, s: int, t: int, later: dict[int, _Plans], every: bool, most: int) -> _Plans:
     """Every plan from a state that may be part of a best one."""
     found = []
     for action in g.decisions():
@@ -119,10 +125,10 @@ def _plans(g: _Tables, human, s: int, t: int, later: dict[int, _Plans], every: b
         slots = [(a, d) for a, d in np.argwhere(chance > 0)] if later else []
         sizes = [len(later[int(g.ahead[s, d])].alpha) for _, d in slots]
         count = int(np.prod(sizes, dtype=float)) if sizes else 1
-        if count > MOST:
-            raise ValueError(
-                f"{count} plans would have to be listed in state {s} at step {t}; this exact solver takes at most "
-                f"{MOST}. Shorten the horizon, or take a rational human, who needs no list of plans."
+        if count > most:
+            raise TooManyPlansError(
+                f"{count} plans would have to be listed in state {s} at step {t}; the exact solver takes at most "
+                f"{most}. Shorten the horizon, or use Bounded()."
             )
         child = np.full((count, g.AH, g.ahead.shape[1]), -1)
         for index, (a, d) in zip(np.unravel_index(np.arange(count), sizes) if sizes else [], slots, strict=True):

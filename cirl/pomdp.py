@@ -144,11 +144,11 @@ def coordination_pomdp(game: Game, *, human: Fixed | None = None) -> Pomdp:
         play = np.eye(AH)[plans][:, None, None]  # [δ, 1, 1, Θ, AH]
     else:
         table = np.asarray(human.fit(game).table, float)
-        if table.ndim == 5:
+        if len(table) > 1:
             raise ValueError(
                 "the human's policy changes with the step, and a POMDP file knows no time; put it in the state."
             )
-        play = np.swapaxes(table, 0, 1)[None]  # [1, AR, S, Θ, AH]
+        play = np.swapaxes(table[0], 0, 1)[None]  # [1, AR, S, Θ, AH]
     T = np.zeros((count, S, last, Theta, S, last, Theta))
     Z = np.zeros((count, S, last, Theta, AH, S))
     R = np.zeros((count, S, last, Theta))

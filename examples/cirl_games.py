@@ -181,48 +181,17 @@ def draw_off_switch(curves: dict[str, np.ndarray], file: Path) -> None:
 
 
 def draw_graph(solution: GameSolution, file: Path) -> None:
-    """The part of the policy graph that is played: nodes by step, edges by what the human adds."""
+    """The part of the policy graph that is played: what the robot adds in the boxes, the human on the arrows."""
     import matplotlib.pyplot as plt
 
-    rows: dict[int, list[int]] = {}
-    edges = {}
-    for theta in range(len(RECIPES)):
-        steps = episode(solution, theta)
-        for t, (node, human_action, _) in enumerate(steps):
-            if node not in rows.setdefault(t, []):
-                rows[t].append(node)
-            if t + 1 < len(steps):
-                edges.setdefault((t, node, steps[t + 1][0]), INGREDIENTS[human_action])
-    place = {(t, n): (t, (len(row) - 1) / 2 - i) for t, row in rows.items() for i, n in enumerate(row)}
-    figure, axis = plt.subplots(figsize=(10, 3.6), layout="constrained")
-    for (t, node, ahead), label in edges.items():
-        (x0, y0), (x1, y1) = place[t, node], place[t + 1, ahead]
-        axis.annotate("", (x1 - 0.2, y1), (x0 + 0.2, y0), arrowprops={"arrowstyle": "->", "color": "0.4"})
-        axis.text((x0 + x1) / 2, (y0 + y1) / 2 + 0.08, label, ha="center", fontsize=9, color=COLOURS[1])
-    for (_, node), (x, y) in place.items():
-        action = INGREDIENTS[int(solution.robot.decision[node, 0])]
-        left = np.flatnonzero(np.asarray(solution.robot.belief[node]) > 0)
-        text = f"{action}\n{', '.join('ABC'[i] for i in left)}"
-        axis.text(
-            x,
-            y,
-            text,
-            ha="center",
-            va="center",
-            fontsize=9,
-            bbox={"boxstyle": "round", "fc": "#CFE3F3", "ec": "#0072B2"},
-        )
-    axis.set_xlim(-0.5, HORIZON - 0.5)
-    axis.set_ylim(-1.6, 1.6)
-    axis.set_xticks(range(HORIZON), [f"step {t}" for t in range(HORIZON)])
-    axis.set_yticks([])
-    names = "; ".join(f"{letter} = {recipe}" for letter, recipe in zip("ABC", RECIPES, strict=True))
+    figure, axis = plt.subplots(figsize=(11, 3.8), layout="constrained")
+    names = {"robot_actions": INGREDIENTS, "human_actions": INGREDIENTS, "thetas": "ABC"}
+    solution.robot.plot(solution.human_policy, ax=axis, **names)
+    recipes = "; ".join(f"{letter} = {recipe}" for letter, recipe in zip("ABC", RECIPES, strict=True))
     axis.set_title(
-        f"In the boxes what the robot adds and which recipes are left; on the arrows what the human adds\n{names}",
+        "In the boxes what the robot adds and what it believes; on the arrows what the human adds\n" + recipes,
         fontsize=10,
     )
-    for side in ("left", "top", "right"):
-        axis.spines[side].set_visible(False)
     figure.savefig(file, dpi=150)
     plt.close(figure)
 

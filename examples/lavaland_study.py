@@ -11,18 +11,18 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import mdps
-from ird import ProxyReward, planning, posterior
+from examples.lavaland_trial import Rates, rates, world
+from ird import planning
 from ird.risk import CVaR
-from mdps.worlds.lavaland import Lavaland, lava_free_path
+from mdps.worlds.lavaland import lava_free_path
 
 SETTINGS = Path(__file__).with_suffix(".toml")
 SMALL = {"maps": 8, "curve_maps": 4, "block": 4}
@@ -34,43 +34,28 @@ TRAINING = "mean training features"
 NOTHING = "nothing"
 
 
-class Rates(NamedTuple):
-    """What a policy does on one map: probability of entering lava and of reaching the goal within T steps."""
-
-    lava: jax.Array
-    goal: jax.Array
-
-
 def trial(key: jax.Array, settings: dict[str, Any], condition: dict[str, Any], curve: bool) -> dict[str, Rates]:
     """One designer, one deployment map, the shipped planner and controls, or the whole `curve` of planners."""
-    maps = Lavaland.from_toml()
-    for_field, for_samples, for_alternatives, *for_maps = jax.random.split(key, 3 + condition["training_maps"])
-    prior = dist.Uniform(-settings["prior"], settings["prior"]).expand([4]).to_event(1)
-    field = maps.field(for_field)
+    field, proxies, belief = world(
+        key,
+        beta=condition["beta"],
+        alternatives=condition["alternatives"],
+        samples=condition["samples"],
+        training_maps=condition["training_maps"],
+        proxy=settings["proxy"],
+        prior=settings["prior"],
+    )
     mdp, written = field.mdp, field.weights(settings["proxy"])
-
-    def proxy_on(key: jax.Array) -> ProxyReward:
-        train, alternatives = maps.train(key).mdp, condition["alternatives"]
-        return ProxyReward.sampled(
-            written, train, beta=condition["beta"], prior=prior, num_proxies=alternatives, key=for_alternatives
-        )
-
-    checked = jax.vmap(proxy_on)(jnp.stack(for_maps))
-    proxies = [jax.tree.map(lambda x: x[i], checked) for i in range(condition["training_maps"])]  # noqa: B023
-    belief = posterior.importance(*proxies, prior=prior, num_samples=condition["samples"], key=for_samples)
     stakes = planning.training_stakes(belief, *proxies)
     usual = sum(planning.training_features(proxy) for proxy in proxies) / len(proxies)
 
-    def rates(policy: jax.Array) -> Rates:
-        lava, goal = field.where("lava"), field.goal
-        return Rates(mdps.visit_probability(mdp, policy, lava), mdps.visit_probability(mdp, policy, goal))
-
     def careful(alpha: float, baseline: jax.Array, units: jax.Array | None = None) -> Rates:
-        return rates(planning.plan_per_step(mdp, belief, risk=CVaR(alpha), baseline=baseline, units=units).policy)
+        plan = planning.plan_per_step(mdp, belief, risk=CVaR(alpha), baseline=baseline, units=units)
+        return rates(field, plan.policy)
 
     start = planning.start_features(mdp)
     if curve:
-        found = {"posterior mean": rates(mdps.solve(mdp, mdp.reward(belief.mean())).policy)}
+        found = {"posterior mean": rates(field, mdps.solve(mdp, mdp.reward(belief.mean())).policy)}
         for alpha in condition["alphas"]:
             found[f"{STAKES}|{alpha}"] = careful(alpha, start, stakes)
             found[f"{START}|{alpha}"] = careful(alpha, start)
@@ -79,8 +64,8 @@ def trial(key: jax.Array, settings: dict[str, Any], condition: dict[str, Any], c
         return found
     forbidden = mdp.reward(written) - 1e3 * field.where("lava")
     found = {
-        "literal": rates(mdps.solve(mdp, mdp.reward(written)).policy),
-        "forbid the unseen": rates(mdps.solve(mdp, forbidden).policy),
+        "literal": rates(field, mdps.solve(mdp, mdp.reward(written)).policy),
+        "forbid the unseen": rates(field, mdps.solve(mdp, forbidden).policy),
         "a lava-free path exists": Rates(jnp.zeros(()), lava_free_path(field).astype(float)),
         f"{STAKES}|{condition['alpha']}": careful(condition["alpha"], start, stakes),
     }

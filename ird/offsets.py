@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ird.evidence.normalizers import in_blocks, rows_per_block
 from mdps.checks import check_finite, is_concrete
 from mdps.mdp import MDP
 from mdps.optima import optimum
@@ -127,8 +128,13 @@ def training_stakes(belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
                 f"the proxy was written for the features {proxy.mdp.feature_names}, but the belief is about "
                 f"{belief.feature_names}; pass the evidence that the belief was made from."
             )
-        returns = proxy.alternative_features @ weights.T  # [M, N]
-        total = total + (jnp.max(returns, axis=0) - jnp.min(returns, axis=0)) / proxy.mdp.total_visits
+        features = proxy.alternative_features
+
+        def spread(rows, features=features):
+            returns = features @ rows.T  # [M, rows]: N × M is never held in full
+            return jnp.max(returns, axis=0) - jnp.min(returns, axis=0)
+
+        total = total + in_blocks(spread, weights, rows_per_block(features.shape[0])) / proxy.mdp.total_visits
     return total / len(proxies)
 
 

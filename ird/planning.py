@@ -133,6 +133,11 @@ def plan(
         (2.0, True)
     """
     weights, log_weights = check_belief(mdp, belief)
+    if offset is None:
+        raise ValueError(
+            "offset is None; say what returns are measured from: planning.start_offset(mdp, belief), or "
+            "planning.no_offset(belief) to measure from nothing."
+        )
     offset = jnp.asarray(offset)
     if offset.shape != log_weights.shape:
         raise ValueError(
@@ -403,4 +408,6 @@ def _plan_per_step(mdp: MDP, weights, log_weights, risk: Risk, baseline) -> Risk
 
 def _check_risk(risk: Risk, weights, log_weights) -> None:
     """Let a risk measure look at concrete weights, computing nothing."""
+    if isinstance(risk, type) or not callable(getattr(risk, "value", None)):
+        raise ValueError(f"risk is {risk!r}; give a measure from ird.risk, such as CVaR(0.1) or Mean().")
     jax.eval_shape(lambda returns: risk.value(returns, log_weights), jnp.zeros(log_weights.shape, weights.dtype))

@@ -1,16 +1,21 @@
-"""A posterior for people: the table with its warnings, the picture, and the way to arviz."""
+"""A posterior for people: the table of what was learnt, and the warnings."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
+
+from ird.chains import ConvergenceWarning
+from mdps.checks import is_concrete
 
 if TYPE_CHECKING:
     from ird.posterior import Posterior
 
-_ENOUGH_SAMPLES = 100.0
+_ENOUGH_SAMPLES = 100.0  # in all, and of each chain
 _ENOUGH_R_HAT = 1.01
 
 
@@ -18,14 +23,19 @@ _ENOUGH_R_HAT = 1.01
 class Summary:
     """What was learnt of each weight, how far to trust it, and what the evidence could not tell.
 
+    Where more than the weights was unknown, the parameters follow the weights: K + P rows.
+
     Attributes:
-        names: name of each weight, K of them.
-        mean: posterior mean, `[K]`.
-        sd: posterior standard deviation, `[K]`.
-        quantiles: 5 %, 50 % and 95 % of the posterior, `[3, K]`.
-        contraction: 1 - posterior variance / prior variance, `[K]`; 0: nothing was learnt, 1: all;
+        names: name of each weight, K of them, then of each parameter.
+        mean: posterior mean, `[K + P]`.
+        sd: posterior standard deviation, `[K + P]`.
+        quantiles: 5 %, 50 % and 95 % of the posterior, `[3, K + P]`.
+        contraction: 1 - posterior variance / prior variance, `[K + P]`; 0: nothing was learnt, 1: all;
             negative: the evidence widened it.  NaN where the prior itself is a point.
-        r_hat: split R-hat of each weight, `[K]`, or None without chains.
+        r_hat: rank-normalised R-hat, `[K + P]`, or None without chains.
+        ess_bulk: effective sample size in the bulk, `[K + P]`, or None without chains.
+        ess_tail: the smaller of those of the 5 % and 95 % quantiles, `[K + P]`, or None without chains.
+        divergences: transitions of a Hamiltonian sampler that diverged, or None.
         num_samples: N.
         effective_sample_size: what the N samples are worth.
         pareto_k: tail shape of the importance weights; NaN without importance sampling.
@@ -40,6 +50,9 @@ class Summary:
     quantiles: np.ndarray
     contraction: np.ndarray
     r_hat: np.ndarray | None
+    ess_bulk: np.ndarray | None
+    ess_tail: np.ndarray | None
+    divergences: int | None
     num_samples: int
     effective_sample_size: float
     pareto_k: float
@@ -49,14 +62,18 @@ class Summary:
 
     def __str__(self) -> str:
         wide = max([len(n) for n in self.names] + [6])
-        heads = ["mean", "sd", "5%", "50%", "95%", "contraction"] + (["R-hat"] if self.r_hat is not None else [])
-        lines = ["weight".ljust(wide) + "".join(f"{h:>{max(9, len(h) + 2)}}" for h in heads)]
+        heads = ["mean", "sd", "5%", "50%", "95%", "contraction"]
+        chains = [] if self.r_hat is None else ["R-hat", "bulk ESS", "tail ESS"]
+        lines = ["weight".ljust(wide) + "".join(f"{h:>{max(9, len(h) + 2)}}" for h in heads + chains)]
         for k, name in enumerate(self.names):
             row = [self.mean[k], self.sd[k], *self.quantiles[:, k]]
             cells = "".join(f"{x:9.3f}" for x in row) + f"{self.contraction[k]:13.3f}"
-            lines.append(name.ljust(wide) + cells + (f"{self.r_hat[k]:9.3f}" if self.r_hat is not None else ""))
+            if self.r_hat is not None and self.ess_bulk is not None and self.ess_tail is not None:
+                cells += f"{self.r_hat[k]:9.3f}{self.ess_bulk[k]:10.0f}{self.ess_tail[k]:10.0f}"
+            lines.append(name.ljust(wide) + cells)
         trust = f"{self.num_samples} samples, worth {self.effective_sample_size:.0f}"
-        lines += ["", trust if np.isnan(self.pareto_k) else f"{trust}; Pareto k {self.pareto_k:.2f}"]
+        trust += "" if np.isnan(self.pareto_k) else f"; Pareto k {self.pareto_k:.2f}"
+        lines += ["", trust + ("" if self.divergences is None else f"; {self.divergences} divergences")]
         if self.unseen:
             lines.append("The evidence says nothing about: " + ", ".join(self.unseen) + ".")
         lines += [f"It says nothing about the direction {_direction(d, self.names)}." for d in self.blind]
@@ -67,29 +84,28 @@ class Summary:
 
 def summarise(belief: "Posterior") -> Summary:
     """The `Summary` of a posterior, on the host."""
-    if np.ndim(belief.weights) != 2:
-        raise ValueError(
-            f"this is a batch of posteriors (weights {np.shape(belief.weights)}); take one first: "
-            "jax.tree.map(lambda x: x[0], belief)."
-        )
-    weights = np.asarray(belief.weights, np.float64)
+    check_single(belief)
+    names, columns, prior = columns_of(belief)
     p = np.exp(np.asarray(belief.log_weights, np.float64))
     p = p / p.sum()
-    mean = p @ weights
-    variance = p @ (weights - mean) ** 2
-    prior_variance = np.asarray(belief.prior_sd, np.float64) ** 2
+    mean = p @ columns
+    variance = p @ (columns - mean) ** 2
+    K = belief.weights.shape[1]
+    prior_variance = np.concatenate([np.asarray(belief.prior_sd, np.float64) ** 2, prior[:, K:].var(axis=0)])
     with np.errstate(divide="ignore", invalid="ignore"):
         contraction = np.where(prior_variance > 0, 1 - variance / prior_variance, np.nan)
-    names = names_of(belief)
     unseen, blind = blind_directions(belief.feature_covariance)
-    r_hat = belief.diagnostics.get("r_hat")
+    divergences = belief.diagnostics.get("divergences")
     return Summary(
         names=names,
         mean=mean,
         sd=np.sqrt(variance),
-        quantiles=_quantiles(weights, p, (0.05, 0.5, 0.95)),
+        quantiles=_quantiles(columns, p, (0.05, 0.5, 0.95)),
         contraction=contraction,
-        r_hat=None if r_hat is None else np.asarray(r_hat),
+        r_hat=_of_chains(belief, "r_hat"),
+        ess_bulk=_of_chains(belief, "ess_bulk"),
+        ess_tail=_of_chains(belief, "ess_tail"),
+        divergences=None if divergences is None else int(divergences),
         num_samples=len(p),
         effective_sample_size=float(belief.effective_sample_size),
         pareto_k=float(belief.pareto_k),
@@ -99,10 +115,63 @@ def summarise(belief: "Posterior") -> Summary:
     )
 
 
+def check_single(belief: "Posterior") -> None:
+    """Raise for a batch of posteriors."""
+    if np.ndim(belief.weights) != 2:
+        raise ValueError(
+            f"this is a batch of posteriors (weights {np.shape(belief.weights)}); take one first: "
+            "jax.tree.map(lambda x: x[0], belief)."
+        )
+
+
+def warnings_of(belief: "Posterior") -> tuple[str, ...]:
+    """What makes a posterior untrustworthy; for a batch, each sentence names its posterior."""
+    batch = np.shape(belief.log_weights)[:-1]
+    if not batch:
+        return tuple(_warnings(belief, columns_of(belief)[0]))
+    found = []
+    for index in np.ndindex(*batch):
+        one = jax.tree.map(lambda x: np.asarray(x)[index], belief)  # noqa: B023
+        found += [f"posterior {', '.join(map(str, index))}: {text}" for text in warnings_of(one)]
+    return tuple(found)
+
+
+def tell(belief: "Posterior") -> "Posterior":
+    """Warn in Python of chains that have not converged, once their values are known; returns the posterior."""
+    if is_concrete(belief.weights) and (found := belief.warnings()):
+        warnings.warn(" ".join(found), ConvergenceWarning, stacklevel=3)
+    return belief
+
+
+def columns_of(belief: "Posterior") -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Weights and parameters side by side: their names, samples `[N, K + P]`, and prior draws `[D, K + P]`."""
+    names = list(names_of(belief))
+    columns, prior = [np.asarray(belief.weights, np.float64)], [np.asarray(belief.prior_sample, np.float64)]
+    for name, draws in belief.parameters.items():
+        shape = np.shape(draws)[1:]
+        names += [name + (str(list(index)) if index else "") for index in np.ndindex(*shape)]
+        columns.append(np.asarray(draws, np.float64).reshape(len(draws), -1))
+        # Without prior draws nothing is known of how far a parameter has moved.
+        before = belief.prior_parameters.get(name)
+        missing = np.full((len(prior[0]), columns[-1].shape[1]), np.nan)
+        prior.append(missing if before is None else np.asarray(before, np.float64).reshape(len(prior[0]), -1))
+    return tuple(names), np.concatenate(columns, axis=1), np.concatenate(prior, axis=1)
+
+
+def _of_chains(belief: "Posterior", what: str) -> np.ndarray | None:
+    """A diagnostic of every weight and parameter, `[K + P]`; None without chains."""
+    if what not in belief.diagnostics:
+        return None
+    each: list[Array | np.ndarray] = [belief.diagnostics[what]]
+    for name, draws in belief.parameters.items():  # one that nothing is known of counts as not converged
+        each.append(belief.diagnostics.get(f"{what} {name}", np.full(draws.shape[1:], np.nan)))
+    return np.concatenate([np.asarray(x, np.float64).ravel() for x in each])
+
+
 def _warnings(belief: "Posterior", names):
     N, size, k = belief.weights.shape[0], float(belief.effective_sample_size), float(belief.pareto_k)
-    sampled = not np.isnan(k) or bool(belief.diagnostics)
-    if sampled and not size >= _ENOUGH_SAMPLES:
+    r_hats = _of_chains(belief, "r_hat")
+    if r_hats is None and (not np.isnan(k) or bool(belief.diagnostics)) and not size >= _ENOUGH_SAMPLES:
         yield (
             f"{N} samples are worth only {size:.0f} independent draws; means are rough and tails rougher: "
             "draw more samples, or use posterior.nuts."
@@ -113,12 +182,43 @@ def _warnings(belief: "Posterior", names):
             f"Pareto k is {k:.2f}, above {limit:.2f}: a few samples carry the weight and the error is not what the "
             "sample size suggests; use posterior.nuts, or a prior nearer to the evidence."
         )
-    for name, r_hat in zip(names, np.atleast_1d(belief.diagnostics.get("r_hat", ())), strict=False):
-        if not r_hat < _ENOUGH_R_HAT:
-            yield f"R-hat of {name} is {float(r_hat):.3f}, not below {_ENOUGH_R_HAT}: run the chains longer."
+    if r_hats is not None:
+        yield from _about_chains(belief, names, r_hats)
     divergences = int(belief.diagnostics.get("divergences", 0))
     if divergences:
-        yield f"{divergences} transitions diverged; raise num_warmup, or use a smoother prior."
+        yield f"{divergences} transitions diverged; raise target_accept or num_warmup, or use a smoother prior."
+    if bool(belief.diagnostics.get("uncorrected", False)):
+        yield (
+            "these are draws from a Gaussian that resembles the posterior, and nothing corrects the difference; "
+            "leave weighted=True for that."
+        )
+    reached = float(belief.diagnostics.get("temperature", 1.0))
+    if reached < 1:
+        yield (
+            f"the evidence was let in only to {reached:.3f} of its weight before max_stages ran out; raise it, or "
+            "lower target_size."
+        )
+
+
+def _about_chains(belief: "Posterior", names, r_hats):
+    """Chains that disagree, or that moved too slowly to tell (Vehtari et al. 2021, section 4)."""
+    apart = [k for k, r_hat in enumerate(r_hats) if not r_hat < _ENOUGH_R_HAT]
+    if apart:
+        worst = max(apart, key=lambda k: np.inf if np.isnan(r_hats[k]) else r_hats[k])
+        others = f", and {len(apart) - 1} more are no better than that limit" if len(apart) > 1 else ""
+        yield (
+            f"the chains have not converged: R-hat of {names[worst]} is {r_hats[worst]:.3f}, not below "
+            f"{_ENOUGH_R_HAT}{others}; run them longer."
+        )
+    enough = _ENOUGH_SAMPLES * belief.num_chains
+    for what, words in (("ess_bulk", "bulk"), ("ess_tail", "tails")):
+        sizes = _of_chains(belief, what)
+        if sizes is not None and not (sizes >= enough).all():
+            least = int(np.argmin(np.where(np.isnan(sizes), -1, sizes)))
+            yield (
+                f"the chains are worth only {sizes[least]:.0f} independent draws in the {words} of {names[least]}, "
+                f"fewer than {enough:.0f} ({_ENOUGH_SAMPLES:.0f} per chain): run them longer."
+            )
 
 
 def blind_directions(covariance) -> tuple[list[int], np.ndarray]:
@@ -184,68 +284,3 @@ def _quantiles(weights: np.ndarray, p: np.ndarray, at: tuple[float, ...]) -> np.
         total = np.cumsum(p[order])
         out[:, k] = weights[order[np.minimum(np.searchsorted(total, np.multiply(at, total[-1])), len(p) - 1)], k]
     return out
-
-
-def plot(belief: "Posterior", axes=None):
-    """Histograms of each weight, the prior behind the posterior; returns the matplotlib figure."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("Posterior.plot needs matplotlib: pip install 'inverse-reward-design[plot]'.") from error
-    table = summarise(belief)
-    K = len(table.names)
-    if axes is None:
-        columns = min(K, 4)
-        rows = -(-K // columns)
-        _, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 2.3 * rows), squeeze=False, layout="constrained")
-    axes = np.ravel(axes)
-    if len(axes) < K:
-        raise ValueError(f"axes has {len(axes)} axes; give one per weight, {K}.")
-    weights, p = np.asarray(belief.weights), np.exp(np.asarray(belief.log_weights))
-    prior = np.asarray(belief.prior_sample)
-    for k, ax in enumerate(axes[:K]):
-        ends = np.quantile(np.concatenate([prior[:, k], weights[p > 0.01 * p.max(), k]]), (0.002, 0.998))
-        low, high = ends if ends[1] > ends[0] else ends + np.array([-0.5, 0.5])
-        bins = np.linspace(low, high, 31)
-        ax.hist(prior[:, k], bins=bins, density=True, color="0.82", label="prior")
-        line = {"histtype": "step", "linewidth": 1.6, "color": "C0", "label": "posterior"}
-        ax.hist(weights[:, k], bins=bins, weights=p, density=True, **line)
-        ax.axvline(table.mean[k], color="C0", linewidth=1, linestyle=":")
-        ax.set_title(table.names[k] + (" (unseen)" if table.names[k] in table.unseen else ""), fontsize=10)
-        ax.set_xlabel("reward per unit", fontsize=8)
-        ax.tick_params(labelsize=8)
-        ax.set_yticks([])
-        ax.set_ylim(top=1.2 * ax.get_ylim()[1])  # room for the legend
-        for side in ("left", "top", "right"):
-            ax.spines[side].set_visible(False)
-    for ax in axes[K:]:
-        ax.set_axis_off()
-    axes[0].legend(fontsize=8, frameon=False)
-    return axes[0].figure
-
-
-def to_arviz(belief: "Posterior", num_samples: int | None = None):
-    """An arviz object with the posterior, its prior draws, and the sampler's diagnostics."""
-    try:
-        import arviz as az
-    except ImportError as error:
-        raise ImportError("Posterior.to_arviz needs arviz: pip install 'inverse-reward-design[arviz]'.") from error
-    log_weights = np.asarray(belief.log_weights)
-    chains = belief.num_chains
-    if num_samples is not None or np.ptp(log_weights) > 1e-6:
-        num_samples = min(len(log_weights), 4000) if num_samples is None else num_samples
-        belief = belief.resample(num_samples, key=jax.random.key(0))
-        chains = 1
-
-    def by_chain(x):
-        return np.asarray(x).reshape(chains, -1, *np.shape(x)[1:])
-
-    data = {
-        "posterior": {"weights": by_chain(belief.weights)} | {k: by_chain(x) for k, x in belief.parameters.items()},
-        "prior": {"weights": np.asarray(belief.prior_sample)[None]},
-    }
-    coords = {"feature": list(names_of(belief))}
-    dims = {"weights": ["feature"]}
-    if az.__version__.startswith("0."):
-        return az.from_dict(**data, coords=coords, dims=dims)
-    return az.from_dict(data, coords=coords, dims=dims)

@@ -3,7 +3,9 @@
 import math
 import numbers
 
+import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -32,6 +34,23 @@ def check_finite(name: str, x) -> None:
                 f"{name} is {np.asarray(x)[where]} at index {where} ({len(bad)} such entries); "
                 "every entry must be finite."
             )
+
+
+def check_key(key) -> None:
+    """Raise unless `key` is one key of `jax.random`."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    if not typed and not (dtype == np.uint32 and shape == (2,)):  # the second is what jax.random.PRNGKey makes
+        what = repr(key) if dtype is None else f"an array of {dtype} with shape {shape}"
+        raise ValueError(f"key is {what}; give one random key, such as jax.random.key(0).")
+
+
+def check_index(name: str, x, size: int, what: str) -> None:
+    """Raise unless a concrete `x` is one whole number in 0..size-1, the index of one of `what`."""
+    if is_concrete(x):
+        value = np.asarray(x)
+        if value.shape != () or value.dtype.kind not in "iu" or not 0 <= int(value) < size:
+            raise ValueError(f"{name} is {x}; it must be one of the {size} {what}, a whole number in 0..{size - 1}.")
 
 
 def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) -> None:

@@ -119,19 +119,60 @@ def sweep(
     return _dot(weight, neighbours(index, values))
 
 
-def sweeps(index, weight, source, values: Float[Array, " S ..."], count) -> Array:
+# One problem of more states than this is swept in blocks, which then stay in a processor's cache.
+_BLOCK, _DEEPEST = 2**18, 16
+
+
+def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, blocked: bool = True) -> Array:
     """`count` (traced) sweeps with a source: `x[s] <- source[s] + sum_j weight[s, j] * x[index[s, j]]`.
 
     A sweep must not overwrite what it still reads, so a plain loop copies its array each time.  One
-    small problem, where that and the shifting cost as much as the sum, alternates between two arrays
-    that already have the margins which `shifted` would add.
+    problem whose neighbours are found by shifting alternates between two arrays with margins instead;
+    a large one does so block by block, several sweeps at a time, each block with as much of its
+    surroundings as those sweeps can see.
+
+    Args:
+        index: as in `neighbours`.
+        weight: `[S, J]`, or a list of columns.
+        source: `[S, *batch]`.
+        values: `[S, *batch]`.
+        count: how many sweeps.
+        blocked: False where the states are spread over devices, and blocks would gather them.
     """
-    if not isinstance(index, tuple) or values.ndim > 1 or values.size > 2**16:
-        return jax.lax.fori_loop(0, count, lambda _, x: source + sweep(index, weight, x), values)
-    S, below, above = values.size, max(0, -min(index)), max(0, *index)
+    weight = weight if isinstance(weight, list) else columns(weight)
+    if not (isinstance(index, tuple) and values.ndim == 1 and blocked):
+        return jax.lax.fori_loop(0, count, lambda _, x: source + _dot(weight, neighbours(index, x)), values)
+    S, reach = values.size, max(abs(o) for o in index)
+    if S <= _BLOCK:
+        return _alternate(index, weight, source, values, count)
+    depth = min(_DEEPEST, _BLOCK // (8 * max(reach, 1)))  # what is swept beyond the block stays a quarter of it
+    if depth < 2:
+        return jax.lax.fori_loop(0, count, lambda _, x: source + _dot(weight, neighbours(index, x)), values)
+    number = math.ceil(S / _BLOCK)
+    block, margin = math.ceil(S / number), depth * reach
+    framed = lambda x: jnp.pad(x, (margin, margin + number * block - S))  # noqa: E731
+    tables = [framed(x) for x in (source, *weight)]  # nothing comes from beyond the ends: weight zero
+
+    def several(done, x):
+        padded, now = framed(x), jnp.minimum(depth, count - done)
+
+        def one(first):
+            cut = lambda x: jax.lax.dynamic_slice(x, (first,), (block + 2 * margin,))  # noqa: E731
+            here, *ways = [cut(x) for x in tables]
+            swept = _alternate(index, ways, here, cut(padded), now)
+            return jax.lax.slice_in_dim(swept, margin, margin + block)
+
+        return done + depth, jax.lax.map(one, jnp.arange(number) * block).reshape(-1)[:S]
+
+    return jax.lax.while_loop(lambda c: c[0] < count, lambda c: several(*c), (0, values))[1]
+
+
+def _alternate(offsets: tuple[int, ...], weight: list[Array], source, values: Float[Array, " S"], count) -> Array:
+    """`sweeps` from one array into another and back; both have the margins that `shifted` would add."""
+    S, below, above = values.size, max(0, -min(offsets)), max(0, *offsets)
 
     def step(read, write):
-        near = [jax.lax.slice_in_dim(read, below + o, below + o + S) for o in index]
+        near = [jax.lax.slice_in_dim(read, below + o, below + o + S) for o in offsets]
         return jax.lax.dynamic_update_slice(write, source + _dot(weight, near), (below,))
 
     def two(_, pair):
@@ -139,7 +180,8 @@ def sweeps(index, weight, source, values: Float[Array, " S ..."], count) -> Arra
         write = step(read, write)
         return step(write, read), write
 
-    values = jax.lax.fori_loop(0, count % 2, lambda _, x: source + sweep(index, weight, x), values)
+    once = lambda _, x: source + _dot(weight, neighbours(offsets, x))  # noqa: E731
+    values = jax.lax.fori_loop(0, count % 2, once, values)
     padded = jnp.pad(values, (below, above))
     return jax.lax.fori_loop(0, count // 2, two, (padded, jnp.zeros_like(padded)))[0][below : below + S]
 
@@ -201,7 +243,17 @@ def largest(new: Array, old: Array) -> tuple[Array, Array, Array]:
     return change, jnp.zeros_like(change), jnp.max(jnp.abs(new), axis=0)
 
 
-def settle_in_cycles(apply, advance, start, gamma, measure, tol, rounding, max_steps, period: int = 8) -> Settled:
+def certify(applied, x, gamma, measure, rounding, steps) -> tuple[Settled, Array]:
+    """What one application of a γ-contraction proves of its fixed point, and the centre of the change."""
+    reach = gamma / (1 - gamma)
+    radius, centre, scale = measure(applied, x)
+    floor = rounding * (scale + jnp.abs(reach * centre)) / (1 - gamma)
+    return Settled(applied + reach * centre, reach * radius + floor, radius, floor, steps), centre
+
+
+def settle_in_cycles(
+    apply, advance, start, gamma, measure, tol, rounding, max_steps, period: int = 8, known: Settled | None = None
+) -> Settled:
     """Iterate a γ-contraction until its certified error is at most `tol`, or at its rounding floor.
 
     A cycle of `period` sweeps ends in a secant step along the slowest mode (reduced rank
@@ -221,24 +273,20 @@ def settle_in_cycles(apply, advance, start, gamma, measure, tol, rounding, max_s
         rounding: relative rounding error of one application.
         max_steps: most applications of the operator.
         period: sweeps in a cycle; even, since grids alternate between two colours.
+        known: what is certified already; columns in which that is within `tol` are left alone.
     """
-    reach = gamma / (1 - gamma)
     longest = gamma**period / (1 - gamma**period)  # the secant step of the slowest possible mode, γ itself
     patience = 16 + np.log(1e4) / jnp.maximum(-jnp.log(gamma) * period, 1e-6)
 
     def body(carry):
         x, before, settled, done, shrunk_at, stale, steps = carry
         applied, context = apply(x)
-        radius, centre, scale = measure(applied, x)
-        value = applied + reach * centre
-        floor = rounding * (scale + jnp.abs(reach * centre)) / (1 - gamma)
-        bound = reach * radius + floor
-        fresh = Settled(value, bound, radius, floor, jnp.full_like(stale, steps + 1))
+        fresh, _ = certify(applied, x, gamma, measure, rounding, jnp.full_like(stale, steps + 1))
         settled = jax.tree.map(lambda old, new: jnp.where(done, old, new), settled, fresh)
-        shrunk = radius < 0.9 * shrunk_at
+        shrunk = fresh.residual < 0.9 * shrunk_at
         stale = jnp.where(shrunk, 0, stale + 1)
         # Written so that NaN counts as done: it will not get better.
-        done = done | ~(bound > jnp.maximum(tol, 2 * floor)) | (stale > patience)
+        done = done | ~(fresh.bound > jnp.maximum(tol, 2 * fresh.floor)) | (stale > patience)
         more = jnp.any(~done) & (steps + period < max_steps)
         y = advance(applied, context, jnp.where(more, period - 1, 0))
         now = y - x - measure(y, x)[1]
@@ -246,7 +294,7 @@ def settle_in_cycles(apply, advance, start, gamma, measure, tol, rounding, max_s
         size = jnp.sum(turn * turn, axis=0)
         secant = jnp.clip(jnp.sum(now * turn, axis=0) / jnp.where(size > 0, size, 1), -longest, 0.5)
         secant = jnp.where(shrunk & (steps > 0) & (size > 0), secant, 0)
-        shrunk_at = jnp.where(shrunk, radius, shrunk_at)
+        shrunk_at = jnp.where(shrunk, fresh.residual, shrunk_at)
         x = y - secant * (y - before[1])
         return x, (now, y), settled, done, shrunk_at, stale, steps + period
 
@@ -256,19 +304,20 @@ def settle_in_cycles(apply, advance, start, gamma, measure, tol, rounding, max_s
 
     column = jnp.zeros(start.shape[1:], start.dtype)
     count = jnp.zeros(start.shape[1:], jnp.int32)
-    nowhere = Settled(start, column + jnp.inf, column, column, count)
-    first = (start, (start, start), nowhere, column.astype(bool), column + jnp.inf, count, 0)
+    if known is None:
+        known = Settled(start, column + jnp.inf, column, column, count)
+    first = (start, (start, start), known, known.bound <= jnp.maximum(tol, 2 * known.floor), column + jnp.inf, count, 0)
     return jax.lax.while_loop(unfinished, body, first)[2]
 
 
-def settle(operator, start, gamma, measure, tol, rounding, max_steps, period: int = 12) -> Settled:
+def settle(operator, start, gamma, measure, tol, rounding, max_steps, period: int = 12, known=None) -> Settled:
     """`settle_in_cycles` for a contraction `operator` of arrays `[S, *batch]` that is as cheap as any part of it."""
 
     def advance(x, _, count):
         return jax.lax.fori_loop(0, count, lambda _, y: operator(y), x)
 
     return settle_in_cycles(
-        lambda x: (operator(x), ()), advance, start, gamma, measure, tol, rounding, max_steps, period
+        lambda x: (operator(x), ()), advance, start, gamma, measure, tol, rounding, max_steps, period, known
     )
 
 
@@ -277,37 +326,48 @@ def worth_refining(dtype, shape: tuple[int, ...]) -> bool:
     return dtype == jnp.float64 and math.prod(shape) >= 2**16
 
 
-def refine(residual, correct, start: Array, gamma: Array, tol: Array, rounds: int = 6) -> tuple[Array, Array]:
+def refine(
+    apply, correct, start: Array, gamma, measure, tol: Array, rounding, rounds: int = 6
+) -> tuple[Array, Settled]:
     """Iterative refinement: solve in low precision for what is missing, add it in high precision.
 
     Rounds go on, column by column, while the error bound is above `tol` and each divides it by four.
 
     Args:
-        residual: `x -> (what is missing, a constant missing beside it [*batch], error bound [*batch])`,
-            in high precision.
-        correct: `(what is missing, tolerance [*batch]) -> (correction, steps)`, in low precision.
+        apply: `x -> (T x, context)`, the contraction on arrays `[S, *batch]`, in high precision.
+        correct: `(x, T x, centre of their difference [*batch], context, tolerance [*batch]) -> (correction, steps)`,
+            in low precision, beside the constant that a constant difference of `centre` adds up to.
         start: `[S, *batch]`, in high precision.
         gamma: modulus of contraction, `[*batch]`.
+        measure: `span`, `largest` or `total`.
         tol: error allowed, `[*batch]`.
+        rounding: relative rounding error of one application, in high precision.
         rounds: most corrections.
 
     Returns:
-        The refined array and the steps taken by each column.
+        Where to go on from, and what was certified on the way there.
     """
     # What a round is asked to leave of the error: more than where float32 stalls.
     gain = 32 * jnp.finfo(jnp.float32).eps / (1 - gamma)
 
     def body(carry):
-        x, last, active, steps, count = carry
-        missing, constant, bound = residual(x)
-        active = active & (bound > tol) & (bound < last / 4)
+        x, settled, active, steps, count = carry
+        applied, context = apply(x)
+        fresh, centre = certify(applied, x, gamma, measure, rounding, steps + 1)
+        goal = jnp.maximum(tol, 2 * fresh.floor)
+        again = active & (fresh.bound > goal) & (fresh.bound < settled.bound / 4)
+        settled = jax.tree.map(lambda old, new: jnp.where(active, new, old), settled, fresh)
         # Columns at rest ask for nothing, and stop at once.
-        correction, taken = correct(missing, jnp.where(active, jnp.maximum(tol / 4, gain * bound), jnp.inf))
-        move = active & jnp.all(jnp.isfinite(correction), axis=0)
-        x = jnp.where(move, x + (correction.astype(x.dtype) + constant), x)
-        return x, bound, move, steps + jnp.where(active, taken, 0), count + 1
+        wanted = jnp.where(again, jnp.maximum(goal / 4, gain * fresh.bound), jnp.inf)
+        ask = functools.partial(correct, x, applied, centre, context, wanted)
+        rest = functools.partial(jax.tree.map, jnp.zeros_like, jax.eval_shape(ask))
+        correction, taken = jax.lax.cond(jnp.any(again), ask, rest)
+        move = again & jnp.all(jnp.isfinite(correction), axis=0)
+        x = jnp.where(move, x + (correction.astype(x.dtype) + centre / (1 - gamma)), x)
+        return x, settled, move, steps + jnp.where(again, taken + 1, 0), count + 1
 
-    column = jnp.zeros(start.shape[1:], start.dtype)
-    carry = start, column + jnp.inf, column == 0, column.astype(jnp.int32), 0
-    carry = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[4] < rounds), body, carry)
-    return carry[0], carry[3]
+    column, none = jnp.zeros(start.shape[1:], start.dtype), jnp.zeros(start.shape[1:], jnp.int32)
+    nothing = Settled(start, column + jnp.inf, column, column, none)
+    carry = start, nothing, column == 0, none, 0
+    carry = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[4] <= rounds), body, carry)
+    return carry[0], carry[1]

@@ -130,28 +130,29 @@ def _endless(forward: bool, sink: int | None, offsets: tuple[int, ...] | None):
             scaled, leaving = [(gamma * x).astype(dtype) for x in table], (gamma * departing).astype(dtype)
             return lambda x: source + _absorb(sink, sweep(near, scaled, x), leaving, x)
 
-        def solve(dtype, source, start, tol):
+        def solve(dtype, source, start, tol, known=None):
             step, low_gamma, low_tol = operator(dtype, source), gamma.astype(dtype), tol.astype(dtype)
-            return settle(step, start, low_gamma, measure, low_tol, rounding(dtype), MAX_STEPS)
+            return settle(step, start, low_gamma, measure, low_tol, rounding(dtype), MAX_STEPS, known=known)
 
-        start = jnp.broadcast_to(source, shape)
+        start, known = jnp.broadcast_to(source, shape), None
         if worth_refining(source.dtype, shape):  # pyright: ignore[reportArgumentType]
             step = operator(jnp.float64, source)
 
-            def residual(x):
-                ahead = step(x)
-                radius, _, scale = measure(ahead, x)
-                floor = rounding(jnp.float64) * scale / (1 - gamma)
-                return (ahead - x).astype(jnp.float32), jnp.zeros_like(radius), gamma / (1 - gamma) * radius - floor
-
-            def correct(missing, tol):
+            def correct(x, ahead, _, context, tol):
+                missing = (ahead - x).astype(jnp.float32)
                 settled = solve(jnp.float32, missing, missing, tol)
                 return settled.value, settled.steps
 
-            start = refine(residual, correct, jnp.zeros(shape, source.dtype), gamma, jnp.broadcast_to(tol, shape[1:]))[
-                0
-            ]
-        return (solve(source.dtype, source, start, tol).value,)
+            start, known = refine(
+                lambda x: (step(x), ()),
+                correct,
+                jnp.zeros(shape, source.dtype),
+                gamma,
+                measure,
+                jnp.broadcast_to(tol, shape[1:]),
+                rounding(jnp.float64),
+            )
+        return (solve(source.dtype, source, start, tol, known).value,)
 
     return kernel
 

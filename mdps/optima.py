@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.kernels import arrivals, batch_last, expect, neighbours, settle, span, sweep, total
+from mdps.kernels import arrivals, batch_last, columns, expect, neighbours, settle, span, sweep, total
 from mdps.linear import MAX_STEPS
+from mdps.margins import Margins
 from mdps.mdp import MDP
-from mdps.tiles import tiled
+from mdps.tiles import VECTOR, tiled
 
-COLUMNS = 512  # rewards planned together on a CPU: their policies then stay in the caches
+ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches
 
 
 class Optimum(NamedTuple):
@@ -76,7 +77,8 @@ def _kernel(horizon: int | None, sink: int | None, offsets: tuple[int, ...] | No
 
     @batch_last(core_in, core_out)
     def kernel(*arrays):
-        width = COLUMNS if jax.default_backend() == "cpu" else None
+        wide = max(ENTRIES // arrays[0].shape[0], 8 * VECTOR)
+        width = wide - wide % VECTOR if jax.default_backend() == "cpu" else None
         return tiled(functools.partial(_plan, horizon, sink, offsets, feature_rank), arrays, core_in, core_out, width)
 
     return kernel
@@ -96,8 +98,18 @@ def _plan(
     rounding = (D + 3) * jnp.finfo(reward.dtype).eps / 2
     zero = jnp.zeros((S, *batch), reward.dtype)
 
+    # A processor reads neighbours where they lie; an accelerator would rather compute than copy.
+    in_place = sink is None and horizon is not None and jax.default_backend() == "cpu"
+    margins = Margins(offsets, S) if in_place and offsets is not None else None
+
     def q_values(v):
-        ahead = expect(offsets or next_state, probability, v)
+        if margins is None:
+            ahead = expect(offsets or next_state, probability, v)
+        else:
+            near = margins.near(v)
+            ahead = [
+                functools.reduce(jnp.add, [p * x for p, x in zip(columns(probability[:, a]), near)]) for a in range(A)
+            ]
         return [reward[:, a % reward.shape[1]] + gamma * x for a, x in enumerate(ahead)]
 
     def ties(q, best, scale, residual: float | Array = 0.0):
@@ -144,17 +156,21 @@ def _plan(
             best = functools.reduce(jnp.maximum, q)
             bits = _pack(ties(q, best, largest + gamma * size))
             size = jnp.max(jnp.abs(best), axis=0)
-            return (best, size, scale + size), bits
+            return (best if margins is None else margins.put(v, best), size, scale + size), bits
 
         # Probability of each edge into a state under each action, a list over A of lists over P.
         edge = [arrivals([probability[:, a, d] for d in range(D)], origin, slot, offsets) for a in range(A)]
         near_by = tuple(-o for o in offsets) if offsets else origin
 
         def forward(carry, bits):
-            here, visits = carry
+            here, visits, leaving = carry
             each = here / sum(jax.lax.population_count(b).astype(here.dtype) for b in bits)  # per optimal action
             from_here = [jnp.where(_bit(bits, a), each, 0) for a in range(A)]
             visits = [n + (here if feature_rank == 2 else from_here[a]) for a, n in enumerate(visits)]
+            if margins is not None:
+                taken = [sum(jnp.where(_bit(bits, a), probability[:, a, d], 0) for a in range(A)) for d in range(D)]
+                leaving = [margins.put(x, each * share) for x, share in zip(leaving, taken, strict=True)]
+                return (gamma * margins.arriving(leaving), visits, leaving), None
             near = neighbours(near_by, each)
             near_bits = list(zip(*(neighbours(near_by, b) for b in bits), strict=True))
             moved = sum(
@@ -164,12 +180,15 @@ def _plan(
             if sink is not None:
                 arrived = sum(jnp.sum(from_here[a] * probability[:, a, -1], axis=0) for a in range(A))
                 moved = moved + (jnp.arange(S) == sink).reshape(S, *(1,) * len(batch)) * arrived
-            return (gamma * moved, visits), None
+            return (gamma * moved, visits, leaving), None
 
         none = jnp.zeros(batch, reward.dtype)
-        (estimate, _, scale), chosen = jax.lax.scan(back, (zero, none, none), None, length=horizon)
-        start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if feature_rank == 2 else A))
-        (_, visits), _ = jax.lax.scan(forward, start, chosen, reverse=True)
+        wide = zero if margins is None else margins.empty(zero)
+        (estimate, _, scale), chosen = jax.lax.scan(back, (wide, none, none), None, length=horizon)
+        estimate = estimate if margins is None else margins.at(estimate, 0)
+        nowhere = [] if margins is None else [wide] * D
+        start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if feature_rank == 2 else A), nowhere)
+        (_, visits, _), _ = jax.lax.scan(forward, start, chosen, reverse=True)
         per_action = [features] if feature_rank == 2 else [features[:, a] for a in range(A)]
         collected = [
             sum(jnp.sum(n * f[:, k], axis=0) for n, f in zip(visits, per_action, strict=True))

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mdps.checks import check_finite, check_rows
+from mdps.checks import check_finite, check_key, check_rows
 from mdps.linear import evaluate, policy_weights, push
 from mdps.mdp import MDP
+from mdps.sharding import place, spread
 
 
 class Trajectory(NamedTuple):
@@ -19,13 +21,16 @@ class Trajectory(NamedTuple):
     actions: Int[Array, " T"]
 
 
-def occupancy(mdp: MDP, policy: Float[Array, " ... S A"], *, tol=None) -> Float[Array, " S A"]:
+def occupancy(
+    mdp: MDP, policy: Float[Array, " ... S A"], *, tol=None, mesh: Mesh | None = None
+) -> Float[Array, " S A"]:
     """Expected discounted number of times each action is taken in each state (Puterman 2005, 6.9).
 
     Args:
         mdp: the MDP.
         policy: `[S, A]`, or `[T, S, A]` with a horizon.
         tol: bound on the sum of absolute errors (endless MDPs); None: the rounding floor.
+        mesh: devices over which to spread the states of one large MDP, as in `solve`.
 
     Returns:
         `[S, A]`; sums to `mdp.total_visits`: 1/(1-γ), T, or (1-γ^T)/(1-γ).
@@ -33,7 +38,10 @@ def occupancy(mdp: MDP, policy: Float[Array, " ... S A"], *, tol=None) -> Float[
     Raises:
         ValueError: for a policy of the wrong shape or whose rows are not distributions.
     """
-    return _occupancy(mdp, _check_policy(mdp, policy), tol)
+    policy = _check_policy(mdp, policy)
+    if mesh is None:
+        return _occupancy(mdp, policy, tol)
+    return _occupancy(spread(mdp, mesh), place(policy, mesh, axis=-2), tol)[: mdp.num_states]
 
 
 @jax.jit
@@ -122,7 +130,13 @@ def rollout(mdp: MDP, policy: Float[Array, " ... S A"], *, key: Key[Array, ""], 
 
     Returns:
         `Trajectory(states [num_steps], actions [num_steps])`.
+
+    Raises:
+        ValueError: for a policy of the wrong shape, fewer than one step, or what is no key.
     """
+    check_key(key)
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}; take at least one step.")
     return _rollout(mdp, _check_policy(mdp, policy, num_steps=num_steps), key, num_steps)
 
 

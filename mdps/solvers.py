@@ -6,12 +6,13 @@ the reward is the occupancy of the optimal policy, found by one linear solve in 
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from mdps.checks import check_finite, is_concrete
@@ -30,6 +31,7 @@ from mdps.kernels import (
 )
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
 from mdps.mdp import MDP
+from mdps.sharding import place, spread
 
 
 @jax.tree_util.register_dataclass
@@ -60,6 +62,7 @@ def solve(
     temperature: float | Float[Array, ""] = 0.0,
     tol: float | Float[Array, ""] | None = None,
     max_steps: int = MAX_STEPS,
+    mesh: Mesh | None = None,
 ) -> Solution:
     """Solve an MDP for the policy of greatest expected discounted reward.
 
@@ -75,6 +78,8 @@ def solve(
         temperature: τ, in units of reward; a Python 0 means hard (static), anything else is traced.
         tol: absolute bound on `error_bound`; None: 1e-6 in float64, the rounding floor in float32.
         max_steps: most sweeps (endless MDPs; static).
+        mesh: devices over which to spread the states of one large MDP (`jax.sharding.Mesh`); None: wherever the
+            arrays are.
 
     Returns:
         A `Solution`.  Optimal actions within rounding of the best share the probability equally.
@@ -104,17 +109,24 @@ def solve(
     dtype = jnp.result_type(reward, mdp.probability)
     to_floor = tol is None and dtype == jnp.float32
     target = (0.0 if to_floor else 1e-6) if tol is None else tol
-    return _solve(mdp, reward, temperature, target, hard=hard, to_floor=to_floor, max_steps=max_steps)
+    blocked = mesh is None and jax.default_backend() == "cpu"
+    compiled = functools.partial(_solve, hard=hard, to_floor=to_floor, max_steps=max_steps, blocked=blocked)
+    if mesh is None:
+        return compiled(mdp, reward, temperature, target)
+    spread_out = compiled(spread(mdp, mesh), place(reward, mesh), temperature, target)
+    return replace(spread_out, policy=spread_out.policy[..., :S, :], value=spread_out.value[:S])
 
 
-@functools.partial(jax.jit, static_argnames=("hard", "to_floor", "max_steps"))
-def _solve(mdp: MDP, reward, temperature, target, *, hard: bool, to_floor: bool, max_steps: int) -> Solution:
+@functools.partial(jax.jit, static_argnames=("hard", "to_floor", "max_steps", "blocked"))
+def _solve(
+    mdp: MDP, reward, temperature, target, *, hard: bool, to_floor: bool, max_steps: int, blocked: bool
+) -> Solution:
     """`solve` after its checks: compiled once per shape, dtype and static choice."""
     dtype = jnp.result_type(reward, mdp.probability)
     reward = (reward[:, None] if reward.ndim == 1 else reward).astype(dtype)
     tau, target = jnp.asarray(temperature, dtype), jnp.asarray(target, dtype)
     mdp = mdp.replace(probability=mdp.probability.astype(dtype), discount=jnp.asarray(mdp.discount, dtype))
-    value, policy, bound, floor, steps = _optimum(hard, max_steps, mdp, reward, tau, target)
+    value, policy, bound, floor, steps = _optimum(hard, max_steps, blocked, mdp, reward, tau, target)
     if mdp.horizon is not None:
         value = value[0]
     converged = bound <= (jnp.maximum(target, 2 * floor) if to_floor else target)
@@ -127,6 +139,16 @@ def _backup(hard: bool, q: list[Array], tau: Array) -> Array:
     if hard:
         return best
     return best + tau * jnp.log(sum(jnp.exp((x - best) / tau) for x in q))
+
+
+def _attain(hard: bool, q: list[Array], tau: Array) -> tuple[Array, list[Array]]:
+    """`_backup`, and in which proportion the actions attain it."""
+    best = functools.reduce(jnp.maximum, q)
+    if hard:
+        return best, [(x >= best).astype(best.dtype) for x in q]
+    # Held, or the compiler would compute each exponential once more wherever it is used.
+    share = jax.lax.optimization_barrier([jnp.exp((x - best) / tau) for x in q])
+    return best + tau * jnp.log(sum(share)), share
 
 
 def _choose(hard: bool, q: list[Array], tau: Array, slack: Array) -> list[Array]:
@@ -153,10 +175,10 @@ def _action_values(next_state, probability, reward, gamma, values) -> list[Array
     return [reward[a % len(reward)] + gamma * e for a, e in enumerate(ahead)]
 
 
-def _primal(hard: bool, max_steps: int, mdp: MDP, reward, tau, tol):
+def _primal(hard: bool, max_steps: int, blocked: bool, mdp: MDP, reward, tau, tol):
     """Value, policy, error bound, rounding floor and steps; with a horizon value and policy have a time axis."""
     if mdp.horizon is None:
-        kernel = _endless(hard, max_steps, mdp.offsets)  # pyright: ignore[reportGeneralTypeIssues]
+        kernel = _endless(hard, max_steps, blocked, mdp.offsets)  # pyright: ignore[reportGeneralTypeIssues]
         return kernel(mdp.next_state, mdp.probability, reward, mdp.discount, tau, tol)
     value, policy, bound = _backward(hard, mdp.horizon, mdp.offsets)(
         mdp.next_state, mdp.probability, reward, mdp.discount, tau
@@ -164,14 +186,14 @@ def _primal(hard: bool, max_steps: int, mdp: MDP, reward, tau, tol):
     return value, policy, bound, bound, jnp.asarray(mdp.horizon, jnp.int32)
 
 
-def _optimum_jvp(hard, max_steps, primals, tangents):
+def _optimum_jvp(hard, max_steps, blocked, primals, tangents):
     """The implicit derivative, from V = backup(Q(V)) at the optimum.
 
     dV = Σ_a π (dr + dγ E[V] + γ dE[V]) + dτ H(π) + γ M dV, a linear system of the optimal policy.
     """
     mdp, reward, tau, tol = primals
     d_mdp, d_reward, d_tau, _ = tangents
-    value, policy, *rest = _optimum(hard, max_steps, mdp, reward, tau, tol)
+    value, policy, *rest = _optimum(hard, max_steps, blocked, mdp, reward, tau, tol)
     gamma, probability = mdp.discount, mdp.probability
 
     def ahead(x):
@@ -204,12 +226,12 @@ def _optimum_jvp(hard, max_steps, primals, tangents):
     return (value, policy, *rest), (d_value, d_policy, *flat)
 
 
-_optimum = jax.custom_jvp(_primal, nondiff_argnums=(0, 1))
+_optimum = jax.custom_jvp(_primal, nondiff_argnums=(0, 1, 2))
 _optimum.defjvp(_optimum_jvp, symbolic_zeros=True)
 
 
 @functools.cache
-def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
+def _endless(hard: bool, max_steps: int, blocked: bool, offsets: tuple[int, ...] | None):
     """The optimum of an endless MDP, batch axes last.
 
     In a large problem in float64 almost every sweep runs in float32, on what is missing: with `Q` the action values of
@@ -238,73 +260,68 @@ def _endless(hard: bool, max_steps: int, offsets: tuple[int, ...] | None):
         if refining:
             split[jnp.dtype(jnp.float32)] = jax.tree.map(lambda x: x.astype(jnp.float32), split[reward.dtype])
 
-        def weigh(q, dtype):
-            """γ times the probability of each successor under the policy that is best for `q`, a list over slots."""
-            policy = [x.astype(dtype) for x in _choose(hard, q, tau.astype(q[0].dtype), jnp.zeros_like(q[0][0]))]
-            g = gamma.astype(dtype)
-            return [g * sum(x * p for x, p in zip(policy, slot)) for slot in zip(*split[jnp.dtype(dtype)])]
+        def improve(q, dtype):
+            """The backup of `q`, and γ times the probability of each successor under the policy that attains it."""
+            ahead, share = _attain(hard, q, tau.astype(q[0].dtype))
+            share = [x.astype(dtype) for x in share]
+            scale = gamma.astype(dtype) / sum(share)
+            return ahead, [scale * sum(x * p for x, p in zip(share, slot)) for slot in zip(*split[jnp.dtype(dtype)])]
 
-        def solve(dtype, rewards, start, tol, max_steps):
+        def solve(dtype, rewards, start, tol, max_steps, known=None):
             p, g, t = split[jnp.dtype(dtype)], gamma.astype(dtype), tau.astype(dtype)
 
             def apply(v):
                 q = _action_values(here, p, rewards, g, v)
-                ahead = _backup(hard, q, t)
                 if full:
-                    return ahead, ()
-                weight = weigh(q, dtype)
-                paid = ahead - sum(w * x for w, x in zip(weight, neighbours(here, v)))
-                return ahead, (weight, paid)
+                    return _backup(hard, q, t), ()
+                ahead, weight = improve(q, dtype)
+                return ahead, (weight, ahead - sum(w * x for w, x in zip(weight, neighbours(here, v))))
 
             def advance(v, context, n):
                 if full:
                     return jax.lax.fori_loop(0, n, lambda _, x: apply(x)[0], v)
                 weight, paid = context
-                return sweeps(here, weight, paid, v, n)
+                return sweeps(here, weight, paid, v, n, blocked=blocked)
 
             return settle_in_cycles(
-                apply, advance, start, g, span, tol.astype(dtype), rounding(dtype), max_steps, period
+                apply, advance, start, g, span, tol.astype(dtype), rounding(dtype), max_steps, period, known
             )
 
-        start, steps = jnp.zeros((reward.shape[0], *batch), reward.dtype), 0
+        start, known = jnp.zeros((reward.shape[0], *batch), reward.dtype), None
         if refining:
+            low = jnp.float32
 
-            def residual(v):
+            def apply(v):
                 q = _action_values(here, split[reward.dtype], rewards, gamma, v)
-                radius, centre, _ = span(_backup(hard, q, tau), v)
-                missing = [(x - v - centre).astype(jnp.float32) for x in q]
-                return missing, centre / (1 - gamma), gamma / (1 - gamma) * radius
+                return (_backup(hard, q, tau), q) if hard else improve(q, low)
 
-            def correct(missing, tol):
-                settled = solve(jnp.float32, missing, jnp.zeros(start.shape, jnp.float32), tol, max_steps)
+            def correct(v, ahead, centre, context, tol):
+                nothing = jnp.zeros(start.shape, low)
+                if hard:
+                    missing = [(q - v - centre).astype(low) for q in context]
+                    settled = solve(low, missing, nothing, tol, max_steps)
+                else:  # a soft backup rounds in proportion to τ, however little is missing; Newton's step does not
+                    missing = (ahead - v - centre).astype(low)
+                    step = lambda x: missing + sweep(here, context, x)  # noqa: E731
+                    settled = settle(step, missing, gamma.astype(low), span, tol.astype(low), rounding(low), max_steps)
                 return settled.value, settled.steps
 
-            start, steps = refine(residual, correct, start, gamma, tol, rounds=6 if hard else 1)
-
-            # A soft backup rounds in proportion to τ, however little is missing; Newton's step does not.
-            def newton_residual(v):
-                q = _action_values(here, split[reward.dtype], rewards, gamma, v)
-                ahead = _backup(hard, q, tau)
-                radius, centre, _ = span(ahead, v)
-                missing = (ahead - v - centre).astype(jnp.float32), weigh(q, jnp.float32)
-                return missing, centre / (1 - gamma), gamma / (1 - gamma) * radius
-
-            def newton_correct(missing, tol):
-                source, weight = missing
-                low_gamma, low_tol, low_rounding = (
-                    jnp.asarray(x, jnp.float32) for x in (gamma, tol, rounding(jnp.float32))
-                )
-                step = lambda x: source + sweep(here, weight, x)  # noqa: E731
-                settled = settle(step, source, low_gamma, span, low_tol, low_rounding, max_steps)
-                return settled.value, settled.steps
-
-            if not hard:
-                start, more = refine(newton_residual, newton_correct, start, gamma, tol)
-                steps = steps + more
-        settled = solve(reward.dtype, rewards, start, tol, max_steps)
+            middle = (jnp.max(reward, axis=(0, 1)) + jnp.min(reward, axis=(0, 1))) / 2
+            size = gamma / (1 - gamma) * (jnp.max(reward, axis=(0, 1)) - middle)
+            near = (32 if hard else 8) * jnp.finfo(low).eps / (1 - gamma) * size
+            shifted = [(x - middle).astype(low) for x in rewards]
+            rough = solve(low, shifted, start.astype(low), jnp.maximum(tol / 4, near), max_steps)
+            start = rough.value.astype(start.dtype) + middle / (1 - gamma)
+            start, known = refine(apply, correct, start, gamma, span, tol, rounding(reward.dtype))
+            known = known._replace(steps=known.steps + rough.steps)
+        settled = solve(reward.dtype, rewards, start, tol, max_steps, known)
         q = _action_values(here, split[reward.dtype], rewards, gamma, settled.value)
-        policy = _choose(hard, q, tau, _ties(q, 2 * gamma * settled.residual))
-        return settled.value, jnp.stack(policy, axis=1), settled.bound, settled.floor, settled.steps + steps
+        if hard:
+            policy = jnp.stack(_choose(hard, q, tau, _ties(q, 2 * gamma * settled.residual)), axis=1)
+        else:
+            # Reductions are where the compiler stops fusing: else each action computes everybody's exponentials again.
+            policy = jax.nn.softmax(jnp.stack(q, axis=1) / tau, axis=1)
+        return settled.value, policy, settled.bound, settled.floor, settled.steps
 
     return kernel
 

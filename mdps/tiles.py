@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+VECTOR = 16  # columns that a processor may work on at once; what is left over would take its time one by one
+
 
 def tiled(function: Callable, arrays: Sequence, core_in: Sequence[int], core_out: Sequence[int], width: int | None):
     """Apply a batch-last function to at most `width` columns at a time (all at once, when None).
@@ -28,6 +30,8 @@ def tiled(function: Callable, arrays: Sequence, core_in: Sequence[int], core_out
     # Tiles of equal size, as few as will do; the last one repeats columns and the surplus is cut off.
     count = math.ceil(size / max(1, width // (columns // size)))
     step = math.ceil(size / count)
+    if columns == size:
+        step += -step % VECTOR
     index = jnp.minimum(jnp.arange(count * step).reshape(count, step), size - 1)
 
     def split(x, n):

@@ -113,3 +113,38 @@ def best_policies(arrays, gamma, T, model, order=Order.SIMULTANEOUS):
         commitment += initial[s0] * best[False]
         consistent += initial[s0] * best[True]
     return commitment, consistent
+
+
+def pomdp_value(p, steps):
+    """A POMDP's value at its start over some steps: every alpha vector, pruned by linear programs (Monahan 1982)."""
+    vectors = np.zeros((1, len(p.start)))
+    for _ in range(steps):
+        backed = []
+        for a in range(len(p.transition)):
+            total = p.reward[a][None]
+            for o in range(p.observation.shape[2]):
+                ahead = p.discount * vectors @ (p.transition[a] * p.observation[a][:, o]).T
+                total = useful((total[:, None] + np.unique(ahead, axis=0)[None]).reshape(-1, len(p.start)))
+            backed.append(total)
+        vectors = useful(np.concatenate(backed))
+    return (vectors @ p.start).max()
+
+
+def useful(vectors):
+    """The vectors that are best at some belief."""
+    from scipy.optimize import linprog
+
+    vectors = np.unique(np.round(vectors, 12), axis=0)
+    kept = list(range(len(vectors)))
+    for i in range(len(vectors)):
+        others = [j for j in kept if j != i]
+        if not others:
+            continue
+        # The largest d for which some belief has vector i better than all others by d.
+        gap = np.append(vectors[others] - vectors[i], np.ones((len(others), 1)), axis=1)
+        sums = np.append(np.ones(vectors.shape[1]), 0)[None]
+        bounds = [(0, 1)] * vectors.shape[1] + [(None, None)]
+        best = linprog(-np.eye(vectors.shape[1] + 1)[-1], gap, np.zeros(len(others)), sums, [1.0], bounds)
+        if best.status == 0 and -best.fun <= 1e-12:
+            kept = others
+    return vectors[kept]

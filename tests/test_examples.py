@@ -1,5 +1,6 @@
 """The example runs at a small size, repeats itself, says what it did, and refuses what it cannot use."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from benchmarks import bench_sweep
 from examples import (
     cirl_games,
     lavaland,
@@ -19,10 +21,15 @@ from examples import (
     lavaland_settings,
     lavaland_study,
     mixed_evidence,
+    normalizers_study,
+    samplers,
+    sweep,
+    teaching,
 )
 from examples import lavaland_inputs as inputs
 from ird import planning, posterior
 from ird.risk import CVaR, WorstCase
+from ird.sweep import arrays
 
 ROOT = Path(__file__).parent.parent
 TINY = """
@@ -226,6 +233,44 @@ def test_mixed_evidence_narrows_the_posterior(tmp_path):
     assert switched["value_of_information"] < proxy["value_of_information"]
 
 
+def test_teaching_helps_and_is_told(tmp_path):
+    made = teaching.main(["--small", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "teaching.json").read_text()) == made
+    assert matplotlib.image.imread(tmp_path / "teaching.png").shape[0] > 200
+    assert "| 10 | squared distance of rewards |" in (tmp_path / "teaching.md").read_text()
+    bars = made["results"]["bars"]
+    assert [row["features"] for row in bars] == [3, 3, 3, 10, 10, 10]
+    # Twenty worlds are too few to compare regrets; what the robot believes is nearer to the truth in all other bars.
+    for row in bars:
+        if row["measure"] != "regret":
+            mean, error = row["difference"]
+            assert mean > error > 0, row
+    with pytest.raises(SystemExit):
+        teaching.main(["--trials", "1", "--out", str(tmp_path)])
+
+
+def test_every_normalizer_is_compared_with_exact_enumeration(tmp_path):
+    made = normalizers_study.main(["--small", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "normalizers.json").read_text()) == made
+    rows = {row["method"]: row for row in made["results"]}
+    assert rows["exact"]["distance"] == 0
+    prior = rows["no evidence: the prior"]["distance"]
+    assert 0 < rows["Sample-Z, 10 proxies"]["distance"] < prior and 0 < rows["Max-Z"]["distance"] < prior
+    assert "exchange, exact draws" in rows and "MaxEnt-Z, scale 1" in rows
+    scales = [row["distance"] for row in made["scales"]]
+    assert max(scales) - min(scales) > 0.1  # of MaxEnt-Z
+    assert "| Max-Z |" in (tmp_path / "normalizers.md").read_text()
+    assert matplotlib.image.imread(tmp_path / "normalizers.png").shape[0] > 200
+
+
+def test_samplers_are_compared_with_exact(tmp_path):
+    made = samplers.main(["--only", "importance", "--cells", "20", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "manifest.json").read_text()) == made
+    [row] = made["results"]
+    assert row["error in standard errors"] < 5 and row["worth"] > 1000 and not row["warnings"]
+    assert matplotlib.image.imread(tmp_path / "samplers.png").shape[0] > 200
+
+
 def test_cirl_games_are_solved_played_and_drawn(tmp_path):
     made = cirl_games.main(["--episodes", "2000", "--cells", "101", "--out", str(tmp_path)])
     assert json.loads((tmp_path / "manifest.json").read_text()) == made
@@ -238,3 +283,31 @@ def test_cirl_games_are_solved_played_and_drawn(tmp_path):
     assert (value <= np.diag(value)[None] + 1e-4).all() and value[0, 2] < value[2, 2] - 0.02
     waiting = made["off_switch"]
     assert min(waiting["rational"]) > -1e-4 and min(waiting["Boltzmann, τ = 1"]) < -0.1
+
+
+def test_sweep_in_two_shards_draws_a_diagram(tmp_path):
+    arguments = ["--small", "--out", str(tmp_path), "--store", str(tmp_path / "s.zarr"), "--block", "4"]
+    first = sweep.main([*arguments, "--shard", "0/2"])
+    assert first["done"] < first["trials"] == 32 and not first["pictures"]
+    made = sweep.main([*arguments, "--shard", "1/2"])
+    assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8")) == made
+    assert made["done"] == 32 and len(made["results"]) == 8 and not any(made["not_a_number"].values())
+    for row in made["results"]:
+        assert all(0 <= row[rate] <= 1 + 1e-6 for rate in ("lava", "goal", "literal_lava"))
+    assert matplotlib.image.imread(tmp_path / "sweep.png").shape[0] > 400
+    # Against the benchmark's twin in NumPy, which shares nothing with the library but the random draws.
+    found, grid = arrays(tmp_path / "s.zarr"), sweep.SMALL
+    draws = jax.jit(jax.vmap(lambda key, share: bench_sweep.draws(key, 10, 50, share), (None, 0)))
+    shares = np.asarray(grid["lava_share"], "float32")
+    for seed in range(4):
+        given = [np.asarray(x) for x in draws(jax.random.fold_in(jax.random.key(0), seed), shares)]
+        for (b, beta), (a, alpha), s in itertools.product(enumerate(grid["beta"]), enumerate(grid["alpha"]), range(2)):
+            expected = bench_sweep.numpy_trial(bench_sweep.tuned, *(x[s] for x in given), beta=beta, alpha=alpha)
+            got = [found[rate].values[b, a, s, seed] for rate in ("lava", "goal")]
+            np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert 0 < found["lava"].values.mean() < 1
+
+
+def test_sweep_refuses_in_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="shard is 3/2, which is out of range"):
+        sweep.main(["--small", "--out", str(tmp_path), "--shard", "3/2"])

@@ -74,13 +74,16 @@ def test_version_is_stated_once_and_the_same():
 IMPORT = """
 import json, sys
 import mdps, ird, cirl
-import ird.evidence, ird.planning, ird.posterior, ird.risk
+import ird.evidence, ird.planning, ird.posterior, ird.risk, ird.sweep
 import mdps.graph, mdps.gridworld, mdps.interop, mdps.worlds
 import jax
 from jax._src import xla_bridge
 print(json.dumps({
     "backends": sorted(xla_bridge._backends),
-    "optional": sorted({"matplotlib", "gymnasium", "minigrid", "arviz", "rich", "tyro"} & set(sys.modules)),
+    "optional": sorted(
+        {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "tyro", "xarray", "zarr"}
+        & set(sys.modules)
+    ),
     "x64": bool(jax.config.jax_enable_x64),
     "arrays": len(jax.live_arrays()),
 }))
@@ -128,7 +131,7 @@ def test_source_file_is_one_sitting_and_says_what_it_is(path):
 
 
 def test_imports_of_optional_packages_stay_inside_functions():
-    optional = {"matplotlib", "gymnasium", "minigrid", "arviz", "rich", "tyro", "scipy", "zarr"}
+    optional = {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "tyro", "scipy", "xarray", "zarr"}
     for path in SOURCES:
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -168,5 +171,15 @@ def test_continuous_integration_calls_make_test_and_nothing_else():
 
 def test_make_help_lists_the_targets():
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("lavaland", "lavaland-study", "test", "bench", "docs", "wheel", "clean"):
+    for target in (
+        "lavaland",
+        "lavaland-study",
+        "samplers",
+        "normalizers-study",
+        "test",
+        "bench",
+        "docs",
+        "wheel",
+        "clean",
+    ):
         assert re.search(rf"^\s+{target}\s", shown, re.MULTILINE), target

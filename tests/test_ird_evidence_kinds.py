@@ -26,7 +26,7 @@ from ird.evidence import (
     deformed_path,
     path_features,
 )
-from mdps import MDP, GridWorld
+from mdps import MDP, GridWorld, stack
 
 LEGEND = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
 T, GAMMA, BETA = 4, 0.9, 1.7
@@ -319,6 +319,42 @@ def bad_inputs():
     yield "corrections keep the length", lambda: Correction(mdp, [ROBOT, [0]], 0)
     yield "strictly between the ends", lambda: deformed_path(np.zeros((3, 2)), 0, (1, 0))
     yield "give candidates", lambda: Choice([[1.0], [2.0]], 0).log_likelihood(jnp.zeros(1))
+    both = stack([mdp, mdp])
+    for label in (np.nan, 0.5, True, None, [0, 1]):  # no label at all
+        yield "chosen is .*one of the 2 options, a whole number", lambda x=label: Choice([[1.0], [2.0]], x)
+        yield "state is .*one of the 6 states", lambda x=label: InitialState(mdp, x)
+    yield "state is nan", lambda: InitialStateChoice(mdp, np.nan)
+    yield "sign is nan", lambda: RewardPunish(mdp, ROBOT, np.nan)
+    yield "pressed is nan", lambda: OffSwitch(mdp, ROBOT, 1, pressed=np.nan)
+    yield "step is 1.5", lambda: OffSwitch(mdp, ROBOT, 1.5)
+    yield "step is 1.5", lambda: deformed_path(np.zeros((5, 2)), 1.5, (1, 0))
+    yield "start is 0.5", lambda: CreditAssignment(mdp, ROBOT, 0.5, 2)
+    yield "length is 1.5", lambda: CreditAssignment(mdp, ROBOT, 0, 1.5)
+    yield "kappa is nan", lambda: Comparison([[1.0]], [[0.0]], agrees=[1.0], kappa=np.nan)
+    yield "kappa has shape \\(0,\\)", lambda: Comparison([[1.0]], [[0.0]], agrees=[1.0], kappa=[])
+    yield "give one number per pair", lambda: Comparison([[1.0]], [[0.0]], agrees=[1.0, 0.0])
+    yield "principles is \\(\\)", lambda: Comparison([[1.0]], [[0.0]], principles=())
+    yield "principles is 'dirt'", lambda: Comparison([[1.0]], [[0.0]], principles="dirt", feature_names=("dirt",))
+    yield "preferred has shape", lambda: Comparison([[1.0, 2.0]], [[1.0]])
+    yield "rows differ in length", lambda: Choice([[1.0], [2.0, 3.0]], 0)
+    yield "paths differ in length", lambda: MaxEntDemonstration(mdp, [[0, 1], [0]], [[1, 1], [1]])
+    yield "actions has dtype float64", lambda: RationalDemonstration(mdp, [0, 1], [np.nan, 1])
+    yield "states has shape .* and dtype float64", lambda: MaxEntDemonstration(mdp, [0, np.nan], [1, 1])
+    yield "2 steps, but what is to be expected at random has 4", lambda: RewardPunish(mdp, [0, 1], 1)
+    yield "has no end", lambda: RewardPunish(endless, ROBOT, 1)
+    yield "expected has shape", lambda: RewardPunish(mdp, ROBOT, 1, expected=jnp.zeros(2))
+    yield "expected is nan", lambda: RewardPunish(mdp, ROBOT, 1, expected=jnp.full(3, jnp.nan))
+    yield "cells is nan", lambda: deformed_path(np.full((5, 2), np.nan), 2, (1, 0))
+    yield "push is nan", lambda: deformed_path(np.zeros((5, 2)), 2, (np.nan, 0))
+    yield "pairs", lambda: deformed_path(np.zeros((5, 2)), 2, (1, 0, 0))
+    yield "there are 0 paths", lambda: Correction(mdp, [], 0)
+    yield "leaves the map at step 3: state 77", lambda: Correction(mdp, [ROBOT, [0, 1, 2, 77]], 0)
+    yield "'a' does not mean paths", lambda: Utterance(mdp, {"a": ROBOT, "b": AROUND}, "a")
+    yield "not among the utterances \\(\\)", lambda: Utterance(mdp, {}, "a")
+    yield "alternatives is empty", lambda: ProxyReward([1.0, 0.0, 0.0], mdp, alternatives=np.zeros((0, 3)))
+    yield "mdp is a stack", lambda: Comparison.of_paths(both, ROBOT, AROUND)
+    yield "mdp is a stack", lambda: MaxEntDemonstration(both, [0, 1], [1, 1])
+    yield "mdp is a stack", lambda: InitialState(both, 0)
 
 
 def test_bad_input_is_told_apart():

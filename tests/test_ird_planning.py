@@ -336,6 +336,11 @@ class TestBadInput:
     def test_offset(self):
         self.refused(r"offset has shape \(29,\), but the belief holds 30 samples", offset=jnp.zeros(N - 1))
         self.refused("offset is nan at index", offset=self.offset.at[3].set(jnp.nan))
+        self.refused("offset is None; say what returns are measured from", offset=None)
+
+    @pytest.mark.parametrize("risk", [None, CVaR, 0.1])
+    def test_what_is_no_risk_measure(self, risk):
+        self.refused(r"risk is .*; give a measure from ird.risk", risk=risk)
 
     @pytest.mark.parametrize("tol", [0.0, -1e-3, float("nan"), float("inf")])
     def test_tolerance(self, tol):

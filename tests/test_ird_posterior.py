@@ -113,19 +113,6 @@ def test_importance_agrees_with_exact_on_a_fine_grid(seed, prior, x64):
     assert not belief.summary().warnings
 
 
-def test_nuts_agrees_with_importance_and_reports_its_chains(proxy):
-    belief = posterior.nuts(proxy, prior=NORMAL, key=jax.random.key(0), num_warmup=200, num_samples=500, num_chains=2)
-    wide = posterior.importance(proxy, prior=NORMAL, num_samples=50_000, key=jax.random.key(1))
-    sd = np.sqrt(np.diag(wide.covariance()))
-    error = sd / np.sqrt(float(belief.effective_sample_size)) + sd / np.sqrt(float(wide.effective_sample_size))
-    assert (np.abs(belief.mean() - wide.mean()) < 4 * error).all()
-    assert belief.weights.shape == (1000, K)
-    assert belief.num_chains == 2
-    table = belief.summary()
-    assert table.r_hat.max() < 1.05
-    assert "R-hat" in str(table)
-
-
 def test_contraction_is_what_was_learnt():
     """Lava is never met: its posterior is its prior. A sharp designer contracts the rest."""
     grid = mdps.GridWorld.from_text(
@@ -317,7 +304,135 @@ def test_to_arviz(proxy):
         assert data["prior"]["weights"].shape[-1] == K
 
 
-@pytest.mark.parametrize(("package", "method"), [("arviz", "to_arviz"), ("matplotlib.pyplot", "plot")])
+def chains(dtype=jnp.float32):
+    """A posterior of two chains with an unknown β and notes at each draw, as a sampler returns it."""
+    rng = np.random.default_rng(0)
+    draws = {
+        name: jnp.asarray(rng.normal(size=shape), dtype) for name, shape in {"w": (60, 2), "local": (60, 3)}.items()
+    }
+    belief = posterior.exact(candidates=draws["w"])
+    beta, before = (jnp.exp(jnp.asarray(rng.normal(size=n), dtype)) for n in (60, 60))
+    return dataclasses.replace(
+        belief,
+        parameters={"beta": beta, "local": draws["local"]},
+        prior_parameters={"beta": before, "local": draws["local"] + 1},
+        diagnostics={"r_hat": jnp.asarray([1.0, 1.2], dtype), "divergences": jnp.asarray(3)},
+        sample_stats={"diverging": jnp.arange(60) % 20 == 7, "lp": jnp.asarray(rng.normal(size=60), dtype)},
+        feature_names=("dirt", "grass"),
+        num_chains=2,
+    )
+
+
+def test_to_arviz_carries_chains_parameters_and_notes():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("arviz")
+        belief = chains()
+        data = belief.to_arviz()
+        drawn = data["posterior"]
+        assert drawn["weights"].shape == (2, 30, 2)
+        assert drawn["beta"].shape == (2, 30) and drawn["local"].shape == (2, 30, 3)
+        np.testing.assert_array_equal(drawn["weights"].values[1, 0], belief.weights[30])
+        np.testing.assert_array_equal(drawn["beta"].values[1], belief.parameters["beta"][30:])
+        assert int(data["sample_stats"]["diverging"].sum()) == 3
+        np.testing.assert_array_equal(data["sample_stats"]["lp"].values.ravel(), belief.sample_stats["lp"])
+        np.testing.assert_array_equal(data["prior"]["beta"].values[0], belief.prior_parameters["beta"])
+        fewer = belief.to_arviz(num_samples=40)
+        assert fewer["posterior"]["weights"].shape == (1, 40, 2)
+        assert fewer["posterior"]["beta"].shape == (1, 40)
+        batch = jax.tree.map(lambda x: jnp.stack([x, x]), belief)
+        with pytest.raises(ValueError, match="batch of posteriors"):
+            batch.to_arviz()
+
+
+def test_save_and_load_keep_every_bit(tmp_path, dtype, proxy):
+    importance = posterior.importance(proxy, prior=NORMAL, num_samples=300, key=jax.random.key(0))
+    batch = jax.tree.map(lambda x: jnp.stack([x, x]), importance)
+    for i, belief in enumerate([chains(dtype), importance, batch, posterior.exact(candidates=np.eye(2))]):
+        file = tmp_path / f"belief {i}"  # kept as it is, without an ending
+        belief.save(file)
+        again = posterior.Posterior.load(str(file))
+        assert jax.tree.structure(again) == jax.tree.structure(belief)
+        assert (again.feature_names, again.num_chains) == (belief.feature_names, belief.num_chains)
+        for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(belief), strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_loading_what_is_no_posterior_says_so(tmp_path):
+    file = tmp_path / "x.npz"
+    with pytest.raises(FileNotFoundError):
+        posterior.Posterior.load(file)
+    for content in (b"", b"no archive", b"PK\x03\x04 cut off"):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"x\.npz is not a posterior: it is no \.npz file, or a damaged one"):
+            posterior.Posterior.load(file)
+    np.save(tmp_path / "y.npy", np.eye(2))
+    with pytest.raises(ValueError, match="is not a posterior"):
+        posterior.Posterior.load(tmp_path / "y.npy")
+    np.savez(file, weights=np.eye(2))
+    with pytest.raises(ValueError, match=r"is an \.npz file, but not one that Posterior\.save"):
+        posterior.Posterior.load(file)
+    belief = posterior.exact(candidates=np.eye(2))
+    belief.save(file)
+    with np.load(file) as stored:
+        kept = {name: stored[name] for name in stored.files if name != "log_weights"}
+    np.savez(file, **kept)
+    with pytest.raises(ValueError, match="lacks the field 'log_weights'"):
+        posterior.Posterior.load(file)
+    with jax.enable_x64(True):
+        posterior.exact(candidates=np.eye(2)).save(file)
+    with pytest.raises(ValueError, match="holds float64, which JAX would round; load it after"):
+        posterior.Posterior.load(file)
+
+
+def test_parameters_stand_below_the_weights_in_the_table():
+    belief = chains()
+    diagnostics = belief.diagnostics | {"ess_bulk": jnp.asarray([500.0, 500.0]), "ess_tail": jnp.asarray([500.0, 90.0])}
+    for name, shape in {"beta": (), "local": (3,)}.items():
+        for what, value in {"r_hat": 1.0, "ess_bulk": 300.0, "ess_tail": 300.0}.items():
+            diagnostics[f"{what} {name}"] = jnp.full(shape, value)
+    table = dataclasses.replace(belief, diagnostics=diagnostics).summary()
+    assert table.names == ("dirt", "grass", "beta", "local[0]", "local[1]", "local[2]")
+    np.testing.assert_allclose(table.mean[2], belief.parameters["beta"].mean(), rtol=1e-5)
+    before = np.asarray(belief.prior_parameters["beta"])
+    np.testing.assert_allclose(table.contraction[2], 1 - belief.parameters["beta"].var() / before.var(), rtol=1e-4)
+    np.testing.assert_allclose(table.r_hat, [1, 1.2, 1, 1, 1, 1], rtol=1e-6)
+    assert str(table).splitlines()[0].split()[-5:] == ["R-hat", "bulk", "ESS", "tail", "ESS"]
+    assert len({len(line) for line in str(table).splitlines()[:7]}) == 1
+    assert table.warnings == (
+        "the chains have not converged: R-hat of grass is 1.200, not below 1.01; run them longer.",
+        "the chains are worth only 90 independent draws in the tails of grass, fewer than 200 (100 per chain): "
+        "run them longer.",
+        "3 transitions diverged; raise target_accept or num_warmup, or use a smoother prior.",
+    )
+
+
+def test_plot_pairs_draws_every_pair_once():
+    import matplotlib.pyplot as plt
+
+    belief = chains()
+    figure = belief.plot_pairs()
+    drawn = [ax for ax in figure.axes if ax.axison]
+    assert len(drawn) == 6 * 7 / 2
+    bottom = [ax.get_xlabel() for ax in figure.axes[-6:]]
+    assert bottom == ["dirt", "grass", "log₁₀ beta", "local[0]", "local[1]", "local[2]"]
+    few = belief.plot_pairs(("beta", "dirt"))
+    assert [ax.get_xlabel() for ax in few.axes if ax.axison] == ["", "log₁₀ beta", "dirt"]
+    x, y = few.axes[2].lines[0].get_data()  # the prior's draws
+    assert len(x) == len(y) == 60
+    assert len(belief.plot().axes) == 8 and sum(ax.axison for ax in belief.plot().axes) == 6
+    with pytest.raises(ValueError, match="no weight or parameter 'lava'; there are"):
+        belief.plot_pairs(("dirt", "lava"))
+    with pytest.raises(ValueError, match="a pair needs two"):
+        belief.plot_pairs(("dirt",))
+    with pytest.raises(ValueError, match="one per weight, 2, and one per parameter, 4"):
+        belief.plot(axes=few.axes[:2])
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("package", "method"), [("arviz", "to_arviz"), ("matplotlib.pyplot", "plot"), ("matplotlib.pyplot", "plot_pairs")]
+)
 def test_a_missing_package_is_one_clear_sentence(proxy, package, method, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     belief = posterior.exact(candidates=np.eye(2))

@@ -30,6 +30,17 @@ def test_fields_hold_five_per_cent_lava_and_training_maps_none(fields):
     assert abs(share(trains, "grass") - 0.297) < 0.003
 
 
+def test_the_share_of_lava_may_be_traced():
+    shares = np.array([0.0, 0.02, 0.05, 0.125, 0.3, 0.98])
+    key = jax.random.key(15)
+    traced = jax.jit(jax.vmap(lambda share: Lavaland().field(key, lava=share).terrain))(jax.numpy.asarray(shares))
+    for terrain, lava in zip(traced, shares, strict=True):
+        np.testing.assert_array_equal(terrain, Lavaland(lava=float(lava)).field(key).terrain)
+        assert (np.asarray(terrain) == 3).sum() == round(100 * lava)
+    with pytest.raises(ValueError, match=r"lava is 1\.2; it is a share"):
+        Lavaland().field(key, lava=1.2)
+
+
 def test_every_map_has_one_target_apart_from_its_start(fields):
     goal = np.asarray(fields.goal)
     start = np.asarray(fields.mdp.initial) > 0

@@ -8,6 +8,7 @@ import pytest
 
 import mdps
 from mdps import MDP, GridWorld, kernels, stack
+from mdps.margins import Margins
 
 LEGEND = {"S": "floor", ".": "floor", "g": "grass", "G": "goal"}
 
@@ -75,6 +76,35 @@ def test_shifting_and_gathering_agree(settings, x64):
     )
 
 
+@pytest.mark.parametrize(("per_action", "count"), [(False, 200), (True, 2100)])  # in one tile, and in several
+def test_planning_in_margins_by_shifting_and_by_gathering_agree(per_action, count, monkeypatch):
+    """The three ways to read neighbours: a processor's on a grid, an accelerator's, and that of any MDP."""
+    mdp = grid(horizon=7, discount=0.9).mdp
+    rng = np.random.default_rng(3)
+    if per_action:
+        mdp = mdp.replace(features=jnp.asarray(rng.normal(size=(mdp.num_states, 4, 3)), "float32"))
+    weights = jnp.asarray(rng.normal(size=(count, 3)), "float32")
+
+    def found(mdp):
+        return jax.jit(jax.vmap(lambda w: mdps.optimum(mdp, w)))(weights)
+
+    here, gathered = found(mdp), found(mdp.replace(offsets=None))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for other in (gathered, found(mdp)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-5), here, other)
+
+
+def test_margins_hold_what_shifting_adds():
+    x = jnp.arange(1.0, 9.0).reshape(4, 2)
+    margins = Margins((-2, 0, 1), 4)
+    wide = margins.put(margins.empty(x), x)
+    for near, offset in zip(margins.near(wide), margins.offsets, strict=True):
+        np.testing.assert_array_equal(near, kernels.shifted(x, offset))
+    sent = margins.arriving([wide, 2 * wide, 3 * wide])
+    expected = kernels.shifted(x, 2) + 2 * x + 3 * kernels.shifted(x, -1)
+    np.testing.assert_array_equal(sent, expected)
+
+
 def test_shifted_is_zero_beyond_the_ends():
     x = jnp.arange(1.0, 5.0)
     assert kernels.shifted(x, 2).tolist() == [3, 4, 0, 0]
@@ -95,6 +125,26 @@ def test_sweeps_alternate_between_two_arrays(count):
     table = [jnp.asarray(weight[:, j]) for j in range(3)]
     got = kernels.sweeps(offsets, table, jnp.asarray(source), jnp.asarray(x), count)
     np.testing.assert_allclose(got, expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 7])
+@pytest.mark.parametrize("reach", [1, 3])
+def test_a_large_problem_is_swept_block_by_block(x64, monkeypatch, count, reach):
+    monkeypatch.setattr(kernels, "_BLOCK", 24 * reach)
+    rng = np.random.default_rng(2)
+    S, offsets = 100, (-reach, 0, 1)
+    assert 24 * reach < S
+    weight, source, x = rng.uniform(size=(S, 3)), rng.normal(size=S), rng.normal(size=S)
+    for j, offset in enumerate(offsets):
+        weight[[s for s in range(S) if not 0 <= s + offset < S], j] = 0
+    expected = x
+    for _ in range(count):
+        ahead = np.stack([expected[np.clip(np.arange(S) + o, 0, S - 1)] for o in offsets], axis=1)
+        expected = source + (weight * ahead).sum(axis=1)
+    sweep = jax.jit(lambda n: kernels.sweeps(offsets, jnp.asarray(weight), jnp.asarray(source), jnp.asarray(x), n))
+    np.testing.assert_allclose(sweep(count), expected, rtol=1e-12)
+    text = str(jax.make_jaxpr(sweep)(count))
+    assert "dynamic_slice" in text  # in blocks indeed
 
 
 def test_stack_keeps_offsets_that_are_shared():

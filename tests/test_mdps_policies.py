@@ -153,6 +153,11 @@ def test_bad_policies_rewards_and_states_are_named():
         mdps.policy_return(mdp, uniform, np.where(np.arange(S) == 3, np.nan, 0.0))
     with pytest.raises(ValueError, match=r"states has shape \(2,\)"):
         mdps.visit_probability(mdp, uniform, np.ones(2, bool))
+    with pytest.raises(ValueError, match="num_steps is 0; take at least one step"):
+        mdps.rollout(mdp, uniform, key=jax.random.key(0), num_steps=0)
+    for key, told in ((7, "key is 7"), (jnp.zeros(3), r"an array of float32 with shape \(3,\)")):
+        with pytest.raises(ValueError, match=f"{told}; give one random key"):
+            mdps.rollout(mdp, uniform, key=key, num_steps=2)
 
 
 def test_the_policy_gradient_is_the_advantage(x64):

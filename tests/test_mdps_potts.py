@@ -85,6 +85,10 @@ def test_lavaland_by_the_papers_likelihood_has_its_shares_and_its_patches_and_ha
     assert abs(alike.mean() - shorter.mean()) < 4 * np.hypot(alike.std(), shorter.std()) / 300**0.5
     trains = np.asarray(jax.jit(jax.vmap(Lavaland(potts=Potts(sweeps=5)).train))(keys[:50]).terrain)
     assert not (trains == NAMES.index("lava")).any()
+    # A share may be traced: 0 and 20 of 100 cells, in one program.
+    traced = jax.jit(jax.vmap(lambda share: Lavaland(potts=Potts(sweeps=5)).field(keys[0], lava=share).terrain))
+    none, some = (np.asarray(traced(jnp.array([0.0, 0.2]))) == NAMES.index("lava")).sum(axis=(1, 2))
+    assert none == 0 and abs(some - 20) <= 3
     compiled(keys, 40)
     assert traces == [40, 20]  # one trace for each number of sweeps, whatever the keys
 

@@ -1,6 +1,6 @@
 """The README's program, word for word, does what the README says."""
 
-from test_docs import ROOT, blocks, run
+from test_docs import ROOT, blocks, elsewhere, run  # noqa: F401
 
 import mdps
 
@@ -18,6 +18,9 @@ def test_the_careful_plan_keeps_out_of_lava_and_still_arrives():
     assert risk["naive"][0] > 0.9
     assert risk["careful"][0] < 1e-3
     assert risk["careful"][1] > 0.99
+    found = seen["sweep"].arrays("worlds.zarr")
+    assert found["entered"].dims == ("alpha", "share", "seed") and found["done"].values.all()
+    assert found["entered"].values[0].mean() < found["entered"].values[-1].mean()  # more caution, less lava
 
 
 def test_the_program_is_the_first_block_and_short():

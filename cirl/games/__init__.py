@@ -1,5 +1,25 @@
 """Games with known values, one file each; every docstring tells the game as a story."""
 
-from cirl.games import chefworld, fork, meal_choice, off_switch, paperclips, red_blue, wormy_apples
+from cirl.games import (
+    apprenticeship,
+    chefworld,
+    fork,
+    meal_choice,
+    off_switch,
+    paperclips,
+    red_blue,
+    tiger,
+    wormy_apples,
+)
 
-__all__ = ["chefworld", "fork", "meal_choice", "off_switch", "paperclips", "red_blue", "wormy_apples"]
+__all__ = [
+    "apprenticeship",
+    "chefworld",
+    "fork",
+    "meal_choice",
+    "off_switch",
+    "paperclips",
+    "red_blue",
+    "tiger",
+    "wormy_apples",
+]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cirl.game import Game
+from cirl.successors import table_of_moves
 
 THREE = ((3, 3, 2), (3, 2, 3), (4, 1, 0))
-SMALL_RECIPES = ((2, 0, 0), (0, 2, 0), (1, 1, 0), (0, 0, 2), (1, 0, 1), (0, 1, 1))
 
 
 def game(
@@ -38,52 +38,62 @@ def game(
         11
     """
     pots = [p for p in itertools.product(range(most + 1), repeat=len(recipes[0])) if sum(p) <= 2 * horizon]
-    transition, reward = _kitchen(pots, recipes)
-    return Game.from_dense(
-        transition, reward, _prior(recipes, prior), np.eye(len(pots) + 1)[0], discount=discount, horizon=horizon
-    )
+    table = _kitchen(pots, recipes)
+    start = np.eye(len(pots) + 1)[0]
+    return Game.from_table(*table, _prior(recipes, prior), start, discount=discount, horizon=horizon)
 
 
 def mini(num_recipes: int, *, discount: float = 0.9) -> Game:
     """An endless kitchen whose pot holds two items; a full pot ends the game, worth 1 if it is the recipe.
 
+    Recipes come ingredient by ingredient: two of it, then one of it with one of each before.  There
+    are three ingredients, or as many as the recipes need.
+
     Args:
-        num_recipes: how many of the six recipes may be meant, 1..6.
+        num_recipes: how many recipes may be meant; at least 1.
         discount: discount factor per step.
 
     Raises:
-        ValueError: for another number of recipes.
+        ValueError: for fewer recipes.
 
     Example:
-        >>> mini(4).num_thetas
-        4
+        >>> mini(4).num_thetas, mini(12).num_human_actions
+        (4, 6)
     """
-    if not 1 <= num_recipes <= len(SMALL_RECIPES):
-        raise ValueError(f"num_recipes is {num_recipes}; the pot of two has 1..{len(SMALL_RECIPES)} recipes.")
-    recipes = SMALL_RECIPES[:num_recipes]
-    pots = [p for p in itertools.product(range(3), repeat=3) if sum(p) <= 2]
-    transition, reward = _kitchen(pots, recipes)
-    full = [i for i, pot in enumerate(pots) if sum(pot) == 2]
-    transition[full] = np.eye(len(pots) + 1)[-1]
-    reward[full] = 0
-    return Game.from_dense(transition, reward, _prior(recipes, None), np.eye(len(pots) + 1)[0], discount=discount)
+    if num_recipes < 1:
+        raise ValueError(f"num_recipes is {num_recipes}; cook at least one recipe.")
+    recipes = small_recipes(num_recipes)
+    pots = [p for p in itertools.product(range(3), repeat=len(recipes[0])) if sum(p) <= 2]
+    table = _kitchen(pots, recipes, full=2)
+    return Game.from_table(*table, _prior(recipes, None), np.eye(len(pots) + 1)[0], discount=discount)
+
+
+def small_recipes(count: int) -> list[tuple[int, ...]]:
+    """The first recipes of two items, ingredient by ingredient, `[count, I]`."""
+    ingredients = 3
+    while ingredients * (ingredients + 1) // 2 < count:
+        ingredients += 1
+    one = np.eye(ingredients, dtype=int)
+    pairs = [(i, j) for i in range(ingredients) for j in (i, *range(i))]
+    return [tuple((one[i] + one[j]).tolist()) for i, j in pairs[:count]]
 
 
 def _prior(recipes, prior) -> np.ndarray:
     return np.full(len(recipes), 1 / len(recipes)) if prior is None else np.asarray(prior, float)
 
 
-def _kitchen(pots: list[tuple[int, ...]], recipes) -> tuple[np.ndarray, np.ndarray]:
-    """Transition and reward; the last state is the ruined dish."""
+def _kitchen(pots: list[tuple[int, ...]], recipes, full: int | None = None):
+    """Successor table, probabilities and reward; the last state is the end (a ruined dish, or a full pot after it)."""
     number = {pot: i for i, pot in enumerate(pots)}
     S, I = len(pots) + 1, len(pots[0])
     add = np.vstack([np.eye(I, dtype=int), np.zeros((1, I), int)])  # one of each, or wait
-    transition, reward = np.zeros((S, I + 1, I + 1, S)), np.zeros((S, I + 1, I + 1, len(recipes)))
-    transition[-1, :, :, -1] = 1
+    ahead, reward = np.full((S, I + 1, I + 1), S - 1), np.zeros((S, I + 1, I + 1, len(recipes)))
     for pot, s in number.items():
+        if full is not None and sum(pot) == full:
+            continue
         for h, r in itertools.product(range(I + 1), repeat=2):
             after = tuple((np.array(pot) + add[h] + add[r]).tolist())
-            transition[s, h, r, number.get(after, S - 1)] = 1
+            ahead[s, h, r] = number.get(after, S - 1)
             for theta, recipe in enumerate(recipes):
                 reward[s, h, r, theta] = float(after == tuple(recipe))
-    return transition, reward
+    return *table_of_moves(ahead), reward

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ird.evidence.normalizers import SumOverProxies, covariance, log_sum
-from mdps.checks import check_finite, is_concrete
+from mdps.checks import check_finite, check_index, is_concrete
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -66,8 +66,7 @@ class Choice:
                 "with one option nothing was chosen."
             )
         check_finite("features", features)
-        if is_concrete(chosen) and not 0 <= int(chosen) < features.shape[0]:
-            raise ValueError(f"chosen is {int(chosen)}; it must be one of the {features.shape[0]} options, from 0.")
+        check_index("chosen", chosen, features.shape[0], "options")
         names = check_names(feature_names, features.shape[1])
         self._set((features, jnp.asarray(chosen, jnp.int32), check_beta(beta, features.dtype)), names)
 
@@ -118,7 +117,10 @@ class Choice:
 
 def as_floats(x) -> Array:
     """An array of JAX's default float, or of its own."""
-    x = jnp.asarray(x)
+    try:
+        x = jnp.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"the rows differ in length, so they make no array ({error}); make them alike.") from error
     return x if x.dtype.kind == "f" else x.astype(jnp.result_type(float))
 
 

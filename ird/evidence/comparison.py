@@ -90,6 +90,10 @@ class Comparison:
         check_finite("other", other)
         names = check_names(feature_names, preferred.shape[1])
         bias = jnp.atleast_1d(as_floats(kappa)).astype(preferred.dtype)
+        if bias.ndim != 1 or bias.size == 0:
+            raise ValueError(
+                f"kappa has shape {bias.shape}; give one number, or the values it may have, [G] with G ≥ 1."
+            )
         check_finite("kappa", bias)
         if agrees is None and is_concrete(bias) and np.any(np.asarray(bias) != 0):
             raise ValueError("kappa is not zero, but agrees is None; say how much each preferred trajectory agrees.")
@@ -99,6 +103,11 @@ class Comparison:
         check_finite("agrees", agree)
         difference = preferred - other
         if principles is not None:
+            if isinstance(principles, str) or len(principles) == 0:
+                raise ValueError(
+                    f"principles is {principles!r}; give the names of features that the list mentions, at least one: "
+                    "by an empty list nothing is preferred."
+                )
             unknown = [p for p in principles if p not in names]
             if unknown:
                 raise ValueError(f"the principle {unknown[0]!r} is about no feature; the features are {names}.")
@@ -129,6 +138,11 @@ class Comparison:
             return jax.scipy.special.logsumexp(each + self.log_prior[None], axis=1)
 
         return in_blocks(block, weights, max(1, 2**20 // biased.size))
+
+    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+        """The same labels from a labeller of another β."""
+        leaves = (self.difference, self.agrees, self.kappa, self.log_prior, check_beta(beta, self.beta.dtype))
+        return self.tree_unflatten(self.feature_names, leaves)
 
     @property
     def feature_covariance(self) -> Float[Array, " K K"]:

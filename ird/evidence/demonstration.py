@@ -36,7 +36,12 @@ class _Demonstration:
             ValueError: for a path that leaves the map or uses an impossible move (the step is named),
                 or a β that is not positive and finite.
         """
-        states, actions = np.atleast_2d(np.asarray(states)), np.atleast_2d(np.asarray(actions))
+        try:
+            states, actions = np.atleast_2d(np.asarray(states)), np.atleast_2d(np.asarray(actions))
+        except ValueError as error:
+            raise ValueError(
+                "the paths differ in length; give one demonstration for each length, and add them."
+            ) from error
         if states.shape != actions.shape or states.ndim != 2:
             raise ValueError(f"states has shape {states.shape}, actions {actions.shape}; give both as [T] or [n, T].")
         for path, taken in zip(states, actions, strict=True):
@@ -56,6 +61,10 @@ class _Demonstration:
 
         entries = (self.mdp.horizon or 1) * self.mdp.num_states * self.mdp.num_actions
         return in_blocks(jax.vmap(one), weights, max(1, 2**24 // entries))
+
+    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+        """The same paths from a demonstrator of another β."""
+        return self.tree_unflatten(None, (self.mdp, self.states, self.actions, check_beta(beta, self.beta.dtype)))
 
     def _logits(self, w) -> Array:
         raise NotImplementedError

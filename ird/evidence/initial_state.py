@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from ird.evidence.choice import Choice, check_beta, check_candidates
 from ird.evidence.demonstration import action_values
 from ird.evidence.normalizers import in_blocks
-from ird.evidence.paths import check_reaches
+from ird.evidence.paths import check_one, check_reaches
 from mdps import MDP
 from mdps.linear import policy_weights, push
 
@@ -61,6 +61,10 @@ class InitialState:
             return jnp.log(push(plain, policy_weights(plain, policy), start)[-1, self.state])
 
         return in_blocks(jax.vmap(one), weights, max(1, 2**24 // (T * S * self.mdp.num_actions)))
+
+    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+        """The same state, left behind by a person of another β."""
+        return self.tree_unflatten(None, (self.mdp, self.state, check_beta(beta, self.beta.dtype)))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -135,6 +139,7 @@ def _random_paths(mdp: MDP, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _horizon(mdp: MDP) -> int:
+    check_one(mdp)
     if mdp.horizon is None:
         raise ValueError("the MDP has no horizon; say for how many steps somebody acted: mdp.replace(horizon=T).")
     return mdp.horizon

@@ -50,6 +50,11 @@ class Utterance(Choice):
         empty = [u for u, paths in meanings.items() if len(paths) == 0]
         if empty:
             raise ValueError(f"no trajectory is consistent with {empty[0]!r}, so it stands for nothing; leave it out.")
+        for utterance, paths in meanings.items():
+            if any(np.ndim(path) != 1 for path in paths):
+                raise ValueError(
+                    f"{utterance!r} does not mean paths; give a list of them, each the states visited [T]."
+                )
         lengths = {len(path) for paths in meanings.values() for path in paths}
         if len(lengths) != 1:
             raise ValueError(f"the paths have lengths {sorted(lengths)}; ground all utterances in paths of one length.")

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mdps import MDP
-from mdps.checks import is_concrete, require_concrete
+from mdps.checks import check_index, is_concrete, require_concrete
 
 
 def path_features(mdp: MDP, states, actions=None) -> Float[Array, " K"]:
@@ -47,6 +47,7 @@ def check_path(mdp: MDP, states, actions=None, *, moves: bool = True) -> tuple[n
         moves: whether every step must be a possible move.
     """
     require_concrete("a path", states=states, actions=actions, probability=mdp.probability)
+    check_one(mdp)
     states = np.asarray(states)
     S, A = mdp.num_states, mdp.num_actions
     if states.ndim != 1 or states.size == 0 or states.dtype.kind not in "iu":
@@ -61,6 +62,8 @@ def check_path(mdp: MDP, states, actions=None, *, moves: bool = True) -> tuple[n
         actions = np.asarray(actions)
         if actions.shape != states.shape:
             raise ValueError(f"actions has shape {actions.shape}, states {states.shape}; give one action per state.")
+        if actions.dtype.kind not in "iu":
+            raise ValueError(f"actions has dtype {actions.dtype}; give action indices, whole numbers in 0..{A - 1}.")
         outside = (actions < 0) | (actions >= A)
         if outside.any():
             t = int(outside.argmax())
@@ -76,10 +79,19 @@ def check_path(mdp: MDP, states, actions=None, *, moves: bool = True) -> tuple[n
     return states, actions
 
 
+def check_one(mdp: MDP) -> None:
+    """Refuse a stack of MDPs: a path is in one."""
+    if np.ndim(mdp.probability) != 3:
+        raise ValueError(
+            f"mdp is a stack of MDPs (probability has shape {np.shape(mdp.probability)}); a path is in one of them: "
+            "build the evidence for each."
+        )
+
+
 def check_reaches(mdp: MDP, state: int, steps: int) -> int:
     """`state`, refused unless some actions can lead there from the start in exactly `steps` moves."""
-    if not 0 <= int(state) < mdp.num_states:
-        raise ValueError(f"state is {int(state)}; it must be in 0..{mdp.num_states - 1}.")
+    check_one(mdp)
+    check_index("state", state, mdp.num_states, "states")
     if not is_concrete(mdp.probability):
         return int(state)
     edges, table = np.asarray(np.asarray(mdp.probability).any(axis=1)), np.asarray(mdp.next_state)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from ird.evidence.choice import Choice
 from ird.evidence.paths import check_path, path_features
 from mdps import MDP, feature_expectations
+from mdps.checks import check_finite, check_index
 
 
 class Improvement(Choice):
@@ -58,6 +59,10 @@ class Correction(Choice):
         Raises:
             ValueError: for paths that leave the map or differ in length.
         """
+        if len(paths) < 2:
+            raise ValueError(
+                f"there are {len(paths)} paths; give what at least two pushes, or none, would have led to."
+            )
         paths = [check_path(mdp, path, moves=False)[0] for path in paths]
         if len({len(path) for path in paths}) != 1:
             raise ValueError(f"the paths have lengths {sorted({len(p) for p in paths})}; corrections keep the length.")
@@ -86,21 +91,27 @@ def deformed_path(
         (row, column) at each step, `[T, 2]` int.
 
     Raises:
-        ValueError: for a step at or beyond the ends.
+        ValueError: for a step at or beyond the ends, or numbers that are not finite or not pairs.
 
     Example:
         >>> deformed_path(np.array([[0, 0], [0, 1], [0, 2], [0, 3], [0, 4]]), 2, (1, 0))[:, 0].tolist()
         [0, 1, 1, 1, 0]
     """
-    cells = np.asarray(cells, float)
+    cells, by = np.asarray(cells, float), np.asarray(push, float)
+    if cells.ndim != 2 or cells.shape[1] != 2 or by.shape != (2,):
+        raise ValueError(
+            f"cells has shape {cells.shape} and push {by.shape}; give (row, column) pairs [T, 2], and [2]."
+        )
+    check_finite("cells", cells)
+    check_finite("push", by)
     T = len(cells)
-    if not 0 < step < T - 1:
+    if not isinstance(step, int | np.integer) or not 0 < step < T - 1:
         raise ValueError(f"step is {step}; a push acts strictly between the ends of the path, in 1..{T - 2}.")
     inner = T - 2
     second = 2 * np.eye(inner) - np.eye(inner, k=1) - np.eye(inner, k=-1)
     response = np.linalg.solve(second.T @ second, np.eye(inner)[step - 1])
     moved = cells.copy()
-    moved[1:-1] += (response / response[step - 1])[:, None] * np.asarray(push, float)[None]
+    moved[1:-1] += (response / response[step - 1])[:, None] * by[None]
     return np.floor(moved + 0.5).astype(int)
 
 
@@ -118,11 +129,13 @@ class OffSwitch(Choice):
             beta: inverse temperature of the person, in 1/return.
 
         Raises:
-            ValueError: for a step outside the path, or an impossible move.
+            ValueError: for a step outside the path, an impossible move, or `pressed` that is neither true
+                nor false.
         """
         robot, _ = check_path(mdp, robot)
-        if not 0 <= step < len(robot):
-            raise ValueError(f"step is {step}; the robot's path has steps 0..{len(robot) - 1}.")
+        check_index("step", step, len(robot), "steps of the robot's path")
+        if not isinstance(pressed, bool | np.bool_):
+            raise ValueError(f"pressed is {pressed!r}; give True or False.")
         if mdp.features.ndim == 3:
             raise ValueError(
                 "this MDP's features depend on the action, and a robot switched off takes none; use Choice."
@@ -156,14 +169,25 @@ class RewardPunish(Choice):
             beta: inverse temperature of the person, in 1/return.
 
         Raises:
-            ValueError: for another sign, or an impossible move.
+            ValueError: for another sign, an impossible move, a path of another length than what was to be
+                expected, or expected features that are not finite or not one per feature.
         """
         if sign not in (1, -1):
             raise ValueError(f"sign is {sign!r}; give +1 for reward or -1 for punishment.")
+        own = path_features(mdp, robot)
         if expected is None:
+            if len(robot) != mdp.horizon:
+                raise ValueError(
+                    f"the path has {len(robot)} steps, but what is to be expected at random has "
+                    f"{mdp.horizon or 'no end'}; give a path of the MDP's horizon, or `expected` for as many steps."
+                )
             shape = (mdp.num_states, mdp.num_actions)
             expected = feature_expectations(mdp, jnp.full(shape, 1 / shape[1], mdp.probability.dtype))
-        options = jnp.stack([path_features(mdp, robot), jnp.asarray(expected)])
+        expected = jnp.asarray(expected)
+        if expected.shape != own.shape:
+            raise ValueError(f"expected has shape {expected.shape}; give one number per feature {mdp.feature_names}.")
+        check_finite("expected", expected)
+        options = jnp.stack([own, expected])
         super().__init__(options, 0 if sign == 1 else 1, beta=beta, feature_names=mdp.feature_names)
 
 
@@ -185,10 +209,11 @@ class CreditAssignment(Choice):
         """
         robot, _ = check_path(mdp, robot)
         T = len(robot)
-        if not 1 <= length < T:
-            raise ValueError(f"length is {length}; a segment of a path of {T} steps has 1..{T - 1}.")
-        if not 0 <= start <= T - length:
-            raise ValueError(f"start is {start}; segments of {length} steps start at 0..{T - length}.")
+        if not isinstance(length, int | np.integer) or not 1 <= length < T:
+            raise ValueError(
+                f"length is {length}; a segment is shorter than the path of {T} steps, a whole number ≥ 1."
+            )
+        check_index("start", start, T - length + 1, f"segments of {length} steps")
         if mdp.features.ndim == 3:
             raise ValueError("this MDP's features depend on the action; count the segments' features and use Choice.")
         # The segment over and over, for as many steps as the path has.

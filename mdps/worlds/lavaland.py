@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from mdps.checks import check_horizon_and_discount
+from mdps.checks import check_horizon_and_discount, is_concrete
 from mdps.gridworld import GridWorld
 from mdps.worlds.potts import Potts
 
@@ -51,8 +51,7 @@ class Lavaland:
         if min(self.height, self.width) < 2:
             raise ValueError(f"a map of {self.height} by {self.width} cells is too small; give at least 2 by 2.")
         for name, share in (("grass", self.grass), ("lava", self.lava)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name} is {share}; it is a share of the cells and must lie in [0, 1].")
+            _check_share(name, share)
 
     @staticmethod
     def from_toml(path: str | Path = GENERATOR) -> "Lavaland":
@@ -88,11 +87,27 @@ class Lavaland:
         """
         return self._draw(key, lava=0.0)
 
-    def field(self, key: Key[Array, ""]) -> GridWorld:
-        """A map with lava: its full share, not on the start (entering it would be nobody's choice) or the target."""
-        return self._draw(key, lava=self.lava)
+    def field(self, key: Key[Array, ""], *, lava: float | Float[Array, ""] | None = None) -> GridWorld:
+        """A map with lava: its full share, not on the start (entering it would be nobody's choice) or the target.
 
-    def _draw(self, key, *, lava: float) -> GridWorld:
+        Args:
+            key: a `jax.random.key`.
+            lava: share of cells that are lava, in [0, 1], which may be traced; this distribution's when None.
+
+        Raises:
+            ValueError: for a share outside [0, 1] (concrete ones only).
+
+        Example:
+            >>> shares = jnp.array([0.0, 0.05, 0.2])
+            >>> fields = jax.vmap(lambda share: Lavaland().field(jax.random.key(0), lava=share))(shares)
+            >>> (fields.terrain == NAMES.index("lava")).sum(axis=(1, 2)).tolist()
+            [0, 5, 20]
+        """
+        if lava is not None and is_concrete(lava):
+            _check_share("lava", lava)
+        return self._draw(key, lava=self.lava if lava is None else lava)
+
+    def _draw(self, key, *, lava: float | Float[Array, ""]) -> GridWorld:
         for_grass, for_lava, for_places = jax.random.split(key, 3)
         start, goal = jax.random.choice(for_places, self.height * self.width, (2,), replace=False)
         cell = jnp.arange(self.height * self.width).reshape(self.height, self.width)
@@ -102,7 +117,7 @@ class Lavaland:
             terrain = self._likely(for_grass, cell, start, goal, lava)
         return GridWorld.from_terrain(terrain, NAMES, start=start, goal=goal, horizon=self.horizon)
 
-    def _smoothed(self, for_grass, for_lava, cell, start, goal, lava: float):
+    def _smoothed(self, for_grass, for_lava, cell, start, goal, lava: float | Float[Array, ""]):
         """Terrain where smoothed noise is lowest; exact shares."""
         shape, around = cell.shape, [(0, 1), (0, -1), (1, 1), (1, -1)]
         grass = _lowest(_smooth(jax.random.normal(for_grass, shape), around), self.grass)
@@ -112,7 +127,7 @@ class Lavaland:
         terrain = jnp.where(molten, NAMES.index("lava"), terrain)
         return jnp.where(cell == goal, NAMES.index("target"), terrain)
 
-    def _likely(self, key, cell, start, goal, lava: float):
+    def _likely(self, key, cell, start, goal, lava: float | Float[Array, ""]):
         """Terrain drawn from the Potts model, given that the goal alone is a target and the start is no lava."""
         shares = {"dirt": (1 - self.grass) * (1 - lava), "grass": self.grass * (1 - lava), "target": 0.0, "lava": lava}
         at_goal, at_start = cell == goal, cell == start
@@ -145,9 +160,16 @@ def _smooth(noise: Float[Array, " H W"], shifts: list[tuple[int, int]]) -> Float
     return noise + sum(jnp.roll(noise, step, axis) for axis, step in shifts)
 
 
-def _lowest(values: Float[Array, " H W"], share: float) -> Bool[Array, " H W"]:
+def _lowest(values: Float[Array, " H W"], share: float | Float[Array, ""]) -> Bool[Array, " H W"]:
     """The cells whose value is among the lowest `share`."""
-    count = round(share * values.size)
-    if count == 0:
-        return jnp.zeros(values.shape, bool)
-    return values <= jnp.sort(values, axis=None)[count - 1]
+    in_order = jnp.sort(values, axis=None)
+    if is_concrete(share):
+        count = round(float(share) * values.size)
+        return values <= in_order[count - 1] if count else jnp.zeros(values.shape, bool)
+    count = jnp.round(share * values.size).astype(int)
+    return (values <= in_order[jnp.maximum(count - 1, 0)]) & (count > 0)
+
+
+def _check_share(name: str, share: float | Float[Array, ""]) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name} is {share}; it is a share of the cells and must lie in [0, 1].")

@@ -49,7 +49,7 @@ class Potts:
         if isinstance(self.sweeps, bool) or not isinstance(self.sweeps, int) or self.sweeps < 1:
             raise ValueError(f"sweeps is {self.sweeps!r}; give a whole number ≥ 1.")
 
-    def log_probability(self, terrain: Int[Array, " H W"], shares: Sequence[float]) -> Float[Array, ""]:
+    def log_probability(self, terrain: Int[Array, " H W"], shares: Sequence[float | Float[Array, ""]]) -> Float[Array, ""]:
         """Log probability of a map, up to a constant.
 
         Args:
@@ -69,7 +69,7 @@ class Potts:
 
     def sample(
         self,
-        shares: Sequence[float],
+        shares: Sequence[float | Float[Array, ""]],
         shape: tuple[int, int],
         *,
         key: Key[Array, ""],
@@ -78,7 +78,7 @@ class Potts:
         """Draw a map; runs inside `jit` and `vmap`.
 
         Args:
-            shares: wanted share of the cells of each of the Q terrains.
+            shares: wanted share of the cells of each of the Q terrains; may be traced.
             shape: rows and columns (static).
             key: a `jax.random.key`.
             allowed: which terrains each cell may have, at least one; None for all.  The map is then drawn
@@ -148,9 +148,10 @@ class Potts:
         return padded[1:-1, 1:-1]
 
 
-def _wanted(shares: Sequence[float], shape: tuple[int, ...]) -> Array:
-    """Wanted number of cells of each terrain."""
-    if not all(0 <= share <= 1 for share in shares) or sum(shares) > 1 + 1e-6:
+def _wanted(shares: Sequence[float | Float[Array, ""]], shape: tuple[int, ...]) -> Array:
+    """Wanted number of cells of each terrain; the shares are checked where they are concrete."""
+    known = [float(share) for share in shares if is_concrete(share)]
+    if not all(0 <= share <= 1 for share in known) or sum(known) > 1 + 1e-6:
         raise ValueError(f"shares are {tuple(shares)}; each lies in [0, 1], and together they are at most 1.")
     return jnp.asarray(shares) * math.prod(shape)
 

@@ -1,0 +1,174 @@
+"""A phase diagram of caution: where the shipped planner keeps out of lava, and where it no longer arrives.
+
+Three things vary: how good the designer is (β), how cautious the robot is (α), and how much of the field
+is lava. Every cell of the diagram is the mean over the same random maps.
+
+    python -m examples.sweep
+
+It may be killed and started again, and several workers may share one store (`--shard`).
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import mdps
+from examples import lavaland_planners as planners
+from examples.lavaland_results import rounded, versions
+from examples.lavaland_trial import PROXY, rates, world
+from ird import sweep
+
+GRID = {"beta": [0.5, 2.0, 5.0, 20.0], "alpha": [0.05, 0.12, 0.25, 0.5, 1.0], "lava_share": [0.02, 0.05, 0.2]}
+SMALL = {"beta": [1.0, 5.0], "alpha": [0.12, 1.0], "lava_share": [0.05, 0.2]}
+
+
+def trial(
+    key: jax.Array, *, beta: Any, alpha: Any, lava_share: Any, alternatives: int, samples: int
+) -> dict[str, jax.Array]:
+    """One designer and one field: what the careful planner does there, and whether the literal one enters lava."""
+    made = world(key, beta=beta, lava_share=lava_share, alternatives=alternatives, samples=samples)
+    field, mdp = made.field, made.field.mdp
+    careful = rates(field, planners.shipped(mdp, made.belief, alpha, *made.proxies).policy)
+    literal = rates(field, mdps.solve(mdp, mdp.reward(field.weights(PROXY))).policy)
+    return {"lava": careful.lava, "goal": careful.goal, "literal_lava": literal.lava}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.sweep",
+        description="Sweep the careful planner over the designer's β, the robot's α and the share of lava; save the "
+        "results as a Zarr store, heat maps and manifest.json. Killed and started again, it goes on where it was.",
+    )
+    parser.add_argument("--maps", type=int, default=200, help="random maps for each cell (default %(default)s)")
+    parser.add_argument("--alternatives", type=int, default=200, help="rewards the designer could have written")
+    parser.add_argument("--samples", type=int, default=2000, help="samples of the prior")
+    parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
+    parser.add_argument("--store", type=Path, help="the store (default: lavaland.zarr in the folder)")
+    parser.add_argument("--shard", default="0/1", help="do only share i of n, from 0/n to n-1/n (default %(default)s)")
+    parser.add_argument("--block", type=int, help="trials between one writing and the next (default: chosen)")
+    parser.add_argument("--devices", type=int, help="how many devices to use (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("out/sweep"), help="folder (default %(default)s)")
+    parser.add_argument("--small", action="store_true", help="a few maps and cells: a look at everything")
+    options = parser.parse_args(arguments)
+    if options.small:
+        options.maps, options.alternatives, options.samples = 4, 10, 50
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run, print, save; returns the manifest."""
+    began = time.perf_counter()
+    options = parse(arguments)
+    grid = SMALL if options.small else GRID
+    store = options.store or options.out / ("small.zarr" if options.small else "lavaland.zarr")
+    sizes = {"alternatives": options.alternatives, "samples": options.samples}
+    try:
+        report = sweep.run(
+            partial(trial, **sizes),
+            grid,
+            num_seeds=options.maps,
+            key=jax.random.key(options.seed),
+            store=store,
+            block=options.block,
+            devices=options.devices,
+            shard=options.shard,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    print(report)
+    manifest = {
+        "settings": {"grid": grid, "maps": options.maps, **sizes},
+        "seed": options.seed,
+        "versions": versions(),
+        "store": str(store),
+        "trials": report.trials,
+        "done": report.done,
+        "not_a_number": report.not_a_number,
+        "results": [],
+        "pictures": [],
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    if report.complete:
+        found = {name: array.values for name, array in sweep.arrays(store).items()}
+        manifest["results"] = rounded(cells(found))
+        draw(found, options.maps, options.out / "sweep.png")
+        manifest["pictures"] = ["sweep.png"]
+    else:
+        print("The other shards are not done yet; run any of them again when they are, to draw the diagram.")
+    manifest["seconds"] = round(time.perf_counter() - began, 1)
+    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print(f"{manifest['seconds']} s; manifest.json and pictures in {options.out}/")
+    return manifest
+
+
+def cells(found: dict[str, np.ndarray]) -> list[dict[str, float]]:
+    """One row per cell: its settings, and each rate with its standard error over maps."""
+    rows = []
+    names = list(GRID)
+    for place in np.ndindex(*(len(found[name]) for name in names)):
+        row = {name: float(found[name][i]) for name, i in zip(names, place, strict=True)}
+        for rate in ("lava", "goal", "literal_lava"):
+            over = found[rate][place]
+            row |= {rate: float(over.mean()), f"{rate}_se": float(over.std(ddof=1) / len(over) ** 0.5)}
+        rows.append(row)
+    return rows
+
+
+def draw(found: dict[str, np.ndarray], maps: int, file: Path) -> None:
+    """Heat maps: lava entered above, goal reached below; a column for each share of lava."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shares, alphas, betas = found["lava_share"], found["alpha"], found["beta"]
+    figure, axes = plt.subplots(
+        2, len(shares), figsize=(3.7 * len(shares) + 1, 6.4), layout="constrained", squeeze=False
+    )
+    mean = {rate: found[rate].mean(axis=-1) for rate in ("lava", "goal", "literal_lava")}
+    rows = {"lava": ("lava entered", "YlOrRd", mean["lava"].max()), "goal": ("goal reached", "cividis", 1.0)}
+    for line, (rate, (title, palette, top)) in zip(axes, rows.items(), strict=True):
+        low = 0.0 if rate == "lava" else mean[rate].min()
+        for k, axis in enumerate(line):
+            image = axis.imshow(mean[rate][:, :, k], origin="lower", aspect="auto", cmap=palette, vmin=low, vmax=top)
+            for i, j in np.ndindex(len(betas), len(alphas)):
+                value = mean[rate][i, j, k]
+                level = (value - low) / max(top - low, 1e-9)
+                dark = level > 0.6 if rate == "lava" else level < 0.5
+                axis.text(
+                    j,
+                    i,
+                    f"{100 * value:.1f}",
+                    ha="center",
+                    va="center",
+                    fontsize=10,
+                    color="white" if dark else "black",
+                )
+            axis.set_xticks(range(len(alphas)), [f"{a:g}" for a in alphas])
+            axis.set_yticks(range(len(betas)), [f"{b:g}" for b in betas])
+            if rate == "lava":
+                literal = 100 * mean["literal_lava"][0, 0, k]
+                axis.set_title(
+                    f"{100 * shares[k]:g} % of the field is lava\n(literal plan enters it on {literal:.0f} %)"
+                )
+            else:
+                axis.set_xlabel("α: share of the posterior that counts")
+        line[0].set_ylabel("β: how good the designer is, 1/return")
+        figure.colorbar(image, ax=line, label=f"{title}, share of {maps} maps", format=lambda x, _: f"{100 * x:.0f} %")
+    figure.savefig(file, dpi=100)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # where there is no accelerator: one for each core
+    main()

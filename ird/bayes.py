@@ -1,0 +1,179 @@
+"""Bayes' rule on samples: what evidence adds up to, and what weighted samples say of prior and posterior."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.evidence import Evidence
+from mdps.checks import is_concrete
+
+# How many prior draws are kept to draw the prior beside the posterior.
+PRIOR_DRAWS = 2048
+# Samples that pass through the evidence side by side where each needs work of its own.
+_BLOCK = 256
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False)
+class Opaque:
+    """Evidence, or a prior, that JAX does not know how to take apart: held whole, compared by identity."""
+
+    held: Any
+
+
+def as_pytrees(evidence: Sequence[Evidence]) -> tuple[Evidence | Opaque, ...]:
+    """Evidence that may be an argument of a compiled function."""
+    arrays = (jax.Array, np.ndarray, np.generic, int, float)
+    whole = [all(isinstance(leaf, arrays) for leaf in jax.tree.leaves(e)) for e in evidence]
+    return tuple(e if known else Opaque(e) for e, known in zip(evidence, whole, strict=True))
+
+
+def opened(evidence: Sequence[Evidence | Opaque]) -> tuple[Evidence, ...]:
+    """The evidence that went through `as_pytrees`."""
+    return tuple(e.held if isinstance(e, Opaque) else e for e in evidence)
+
+
+def shared_names(evidence: Sequence[Evidence]) -> tuple[str, ...]:
+    """The features that all evidence is about, checked to be the same.
+
+    Raises:
+        ValueError: for something that is no evidence, or evidence about other features.
+    """
+    for i, e in enumerate(evidence):
+        if not callable(getattr(e, "log_likelihood", None)):
+            raise ValueError(
+                f"evidence {i} is a {type(e).__name__}, which has no log_likelihood(weights); pass evidence such as a "
+                "ProxyReward first, and the rest by name (candidates=, prior=)."
+            )
+    names = [tuple(e.feature_names) for e in evidence]
+    for i, other in enumerate(names[1:], 1):
+        if other != names[0]:
+            raise ValueError(
+                f"evidence {i} is about the features {other}, evidence 0 about {names[0]}; one posterior has one set "
+                "of features in one order: build the maps with the same legend."
+            )
+    return names[0] if names else ()
+
+
+def log_likelihood(evidence: Sequence[Evidence], weights: Float[Array, " N K"]) -> Float[Array, " N"]:
+    """Log-likelihood of all evidence under each candidate: independent evidence adds, `[N, K] -> [N]`."""
+    total = jnp.zeros(weights.shape[0], weights.dtype)
+    for e in evidence:
+        total = total + e.log_likelihood(weights)
+    return total
+
+
+def with_beta(evidence: Sequence[Evidence], beta: Float[Array, " *E"]) -> tuple[Any, ...]:
+    """The evidence from people of another β: one for all, `[]`, or one for each piece, `[E]`."""
+    each = jnp.broadcast_to(beta, (len(evidence),))
+    return tuple(e.replace(beta=each[i]) for i, e in enumerate(evidence))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def log_likelihood_of_each(evidence: Sequence[Evidence], weights, beta: Array | None) -> Float[Array, " N"]:
+    """As `log_likelihood`, where each candidate may come with a β of its own, `[N]` or `[N, E]`."""
+    return log_likelihood(evidence, weights) if beta is None else _of_each(as_pytrees(evidence), weights, beta)
+
+
+@jax.jit
+def _of_each(evidence, weights, beta):
+    def one(w, b):
+        return log_likelihood(with_beta(opened(evidence), b), w[None])[0]
+
+    return in_even_blocks(jax.vmap(one), weights, beta)
+
+
+def in_even_blocks(function: Callable, *rows: Array) -> Array:
+    """`function` over blocks of rows one after another, `[N, ...] -> [N]`; the last is filled up from the first.
+
+    All blocks are of one size, so the function is compiled once.
+    """
+    N = rows[0].shape[0]
+    size = min(_BLOCK, N)
+    count = -(-N // size)
+    blocks = [x[np.arange(count * size) % N].reshape(count, size, *x.shape[1:]) for x in rows]
+    return jax.lax.map(lambda block: function(*block), tuple(blocks)).reshape(-1)[:N]
+
+
+def sum_of_covariances(evidence: Sequence[Evidence]) -> Array | None:
+    """Feature covariances summed; None if there is no evidence, or some has none."""
+    total = None
+    for e in evidence:
+        covariance = getattr(e, "feature_covariance", None)
+        if covariance is None:
+            return None
+        total = covariance if total is None else total + covariance
+    return total
+
+
+def normalise(log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
+    """Log weights that sum to one."""
+    return log_weights - jax.scipy.special.logsumexp(log_weights)
+
+
+def moments(weights: Float[Array, " N K"], log_weights: Float[Array, " N"]) -> tuple[Array, Array]:
+    """Weighted mean and variance, `[K]` each."""
+    p = jnp.exp(log_weights)
+    mean = jnp.matmul(p, weights, precision=jax.lax.Precision.HIGHEST)
+    return mean, jnp.matmul(p, (weights - mean[None]) ** 2, precision=jax.lax.Precision.HIGHEST)
+
+
+def systematic(log_weights: Float[Array, " N"], num_samples: int, offset: Float[Array, ""]) -> Array:
+    """Rows by systematic resampling: the points (i + offset) / n of the cumulative probability."""
+    total = jnp.cumsum(jnp.exp(log_weights))
+    points = (jnp.arange(num_samples) + offset) / num_samples * total[-1]
+    return jnp.minimum(jnp.searchsorted(total, points, side="right"), log_weights.shape[0] - 1)
+
+
+@jax.jit
+def weigh(
+    weights: Float[Array, " N K"],
+    parameters: dict[str, Array],
+    log_likelihood: Float[Array, " N"],
+    log_prior: Float[Array, " N"],
+) -> dict[str, Any]:
+    """Bayes' rule on samples, and what is to be known of prior and posterior: most fields of a `Posterior`."""
+    log_prior = normalise(log_prior)
+    log_weights = normalise(log_prior + log_likelihood)
+    mean, variance = moments(weights, log_prior)
+    kept = systematic(log_prior, min(weights.shape[0], PRIOR_DRAWS), jnp.asarray(0.5, log_prior.dtype))
+    return {
+        "weights": weights,
+        "parameters": parameters,
+        "log_weights": log_weights,
+        "effective_sample_size": 1 / jnp.sum(jnp.exp(2 * log_weights)),
+        "pareto_k": jnp.full((), jnp.nan, log_weights.dtype),
+        "prior_mean": mean,
+        "prior_sd": jnp.sqrt(variance),
+        "prior_sample": weights[kept],
+        "prior_parameters": {name: x[kept] for name, x in parameters.items()},
+    }
+
+
+def check_finite_likelihood(log_weights: Array) -> None:
+    """Raise if no sample has a log-likelihood that is a number, once the values are known."""
+    if is_concrete(log_weights) and np.isnan(np.asarray(log_weights)).any():
+        raise ValueError(
+            "the log-likelihood is not finite for any sample, or is NaN for some; look at evidence.log_likelihood(...) "
+            "and at the size of β · weights · feature expectations."
+        )
+
+
+def check_count(name: str, count, least: int = 1) -> None:
+    """Raise unless `count` is a whole number that is large enough."""
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < least:
+        raise ValueError(f"{name} is {count!r}; give a whole number ≥ {least}.")
+
+
+def without_rank_rules(function: Callable) -> Callable:
+    """`function` where arrays of unequal rank may be combined: numpyro and blackjax rely on it."""
+
+    def run(*args, **settings):
+        with jax.numpy_rank_promotion("allow"):
+            return function(*args, **settings)
+
+    return run

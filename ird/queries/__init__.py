@@ -1,0 +1,28 @@
+"""What to ask next: which rewards to show a designer, and in which environment.
+
+pool = queries.Pool(rewards, train.mdp, beta=0.5)       # planned once
+query = queries.choose(pool, belief, 3)
+belief = posterior.exact(*seen, query.answer(picked), candidates=candidates)
+"""
+
+from ird.queries.environments import Disagreement, EnvironmentChoice, ProxyInformation, choose_environment
+from ird.queries.objectives import InformationGain, Objective, PosteriorEntropy
+from ird.queries.pool import Pool, Query, choose
+from ird.queries.searches import Exhaustive, Greedy, Random, Search
+
+__all__ = [
+    "Disagreement",
+    "EnvironmentChoice",
+    "Exhaustive",
+    "Greedy",
+    "InformationGain",
+    "Objective",
+    "Pool",
+    "PosteriorEntropy",
+    "ProxyInformation",
+    "Query",
+    "Random",
+    "Search",
+    "choose",
+    "choose_environment",
+]

@@ -1,0 +1,255 @@
+"""Rewards that may be shown to a designer, the set of them that is worth showing, and what the answer says."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from ird.evidence.choice import Choice, as_floats, check_beta, check_candidates, check_names
+from ird.evidence.normalizers import plan_features
+from ird.offsets import Belief
+from ird.queries.objectives import InformationGain, Objective
+from ird.queries.scores import Scores
+from ird.queries.searches import Greedy, Search
+from mdps import MDP
+from mdps.checks import check_finite, is_concrete
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Query:
+    """Some rewards, or other options, from which a person is asked to pick what they would rather have.
+
+        P(c | w) = exp(β w·φ_c) / Σ_{c' in the query} exp(β w·φ_{c'})
+
+    The set that is shown is the set of alternatives (Mindermann et al. 2018).
+
+    Attributes:
+        rows: which of the pool's rewards are shown, `[q]`.
+        features: feature expectations of their plans, `[q, K]`.
+        rewards: the rewards themselves, `[q, K]`; None where the pool has features alone.
+        beta: inverse temperature β of the person, in 1/return.
+        value: what the objective says of this query, such as its information gain in nats.
+        feature_names: one name per feature (static).
+    """
+
+    rows: Int[Array, " q"]
+    features: Float[Array, " q K"]
+    rewards: Float[Array, " q K"] | None
+    beta: Float[Array, ""]
+    value: Float[Array, ""]
+    feature_names: tuple[str, ...] = field(metadata={"static": True})
+
+    def log_probabilities(self, weights: Float[Array, " N K"]) -> Float[Array, " N q"]:
+        """Log P(c | w) of each answer under each reward w, `[N, K] -> [N, q]`."""
+        weights = check_candidates(weights, self.feature_names, self.features.dtype)
+        return jax.nn.log_softmax(_logits(self.features, self.beta, weights), axis=0).T
+
+    def answer(self, picked: int | Int[Array, ""]) -> Choice:
+        """What picking that option says: evidence for a posterior.
+
+        The same as a `ProxyReward` with the rewards shown as its alternatives, without planning again.
+
+        Args:
+            picked: which of the rewards shown was picked, 0..q-1.
+
+        Raises:
+            ValueError: for an option that was not shown.
+        """
+        return Choice(self.features, picked, beta=self.beta, feature_names=self.feature_names)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Pool:
+    r"""M rewards that a query may be made of, with what their plans do in the training MDP.
+
+    All are planned once, by `from_rewards`; choosing queries and taking their answers plan nothing.
+
+    Attributes:
+        features: feature expectations of the plan for each reward, `[M, K]`.
+        rewards: the rewards, `[M, K]`, in units of reward per unit of feature; None if never given.
+        beta: inverse temperature β of the designer, in 1/return.
+        feature_names: one name per feature (static).
+
+    Example:
+        >>> import mdps
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> train = mdps.GridWorld.from_text("S.g\nggG", legend, horizon=6)
+        >>> pool = Pool.from_rewards([[0.0, -1.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], train.mdp, beta=2.0)
+        >>> pool.features.shape
+        (3, 3)
+    """
+
+    features: Float[Array, " M K"]
+    rewards: Float[Array, " M K"] | None
+    beta: Float[Array, ""]
+    feature_names: tuple[str, ...] = field(metadata={"static": True})
+
+    @staticmethod
+    def from_rewards(
+        rewards: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+        mdp: MDP,
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+    ) -> "Pool":
+        """Plan each reward in the training MDP.
+
+        Args:
+            rewards: rewards that a designer may be shown, `[M, K]`.
+            mdp: the MDP in which the designer judges what they do.
+            beta: inverse temperature of the designer, in 1/return.
+
+        Raises:
+            ValueError: for fewer than two rewards, a wrong number of features, values that are not
+                finite, a stack of MDPs, or a β that is not positive and finite.
+        """
+        rewards = as_floats(rewards)
+        if np.ndim(mdp.probability) != 3:
+            raise ValueError("mdp is a stack of MDPs; a pool belongs to one: use jax.vmap over the stack.")
+        if rewards.ndim != 2 or rewards.shape[1] != mdp.num_features:
+            raise ValueError(
+                f"rewards has shape {rewards.shape}; it must be [M, K] with K={mdp.num_features} features "
+                f"{mdp.feature_names}."
+            )
+        check_finite("rewards", rewards)
+        pool = Pool.from_features(plan_features(mdp, rewards), beta=beta, feature_names=mdp.feature_names)
+        return replace(pool, rewards=rewards)
+
+    @staticmethod
+    def from_features(
+        features: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+        *,
+        beta: float | Float[Array, ""] = 1.0,
+        feature_names: Sequence[str] = (),
+    ) -> "Pool":
+        """Options that are not rewards, such as trajectories (`ird.evidence.path_features`) or arms of a bandit.
+
+        Args:
+            features: expected discounted sum of features of each option, `[M, K]`.
+            beta: inverse temperature of the person, in 1/return.
+            feature_names: one name per feature; "feature 0", ... when left out.
+
+        Raises:
+            ValueError: for fewer than two options, features that are not finite, or a β that is not
+                positive and finite.
+        """
+        features = as_floats(features)
+        if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
+            raise ValueError(
+                f"the pool's features have shape {features.shape}; give [M, K] with M ≥ 2: of one option nothing can "
+                "be asked."
+            )
+        check_finite("features", features)
+        names = check_names(feature_names, features.shape[1])
+        return Pool(features, None, check_beta(beta, features.dtype), names)
+
+    def query(self, rows: Sequence[int] | np.ndarray | Int[Array, " q"], value=jnp.nan) -> Query:
+        """Ask about these rewards of the pool.
+
+        Args:
+            rows: which rewards, `[q]`.
+            value: what some objective says of the query.
+
+        Raises:
+            ValueError: for fewer than two rewards, or one that is not in the pool.
+        """
+        rows = jnp.asarray(rows)
+        M = self.features.shape[0]
+        _check_size(rows.shape[0] if rows.ndim == 1 else 0, M)
+        if is_concrete(rows):
+            host = np.asarray(rows)
+            if host.dtype.kind not in "iu" or host.min() < 0 or host.max() >= M:
+                raise ValueError(f"rows is {host.tolist()}; give indices into the pool, 0..{M - 1}.")
+        rewards = None if self.rewards is None else self.rewards[rows]
+        return Query(
+            rows, self.features[rows], rewards, self.beta, jnp.asarray(value, self.features.dtype), self.feature_names
+        )
+
+
+def choose(
+    pool: Pool,
+    belief: Belief,
+    size: int,
+    *,
+    objective: Objective = InformationGain(),  # noqa: B008 — frozen, no state
+    search: Search = Greedy(),  # noqa: B008 — frozen, no state
+    key: Key[Array, ""] | None = None,
+) -> Query:
+    """Choose the set of rewards to ask about next: active inverse reward design (Mindermann et al. 2018).
+
+    Under `jit` and `vmap`, over maps too; `size`, `objective` and `search` are static.
+
+    Args:
+        pool: rewards that may be shown.
+        belief: a posterior over weights; its samples stand for it, so a hundred per expected answer or more.
+        size: how many rewards to show, q.
+        objective: what makes a query good.
+        search: how to look for the best set.
+        key: a `jax.random.key`, for searches that draw.
+
+    Returns:
+        A `Query`; `query.answer(picked)` is the evidence.
+
+    Raises:
+        ValueError: for a belief about other features, samples that are not finite, fewer than two
+            rewards or more than the pool has, or what the search refuses.
+
+    Example:
+        >>> import jax
+        >>> from ird import posterior
+        >>> belief = posterior.exact(candidates=jnp.asarray([[1.0, 0.0], [0.0, 1.0], [0.0, 0.9]]))
+        >>> options = Pool.from_features([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]], beta=2.0)
+        >>> query = choose(options, belief, 2)
+        >>> query.rows.tolist(), round(float(query.value), 3)
+        ([1, 2], 0.542)
+        >>> belief = posterior.exact(query.answer(0), candidates=belief.weights)
+        >>> round(float(jnp.exp(belief.log_weights[0])), 2)
+        0.96
+    """
+    weights, log_weights = check_samples(pool.feature_names, belief)
+    M = pool.features.shape[0]
+    _check_size(size, M)
+    search.check(M, size, key)
+    rows, value = _choose(pool, weights, log_weights, key, size=size, objective=objective, search=search)
+    return pool.query(rows, value)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "objective", "search"))
+def _choose(pool: Pool, weights, log_weights, key, *, size: int, objective: Objective, search: Search):
+    scores = Scores(_logits(pool.features, pool.beta, weights), log_weights, objective)
+    rows = search.find(scores, size, key)
+    return rows, objective.value(jax.nn.log_softmax(scores.logits[rows], axis=0), log_weights)
+
+
+def _logits(features, beta, weights) -> Array:
+    """β w·φ of each option and sample, `[options, N]`, less what all options share: large terms never meet."""
+    centred = features - jnp.mean(features, axis=0, keepdims=True)
+    return beta * jnp.matmul(centred, weights.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def check_samples(names: tuple[str, ...], belief: Belief) -> tuple[Array, Array]:
+    """The belief's samples and log probabilities, once they are known to be about these features."""
+    weights, log_weights = jnp.asarray(belief.weights), jnp.asarray(belief.log_weights)
+    theirs = tuple(belief.feature_names)
+    if theirs and theirs != names:
+        raise ValueError(
+            f"the belief is about the features {theirs}, the query about {names}; build both from maps with the same "
+            "features in the same order."
+        )
+    weights = check_candidates(weights, names, weights.dtype)
+    if log_weights.shape != weights.shape[:1]:
+        raise ValueError(f"log_weights has shape {log_weights.shape}; there are {weights.shape[0]} samples.")
+    check_finite("the belief's weights", weights)
+    return weights, log_weights
+
+
+def _check_size(size, num_rewards: int) -> None:
+    if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 2:
+        raise ValueError(f"the query would show {size!r} rewards; show at least 2: with fewer nothing is chosen.")
+    if size > num_rewards:
+        raise ValueError(f"the query would show {size} rewards, but the pool has {num_rewards}; ask about fewer.")

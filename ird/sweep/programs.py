@@ -1,0 +1,172 @@
+"""The program of a block: compiled once per shape, the same on every device, and no larger than memory allows.
+
+Every device computes a block of its own under `jit(vmap)`, mapped over a one-dimensional mesh without any
+communication, so that a block's results depend neither on how many devices there are nor on which one
+computes it.  An accelerator takes the whole block at once.  A processor takes it a few trials after another:
+as many as its caches hold, which is faster than all at once, whatever the size of the block.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ird.sweep.axes import Axes, Blocks, chunk_of
+from ird.sweep.places import Devices, agreed
+from ird.sweep.trials import Trial
+
+AXIS = "trials"
+PIECES = 8  # blocks per device at least: for progress, and so that little is lost when a run is killed
+FIRST_ON_HOST, FIRST_ON_DEVICE = 4, 256  # how many trials at once are tried first
+CACHE = 2**25  # bytes of the trials that a processor takes at once
+MOST_STEPS = 64  # how many times it does so in a block
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is compiled; equal programs are compiled once in a process.
+
+    Attributes:
+        digest: digest of the program of one trial.
+        settings: name and dtype of each traced setting.
+        key: the kind of key.
+        lanes: trials that a device computes at once.
+        steps: how many times it does so in a block.
+        devices: the mesh.
+        trial: the trial.
+        static: this program's choice of the static axes.
+    """
+
+    digest: str
+    settings: tuple[tuple[str, str], ...]
+    key: str
+    lanes: int
+    steps: int
+    devices: Devices
+    trial: Trial = field(compare=False)
+    static: Mapping[str, Any] = field(compare=False)
+
+    @property
+    def width(self) -> int:
+        """Trials per device; a block may have fewer."""
+        return self.lanes * self.steps
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices in a row."""
+        return Mesh(np.array(self.devices), (AXIS,))
+
+    def spread(self, host: np.ndarray) -> jax.Array:
+        """One number per trial, laid out over the devices, of which each process fills its own."""
+        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    def run(self, key: Any, blocks: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> dict[str, jax.Array]:
+        """Start computing one block per device; the results are there when they are looked at."""
+        settings = {name: np.concatenate([s[name] for s, _ in blocks]) for name, _ in self.settings}
+        seeds = np.concatenate([seed for _, seed in blocks])
+        key = np.asarray(jax.random.key_data(key))
+        return compiled(self)(key, self.spread(seeds), {name: self.spread(x) for name, x in settings.items()})
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a block needs on its device: its settings, its results and everything in between."""
+        found = compiled(self).memory_analysis()
+        return int(found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes)
+
+    @property
+    def memory_at_once(self) -> int:
+        """Bytes of the trials that are computed at once."""
+        found = compiled(self).memory_analysis()
+        kept = found.argument_size_in_bytes + found.output_size_in_bytes
+        return int(kept // self.steps + found.temp_size_in_bytes)
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(program: Program) -> Any:
+    """The compiled program."""
+
+    def block(key_data, seeds, settings):
+        key = jax.random.wrap_key_data(key_data, impl=program.key)
+
+        def one(seed, settings):
+            return program.trial.results(jax.random.fold_in(key, seed), program.static, settings)
+
+        if program.steps == 1:
+            return jax.vmap(one)(seeds, settings)
+        split = jax.tree.map(lambda x: x.reshape(program.steps, program.lanes), (seeds, settings))
+        found = jax.lax.map(lambda now: jax.vmap(one)(*now), split)
+        return jax.tree.map(lambda x: x.reshape(program.width, *x.shape[2:]), found)
+
+    spread, whole = PartitionSpec(AXIS), PartitionSpec()
+    mapped = jax.shard_map(
+        block, mesh=program.mesh, in_specs=(whole, spread, spread), out_specs=spread, check_vma=False
+    )
+    total = program.width * len(program.devices)
+    over = NamedSharding(program.mesh, spread)
+    key_data = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=program.key)))
+    seeds = jax.ShapeDtypeStruct((total,), np.uint32, sharding=over)
+    settings = {name: jax.ShapeDtypeStruct((total,), dtype, sharding=over) for name, dtype in program.settings}
+    return jax.jit(mapped).lower(key_data, seeds, settings).compile()
+
+
+def prepare(trial: Trial, blocks: Blocks, key: Any, devices: Devices, lanes: int) -> list[Program]:
+    """The program of each choice of the static axes."""
+    settings = tuple((name, str(values.dtype)) for name, values in blocks.axes.traced.items())
+    steps = -(-blocks.width // lanes)
+    return [
+        Program(digest, settings, str(jax.random.key_impl(key)), lanes, steps, devices, trial, static)
+        for digest, static in zip(trial.digests, blocks.axes.combinations, strict=True)
+    ]
+
+
+def fitting(
+    trial: Trial, axes: Axes, key: Any, devices: Devices, block: int | None, memory: int | None
+) -> tuple[Blocks, int]:
+    """How to divide the trials, and how many to compute at once: what fits, several blocks for each device.
+
+    Memory grows in proportion to the trials at once, but for a constant: each guess is compiled and measured.
+
+    Args:
+        trial: the trial.
+        axes: what is varied.
+        key: the key of the sweep.
+        devices: where it runs.
+        block: trials of a block at most; None to choose.
+        memory: bytes that the trials computed at once may need; None to choose.
+    """
+    on_host = devices[0].platform == "cpu"
+    most = block or max(1, -(-int(np.prod(axes.inner)) // (PIECES * len(devices))))
+
+    def divided(lanes: int) -> Blocks:
+        """Blocks of a number of trials at once, or on a processor of a number of times that."""
+        return Blocks(axes, chunk_of(axes.inner, block or min(most, MOST_STEPS * lanes if on_host else lanes)))
+
+    if block and not on_host and memory is None:
+        return divided(block), divided(block).width
+    allowed = int(agreed(np.asarray(_budget(memory, devices) // 1024, np.int32))) * 1024
+    lanes, grown = min(most, FIRST_ON_HOST if on_host else FIRST_ON_DEVICE), False
+    while True:
+        blocks = divided(lanes)
+        lanes = min(lanes, blocks.width)
+        need = max(program.memory_at_once for program in prepare(trial, blocks, key, devices, lanes))
+        if need > allowed and lanes > 1:
+            lanes, grown = max(1, min(lanes - 1, int(0.95 * lanes * allowed / need))), True
+            continue
+        wider = min(most, int(0.95 * lanes * allowed / need))
+        if grown or wider < 2 * lanes:
+            return blocks, lanes
+        lanes, grown = wider, True
+
+
+def _budget(memory: int | None, devices: Devices) -> int:
+    """Bytes that the trials computed at once may need: as asked, a processor's caches, half of an accelerator."""
+    if memory is not None:
+        return max(memory, 1024)
+    here = [d for d in devices if d.process_index == jax.process_index()] or list(devices)
+    stats = here[0].memory_stats()
+    return int(stats["bytes_limit"]) // 2 if stats and stats.get("bytes_limit") else CACHE

@@ -1,0 +1,91 @@
+"""How far a sweep is, how fast it goes and how long it will take: a bar in a terminal, lines elsewhere."""
+
+import sys
+import time
+from typing import Any, Self
+
+EVERY = 10.0  # seconds between lines
+
+
+class Progress:
+    """Counts trials; a context manager.
+
+    Args:
+        total: trials to do.
+        wanted: whether to show anything.
+        title: what is being done.
+        stream: where lines go; standard error when None.
+    """
+
+    def __init__(self, total: int, wanted: bool, title: str, stream: Any = None):
+        self.total, self.wanted, self.title = total, wanted, title
+        self.stream = sys.stderr if stream is None else stream
+        self.count, self.began, self.told = 0, time.perf_counter(), time.perf_counter()
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        if self.wanted and self.stream.isatty():
+            self.bar = _rich_bar(self.stream)
+            if self.bar is not None:
+                self.bar.start()
+                self.task = self.bar.add_task(self.title, total=self.total, rate="")
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.began
+
+    @property
+    def rate(self) -> float:
+        """Trials per second so far."""
+        return self.count / max(self.seconds, 1e-9)
+
+    def advance(self, trials: int) -> None:
+        """So many trials more are done and saved."""
+        self.count += trials
+        if self.bar is not None:
+            self.bar.update(self.task, advance=trials, rate=f"{self.rate:,.3g} trials/s")
+        elif self.wanted and (self.count == self.total or time.perf_counter() - self.told > EVERY):
+            self.told = time.perf_counter()
+            left = (self.total - self.count) / max(self.rate, 1e-9)
+            print(
+                f"{self.title}: {self.count:,} of {self.total:,} trials, {self.rate:,.3g} trials/s, {clock(left)} left",
+                file=self.stream,
+                flush=True,
+            )
+
+
+def clock(seconds: float) -> str:
+    """A duration as hours, minutes and seconds.
+
+    Example:
+        >>> clock(3725), clock(59.6)
+        ('1:02:05', '1:00')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _rich_bar(stream: Any) -> Any:
+    """A bar of rich's, or None without rich."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+    except ImportError:
+        return None
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+    )

@@ -1,0 +1,80 @@
+"""One large MDP over several devices: every table is split by state, and JAX's own sharding does the rest."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from mdps.mdp import MDP
+
+
+def spread(mdp: MDP, mesh: Mesh) -> MDP:
+    """The MDP with its states in equal shares over all devices of a mesh, padded where they do not divide.
+
+    A padding state is never reached and leads to a state of the MDP with certainty, so that it settles as fast.
+    Where successors are found by shifting (`MDP.offsets`), sweeps exchange only the edges of each share; elsewhere
+    every device gathers all values in each sweep.
+
+    Args:
+        mdp: one MDP, not a stack.
+        mesh: devices, along any number of axes.
+
+    Raises:
+        ValueError: for a stack, whose batch axis is what should be spread.
+
+    Example:
+        >>> import mdps, numpy as np
+        >>> grid = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, discount=0.5)
+        >>> mesh = Mesh(np.array(jax.devices()[:1]), ("states",))
+        >>> spread(grid.mdp, mesh).num_states
+        3
+    """
+    if mdp.probability.ndim != 3:
+        raise ValueError(
+            f"mdp is a stack of MDPs (probability has shape {mdp.probability.shape}); a mesh spreads the states of one "
+            "large MDP. Spread a batch over devices by its batch axis: see docs/gpus.md."
+        )
+    if mdp.num_states % mesh.size:
+        mdp = _padded(mdp, mesh.size - mdp.num_states % mesh.size)
+    return jax.tree.map(lambda x: place(x, mesh) if x.ndim else x, mdp)
+
+
+def place(x: Array, mesh: Mesh, axis: int = 0) -> Array:
+    """`x` padded with zeros along its axis of states, and split there over the mesh."""
+    x = jnp.asarray(x)
+    missing = -x.shape[axis] % mesh.size
+    if missing:
+        x = jnp.pad(x, [(0, missing if i == axis % x.ndim else 0) for i in range(x.ndim)])
+    names = [None] * (axis % x.ndim) + [mesh.axis_names]
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*names)))
+
+
+def _padded(mdp: MDP, extra: int) -> MDP:
+    """`mdp` with `extra` states at the end that lead, by one slot, to a state before them."""
+    S, D = mdp.next_state.shape
+    if mdp.offsets is None:
+        slot, shift = 0, None
+    else:
+        slot = mdp.offsets.index(min(mdp.offsets))
+        shift = mdp.offsets[slot]
+        if extra > math.ceil(-shift):  # the shift would not lead out of the padding: gather instead
+            mdp, slot, shift = mdp.replace(offsets=None), 0, None
+    own = jnp.arange(S, S + extra, dtype=mdp.next_state.dtype)[:, None]
+    ahead = jnp.broadcast_to(own, (extra, D)).at[:, slot].set(0 if shift is None else own[:, 0] + shift)
+    if mdp.sink is not None:
+        ahead = ahead.at[:, -1].set(mdp.sink)
+    chance = jnp.zeros((extra, *mdp.probability.shape[1:]), mdp.probability.dtype).at[:, :, slot].set(1)
+    P = mdp.predecessor_state.shape[1]
+    more = lambda x, rows: jnp.concatenate([x, rows])  # noqa: E731
+    blank = lambda x: jnp.zeros((extra, *x.shape[1:]), x.dtype)  # noqa: E731
+    return mdp.replace(
+        next_state=more(mdp.next_state, ahead),
+        probability=more(mdp.probability, chance),
+        # Nothing arrives from padding, which is never reached: the table needs no edge for it.
+        predecessor_state=more(mdp.predecessor_state, jnp.broadcast_to(own, (extra, P)).astype(jnp.int32)),
+        predecessor_slot=more(mdp.predecessor_slot, jnp.full((extra, P), D, jnp.int32)),
+        features=more(mdp.features, blank(mdp.features)),
+        initial=more(mdp.initial, blank(mdp.initial)),
+    )
