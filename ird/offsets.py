@@ -168,20 +168,6 @@ def map_features(mdp: MDP) -> Float[Array, " K"]:
     return jnp.sum(features * real[:, None], axis=0) / (mdp.num_states - 1)
 
 
-def map_offset(mdp: MDP, belief: Belief, train: MDP) -> Float[Array, " N"]:
-    """The return of visiting the cells of another map in turn: `w_i · map_features(train)` times the total visits here.
-
-    Assumes that the map the designer looked at is normal, all of it alike.
-    """
-    weights, _ = check_belief(mdp, belief)
-    if tuple(train.feature_names) != tuple(mdp.feature_names):
-        raise ValueError(
-            f"the other map has the features {train.feature_names}, this MDP {mdp.feature_names}; "
-            "use maps with the same features in the same order."
-        )
-    return weights @ (map_features(train) * mdp.total_visits).astype(weights.dtype)
-
-
 def check_belief(mdp: MDP, belief: Belief) -> tuple[Array, Array]:
     """The belief's samples, once they are known to be about this MDP's features."""
     weights, log_weights = jnp.asarray(belief.weights), jnp.asarray(belief.log_weights)

@@ -114,7 +114,7 @@ class Lavaland:
         if self.potts is None:
             terrain = self._smoothed(for_grass, for_lava, cell, start, goal, lava)
         else:
-            terrain = self._likely(for_grass, cell, start, goal, lava)
+            terrain = self._likely(self.potts, for_grass, cell, start, goal, lava)
         return GridWorld.from_terrain(terrain, NAMES, start=start, goal=goal, horizon=self.horizon)
 
     def _smoothed(self, for_grass, for_lava, cell, start, goal, lava: float | Float[Array, ""]):
@@ -127,13 +127,13 @@ class Lavaland:
         terrain = jnp.where(molten, NAMES.index("lava"), terrain)
         return jnp.where(cell == goal, NAMES.index("target"), terrain)
 
-    def _likely(self, key, cell, start, goal, lava: float | Float[Array, ""]):
+    def _likely(self, potts: Potts, key, cell, start, goal, lava: float | Float[Array, ""]):
         """Terrain drawn from the Potts model, given that the goal alone is a target and the start is no lava."""
         shares = {"dirt": (1 - self.grass) * (1 - lava), "grass": self.grass * (1 - lava), "target": 0.0, "lava": lava}
         at_goal, at_start = cell == goal, cell == start
         elsewhere = {"target": at_goal, "lava": ~at_goal & ~at_start & (lava > 0)}
         allowed = jnp.stack([elsewhere.get(name, ~at_goal) for name in NAMES], axis=-1)
-        return self.potts.sample([shares[name] for name in NAMES], cell.shape, key=key, allowed=allowed)
+        return potts.sample([shares[name] for name in NAMES], cell.shape, key=key, allowed=allowed)
 
 
 def lava_free_path(grid: GridWorld) -> Bool[Array, ""]:

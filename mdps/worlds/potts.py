@@ -49,7 +49,9 @@ class Potts:
         if isinstance(self.sweeps, bool) or not isinstance(self.sweeps, int) or self.sweeps < 1:
             raise ValueError(f"sweeps is {self.sweeps!r}; give a whole number ≥ 1.")
 
-    def log_probability(self, terrain: Int[Array, " H W"], shares: Sequence[float | Float[Array, ""]]) -> Float[Array, ""]:
+    def log_probability(
+        self, terrain: Int[Array, " H W"], shares: Sequence[float | Float[Array, ""]]
+    ) -> Float[Array, ""]:
         """Log probability of a map, up to a constant.
 
         Args:
@@ -105,8 +107,8 @@ class Potts:
         def equal(padded, cell):
             """How many of a cell's neighbours are of each terrain, `[Q]`."""
             r, c = cell // W + 1, cell % W + 1
-            near = padded[r - 1, c], padded[r + 1, c], padded[r, c - 1], padded[r, c + 1]
-            return sum((x == terrains).astype(barred.dtype) for x in near)
+            near = jnp.stack([padded[r - 1, c], padded[r + 1, c], padded[r, c - 1], padded[r, c + 1]])
+            return jnp.sum(near[:, None] == terrains[None], axis=0).astype(barred.dtype)
 
         def at(padded, cell):
             return padded[cell // W + 1, cell % W + 1]
