@@ -183,6 +183,17 @@ def study(settings: dict[str, Any], options: argparse.Namespace, console: Consol
             return [row for rows in pool.map(work, jobs) for row in rows]
 
 
+def _command(options: argparse.Namespace) -> str:
+    """The command line that repeats a run, but for the folder."""
+    words = ["python -m examples.ird_paper"]
+    words += [
+        f"--{name} {value}" for name in ("settings", "seed", "maps") if (value := getattr(options, name)) is not None
+    ]
+    words += [f'--condition "{text}"' for text in options.condition or ()]
+    words += [f"--{name}" for name in ("main", "small") if getattr(options, name)]
+    return " ".join(words)
+
+
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the manifest."""
     began = time.perf_counter()
@@ -197,13 +208,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     except ValueError as error:
         sys.exit(f"error: {error}")
     options.out.mkdir(parents=True, exist_ok=True)
-    command = "python -m examples.ird_paper" + "".join(
-        f" --{name} {getattr(options, name)}" for name in ("settings", "seed", "maps") if getattr(options, name)
-    )
+    command = _command(options)
     report.save_csv(found, options.out / "ird_paper.csv")
-    text = report.markdown(settings, found, command)
-    (options.out / "ird_paper_table.md").write_text(text, encoding="utf-8")
-    pictures = report.draw(settings, found, options.out)
+    pictures = report.draw(found, options.out)
+    text = report.markdown(settings, found, command, pictures)
+    (options.out / "ird_paper.md").write_text(text, encoding="utf-8")
     manifest = {
         "command": command,
         "settings": settings,

@@ -84,44 +84,68 @@ def save_csv(table: Sequence[dict[str, Any]], path: Path) -> None:
             writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def markdown(settings: dict[str, Any], table: Sequence[dict[str, Any]], command: str) -> str:
-    """The main table, and those of separations and of harmless new terrain."""
-    lines = [f"Made by `{command}`, seed {settings['seed']}. ± one standard error over maps.", ""]
+TITLE = "# The inverse reward design paper: the study"
+CAPTIONS = {
+    "ird_paper.png": "Lava entered and goal reached in every condition, by planner",
+    "ird_paper_separation.png": "Lava entered and goal reached against the separation of the terrains' means",
+    "ird_paper_harmless.png": "What caution costs where the new terrain is harmless",
+}
+
+
+def markdown(settings: dict[str, Any], table: Sequence[dict[str, Any]], command: str, pictures: Sequence[Path]) -> str:
+    """The study's page: the main table, and those of separations and of harmless new terrain."""
+    world, latent = settings["world"], settings["latent"]
+    D, nu = latent["dimensions"], latent["spread"]
+    lines = [
+        TITLE,
+        "",
+        f"Made by `{command}` (seed {settings['seed']}; settings chosen on maps of other seeds).",
+        f"Maps: 10 × 10 cells, {world['horizon']} steps; {world['new']:.1%} of a test map is lava, and",
+        f"{world['grass']:.0%} of the rest grass. Latent features have {D} dimensions: each terrain's mean is",
+        f"N(0, s² I), with s the separation ({latent['separation']:g} where nothing else is said), its covariance",
+        f"G Gᵀ/{nu} with G of {D} × {nu} independent N(0, 1), both drawn anew for every pair of maps, with",
+        f"{latent['labels']} labelled observations of each known terrain.",
+        "± one standard error over maps. **Bold**: the shipped planner. [What it means](../ird_paper.md).",
+        "",
+    ]
+    shown = {file.name: f"![{CAPTIONS[file.name]}]({file.name})" for file in pictures}
     main = [row for row in table if row["part"] == "main"]
     names = list(dict.fromkeys(row["condition"] for row in main))
-    lines += [f"Lava entered / goal reached, {main[0]['maps']} maps.", ""] if main else []
-    if main:
-        lines += ["| planner | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
-        for planner in dict.fromkeys(row["planner"] for row in main):
-            cells = [_cell(main, planner, name) for name in names]
-            bold = "**" if planner == SHIPPED else ""
-            lines.append(f"| {bold}{planner}{bold} | " + " | ".join(cells) + " |")
-        blind = [next(row["blind"] for row in main if row["condition"] == name) for name in names]
-        lines.append("| *lava that looks like known terrain* | " + " | ".join(map(_share, blind)) + " |")
-    for part, key, title in (
-        ("separation", "separation", "Lava entered / goal reached, by separation of the terrains' means"),
-        ("harmless", "new_share", "New terrain that is harmless: entered / goal reached / return lost"),
+    lines += ["## Every condition", "", shown["ird_paper.png"], ""]
+    lines += [f"Lava entered / goal reached, {main[0]['maps']} pairs of maps.", ""]
+    lines += ["| planner | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for planner in dict.fromkeys(row["planner"] for row in main):
+        cells = [_cell(main, planner, name) for name in names]
+        bold = "**" if planner == SHIPPED else ""
+        lines.append(f"| {bold}{planner}{bold} | " + " | ".join(cells) + " |")
+    blind = [next(row["blind"] for row in main if row["condition"] == name) for name in names]
+    lines.append("| *lava that looks like known terrain* | " + " | ".join(map(_share, blind)) + " |")
+    for part, key, title, what in (
+        ("separation", "separation", "By separation of the terrains' means", "Lava entered / goal reached"),
+        (
+            "harmless",
+            "new_share",
+            "What caution costs: new terrain that is harmless, by its share",
+            "New terrain entered / goal reached / return lost to the best plan (1 is a step at the target)",
+        ),
     ):
         some = _of(table, part)
         if not some:
             continue
         values = list(dict.fromkeys(row[key] for row in some))
         maps = " or ".join(str(n) for n in dict.fromkeys(row["maps"] for row in some))
-        lines += ["", f"{title}; {maps} maps.", ""]
+        lines += ["", f"## {title}", "", shown[f"ird_paper_{part}.png"], "", f"{what}; {maps} pairs of maps.", ""]
         lines += ["| condition | planner | " + " | ".join(f"{v:g}" for v in values) + " |"]
         lines += ["|---|---|" + "---:|" * len(values)]
         for name in dict.fromkeys(row["condition"] for row in some):
+            by_value = [[row for row in some if row[key] == v] for v in values]
             for planner in ("literal", SHIPPED):
-                cells = [
-                    _cell([row for row in some if row[key] == v], planner, name, lost=part == "harmless")
-                    for v in values
-                ]
+                cells = [_cell(rows, planner, name, lost=part == "harmless") for rows in by_value]
                 lines.append(f"| {name} | {planner} | " + " | ".join(cells) + " |")
             if part == "separation" and CLASSIFIER in name:
-                blind = [next(r["blind"] for r in some if r["condition"] == name and r[key] == v) for v in values]
-                lines.append(
-                    f"| {name} | *lava that looks like known terrain* | " + " | ".join(map(_share, blind)) + " |"
-                )
+                blind = [next(row["blind"] for row in rows if row["condition"] == name) for rows in by_value]
+                cells = " | ".join(map(_share, blind))
+                lines.append(f"| {name} | *lava that looks like known terrain* | {cells} |")
     return "\n".join(lines) + "\n"
 
 
@@ -142,11 +166,11 @@ def _cell(table: Sequence[dict[str, Any]], planner: str, condition: str, lost: b
         if row["planner"] == planner and row["condition"] == condition:
             error = "" if row["new_se"] is None else f" ± {row['new_se']:.3f}"
             text = f"{row['new']:.3f}{error} / {row['goal']:.3f}"
-            return text + (f" / {row['lost']:.1f}" if lost else "")
+            return text + (f" / {round(row['lost'], 1) + 0.0:.1f}" if lost else "")
     return ""
 
 
-def draw(settings: dict[str, Any], table: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+def draw(table: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     """The pictures that the rows allow."""
     import matplotlib
 
@@ -157,7 +181,7 @@ def draw(settings: dict[str, Any], table: Sequence[dict[str, Any]], folder: Path
         if some:
             name = "ird_paper" if part == "main" else f"ird_paper_{part}"
             files.append(folder / f"{name}.png")
-            figure = function(settings, some)
+            figure = function(some)
             figure.savefig(files[-1], dpi=140)
             import matplotlib.pyplot as plt
 
@@ -165,7 +189,7 @@ def draw(settings: dict[str, Any], table: Sequence[dict[str, Any]], folder: Path
     return files
 
 
-def _bars(settings, table):
+def _bars(table):
     """Grouped bars: lava entered above, goal reached below, a group for each condition."""
     import matplotlib.pyplot as plt
 
@@ -185,15 +209,15 @@ def _bars(settings, table):
                 axis.text(x, y + e + 0.012, text, ha="center", va="bottom", fontsize=7.5)
         axis.spines[["top", "right"]].set_visible(False)
     top = max(row["new"] + 2 * (row["new_se"] or 0) for row in table if row["planner"] in BARS)
-    axes[0].set(ylabel="probability of entering lava", ylim=(0, 1.15 * top + 0.02))
-    axes[1].set(ylabel="probability of reaching the goal", ylim=(0, 1.16))
+    axes[0].set(ylabel="probability of entering lava\n(± 2 standard errors)", ylim=(0, 1.15 * top + 0.02))
+    axes[1].set(ylabel="probability of\nreaching the goal", ylim=(0, 1.16))
     axes[1].set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=11)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=4, loc="outside upper center", frameon=False, fontsize=10)
     return figure
 
 
-def _separations(settings, table):
+def _separations(table):
     """Rates against the separation of the terrains' means, one column for each latent condition."""
     import matplotlib.pyplot as plt
 
@@ -226,7 +250,7 @@ def _separations(settings, table):
     return figure
 
 
-def _harmless(settings, table):
+def _harmless(table):
     """What caution costs where the new terrain is harmless: entered, goal reached, return lost, by its share."""
     import matplotlib.pyplot as plt
 
