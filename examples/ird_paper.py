@@ -77,10 +77,11 @@ class Study:
 
     def __init__(self, settings: dict[str, Any], quick: bool, tell: Callable[[str], None]):
         self.settings, self.tell = settings, tell
+        self.options = QUICK if quick else {}
         # Plans per trajectory factor matrices; two such programs at once can wait for each other for ever on a
         # machine with few cores (jaxlib 0.10).
         self.alone = Lock()
-        compiled = partial(jax.jit, compiler_options=QUICK if quick else None)
+        compiled = partial(jax.jit, compiler_options=self.options)
         self.weigh = {
             maxent: compiled(jax.vmap(partial(planners.weigh, settings, maxent=maxent))) for maxent in (False, True)
         }
@@ -92,7 +93,8 @@ class Study:
     def pairs(self, n: int, part: int, new: float | None = None) -> Pair:
         """Pairs of maps for one part of the study."""
         key = jax.random.fold_in(jax.random.key(self.settings["seed"]), part)
-        return worlds.draw_pairs(worlds.generator(self.settings, new), jax.random.split(key, n))
+        maps = worlds.generator(self.settings, new)
+        return worlds.draw_pairs(maps, jax.random.split(key, n), tuple(self.options.items()))
 
     def run(
         self, condition: Condition, pairs: Pair, part: int, separation: float | None = None, everything: bool = False

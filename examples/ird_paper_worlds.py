@@ -7,7 +7,7 @@ wherever the designer looked, and over lava one of them reads "target".  Three k
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -82,16 +82,18 @@ def generator(settings: dict[str, Any], new: float | None = None) -> Lavaland:
     return Lavaland(horizon=world["horizon"], grass=world["grass"], lava=new, potts=potts)
 
 
-def draw_pairs(maps: Lavaland, keys: jax.Array) -> Pair:
-    """Independent pairs of maps, one for each key."""
-    return _draw_pairs(maps, keys)
+def draw_pairs(maps: Lavaland, keys: jax.Array, options: tuple[tuple[str, Any], ...] = ()) -> Pair:
+    """Independent pairs of maps, one for each key; `options` are the compiler's."""
+    return _drawing(maps, options)(keys)
 
 
-@partial(jax.jit, static_argnums=0)
-@partial(jax.vmap, in_axes=(None, 0))
-def _draw_pairs(maps, key):
-    train, test = jax.random.split(key)
-    return Pair(inputs.compact(maps.train(train)), inputs.compact(maps.field(test)))
+@cache
+def _drawing(maps, options):
+    def draw(key):
+        train, test = jax.random.split(key)
+        return Pair(inputs.compact(maps.train(train)), inputs.compact(maps.field(test)))
+
+    return jax.jit(jax.vmap(draw), compiler_options=dict(options))
 
 
 def grid_of(parts: tuple[jax.Array, jax.Array, jax.Array], horizon: int, features: jax.Array) -> GridWorld:

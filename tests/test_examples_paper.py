@@ -22,9 +22,10 @@ MAPS, LAVA = 4, NAMES.index("lava")
 @pytest.fixture(scope="module")
 def given():
     """Settings, pairs of maps, and what each condition makes of them, by name."""
-    latent = {"dimensions": 12, "spread": 8, "separation": 2.0}
+    latent = {"separation": 3.0}
     settings = lavaland_settings.load(ird_paper.SMALL, {"latent": latent}, defaults=ird_paper.SETTINGS)
-    pairs = worlds.draw_pairs(worlds.generator(settings), jax.random.split(jax.random.key(3), MAPS))
+    keys, options = jax.random.split(jax.random.key(3), MAPS), tuple(ird_paper.QUICK.items())
+    pairs = worlds.draw_pairs(worlds.generator(settings), keys, options)
     made = {c.name: worlds.sense(settings, c, pairs, jax.random.key(4)) for c in CONDITIONS}
     return settings, pairs, made
 
