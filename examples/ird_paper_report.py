@@ -243,8 +243,8 @@ def _separations(table):
             column[0].plot(x, y, "--", color="#999999", lw=1, label="a third of the literal plan's")
         column[0].set_title(name.replace(", ", "\n"), fontsize=11)
         column[1].set_xlabel("separation of the means,\nin units of the noise")
-    axes[0, 0].set(ylabel="probability of entering lava", ylim=(0, None))
-    axes[1, 0].set(ylabel="probability of reaching the goal", ylim=(0, 1.05))
+    axes[0, 0].set(ylabel="probability of entering lava\n(± 2 standard errors)", ylim=(0, None))
+    axes[1, 0].set(ylabel="probability of\nreaching the goal", ylim=(0, 1.05))
     named = dict(pair[::-1] for axis in axes[0] for pair in zip(*axis.get_legend_handles_labels(), strict=True))
     figure.legend(named.values(), named, ncols=5, loc="outside upper center", frameon=False, fontsize=9)
     return figure
@@ -276,9 +276,9 @@ def _harmless(table):
             axis.grid(alpha=0.3)
         column[0].set_title(kind, fontsize=11)
         column[2].set_xlabel("share of new terrain")
-    axes[0, 0].set(ylabel="new terrain entered\n(probability)", ylim=(0, 1.05))
+    axes[0, 0].set(ylabel="new terrain entered\n(probability, ± 2 standard errors)", ylim=(0, 1.05))
     axes[1, 0].set(ylabel="goal reached\n(probability)", ylim=(0, 1.05))
-    axes[2, 0].set(ylabel="return lost to the best plan\n(reward; 1 is a step at the target)", ylim=(0, None))
+    axes[2, 0].set(ylabel="return lost\n(1 is a step at the target)", ylim=(0, None))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=2, loc="outside upper center", frameon=False, fontsize=9)
     return figure
