@@ -49,6 +49,9 @@ teaching: $(VENV)/example  ## does it pay to teach a robot? expert against best 
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
 	$(BIN)/python -m examples.lavaland_study $(ARGS)
 
+ird-paper: $(VENV)/example  ## the IRD paper's study: four conditions, indicators and 50-dimensional features; about 15 minutes
+	$(BIN)/python -m examples.ird_paper $(ARGS)
+
 normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
 	$(BIN)/python -m examples.normalizers_study $(ARGS)
 

@@ -15,11 +15,17 @@ _SHARE = (lambda x: 0 < x <= 1, "a share of the probability, in (0, 1]")
 _RULES = {
     "seed": (lambda x: isinstance(x, int) and 0 <= x < 2**32, "a whole number in 0..2³²-1"),
     "maps": _COUNT,
-    "beta": _POSITIVE,
-    "tol": _POSITIVE,
+    **dict.fromkeys(
+        ("beta", "tol", "penalty", "separation", "width", "terrain", "weight", "within", "scale"), _POSITIVE
+    ),
     "widths": (lambda x: all(_number(v) and v > 0 for v in x.values()), "a table of positive numbers by feature"),
     "alpha": _SHARE,
     "alphas": (lambda x: bool(x) and all(_number(a) and 0 < a <= 1 for a in x), "a list of numbers in (0, 1]"),
+    **dict.fromkeys(
+        ("values", "shares"), (lambda x: all(_number(v) and v > 0 for v in x), "a list of positive numbers")
+    ),
+    **dict.fromkeys(("dirt", "grass", "target", "lava", "harmless", "coupling"), (math.isfinite, "a number")),
+    "new": _SHARE,
     "avoid": (lambda x: all(isinstance(n, str) for n in x), "a list of terrain names"),
     "reach": (lambda x: all(isinstance(n, str) for n in x), "a list of terrain names"),
     **dict.fromkeys(
@@ -35,6 +41,11 @@ _RULES = {
             "training_maps",
             "horizon",
             "first_seed",
+            "block",
+            "sweeps",
+            "dimensions",
+            "spread",
+            "labels",
         ),
         _COUNT,
     ),
@@ -52,16 +63,17 @@ SMALL: dict[str, Any] = {
 }
 
 
-def load(*changes: Path | dict[str, Any]) -> dict[str, Any]:
+def load(*changes: Path | dict[str, Any], defaults: Path = DEFAULTS) -> dict[str, Any]:
     """The default settings with changes laid over them, in order.
 
     Args:
         *changes: TOML files or tables; each holds only what it changes.
+        defaults: the TOML file of every default.
 
     Raises:
         ValueError: naming the file, the key and what is allowed.
     """
-    settings = _read(DEFAULTS)
+    settings = _read(defaults)
     for change in changes:
         source = str(change) if isinstance(change, Path) else "settings"
         settings = _merge(settings, _read(change) if isinstance(change, Path) else change, source, "")

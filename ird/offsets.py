@@ -149,6 +149,25 @@ def training_features(proxy: Proxy) -> Float[Array, " K"]:
     return proxy.feature_expectations / proxy.mdp.total_visits
 
 
+def map_features(mdp: MDP) -> Float[Array, " K"]:
+    """Mean features of a map's states, each counted once (without the end state, if there is one), `[K]`.
+
+    As a baseline, of the map that the designer looked at: all that was there is normal, on average.  Where
+    features are noisy readings that differ from cell to cell, one start is one draw of them; this averages.
+
+    Example:
+        >>> import mdps
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> map_features(mdps.GridWorld.from_text("S.gG", legend, horizon=5).mdp).tolist()
+        [0.5, 0.25, 0.25]
+    """
+    features = mdp.features.mean(axis=1) if mdp.features.ndim == 3 else mdp.features
+    if mdp.sink is None:
+        return jnp.mean(features, axis=0)
+    real = jnp.arange(mdp.num_states) != mdp.sink
+    return jnp.sum(features * real[:, None], axis=0) / (mdp.num_states - 1)
+
+
 def check_belief(mdp: MDP, belief: Belief) -> tuple[Array, Array]:
     """The belief's samples, once they are known to be about this MDP's features."""
     weights, log_weights = jnp.asarray(belief.weights), jnp.asarray(belief.log_weights)

@@ -23,6 +23,7 @@ from ird.offsets import (
     check_belief,
     check_units,
     log_normalizer_offset,
+    map_features,
     no_offset,
     policy_offset,
     regret_offset,
@@ -42,6 +43,7 @@ from mdps.solvers import solve
 __all__ = [
     "RiskPlan",
     "log_normalizer_offset",
+    "map_features",
     "no_offset",
     "plan",
     "plan_per_step",

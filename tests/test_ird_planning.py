@@ -270,6 +270,7 @@ def test_offsets_are_what_they_say(x64):
     np.testing.assert_allclose(planning.log_normalizer_offset(mdp, samples, proxy), soft * T / 8, atol=1e-9)
     P, features, start = (np.asarray(x) for x in (mdp.to_dense(), mdp.features, mdp.initial))
     np.testing.assert_allclose(planning.start_features(mdp), start @ features, atol=1e-12)
+    np.testing.assert_allclose(planning.map_features(mdp), features.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(planning.start_offset(mdp, samples), W @ (start @ features) * T, atol=1e-12)
     best = [start @ oracles.backward_induction(P, features @ w, 1.0, T)[0][0] for w in W]
     np.testing.assert_allclose(planning.regret_offset(mdp, samples), best, atol=1e-9)

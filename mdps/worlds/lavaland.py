@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mdps.checks import check_horizon_and_discount, is_concrete
 from mdps.gridworld import GridWorld
+from mdps.worlds.potts import Potts
 
 NAMES = ("dirt", "grass", "target", "lava")
 GENERATOR = Path(__file__).with_name("lavaland_generator.toml")
@@ -28,7 +29,14 @@ class Lavaland:
         width: columns of a map.
         horizon: steps of an episode, T.
         grass: share of cells that are grass.
-        lava: share of cells that are lava, in fields.
+        lava: share of cells that are lava, in fields; lava replaces dirt and grass alike.
+        potts: draw the terrain by a likelihood that prefers equal neighbours, as in the paper, with
+            these settings; the shares then hold only about.  None: smoothed normal noise.
+
+    Example:
+        >>> grid = Lavaland(potts=Potts()).field(jax.random.key(0))
+        >>> int(grid.where("target").sum()), bool(grid.where("lava").any())
+        (1, True)
     """
 
     height: int = 10
@@ -36,6 +44,7 @@ class Lavaland:
     horizon: int = 50
     grass: float = 0.30
     lava: float = 0.05
+    potts: Potts | None = None
 
     def __post_init__(self):
         check_horizon_and_discount(self.horizon, 1.0)
@@ -58,10 +67,14 @@ class Lavaland:
         with open(path, "rb") as file:
             settings = tomllib.load(file)
         settings.pop("title", None)
+        potts = settings.get("potts", {})
         unknown = sorted(set(settings) - set(Lavaland.__dataclass_fields__))
+        unknown += sorted(f"potts.{name}" for name in set(potts) - set(Potts.__dataclass_fields__))
         if unknown:
             known = ", ".join(Lavaland.__dataclass_fields__)
             raise ValueError(f"{path}: {', '.join(unknown)} is not a setting of the generator; there are {known}.")
+        if "potts" in settings:
+            settings["potts"] = Potts(**potts)
         return Lavaland(**settings)
 
     def train(self, key: Key[Array, ""]) -> GridWorld:
@@ -95,18 +108,32 @@ class Lavaland:
         return self._draw(key, lava=self.lava if lava is None else lava)
 
     def _draw(self, key, *, lava: float | Float[Array, ""]) -> GridWorld:
-        shape = (self.height, self.width)
         for_grass, for_lava, for_places = jax.random.split(key, 3)
-        around = [(0, 1), (0, -1), (1, 1), (1, -1)]
         start, goal = jax.random.choice(for_places, self.height * self.width, (2,), replace=False)
-        cell = jnp.arange(self.height * self.width).reshape(shape)
+        cell = jnp.arange(self.height * self.width).reshape(self.height, self.width)
+        if self.potts is None:
+            terrain = self._smoothed(for_grass, for_lava, cell, start, goal, lava)
+        else:
+            terrain = self._likely(self.potts, for_grass, cell, start, goal, lava)
+        return GridWorld.from_terrain(terrain, NAMES, start=start, goal=goal, horizon=self.horizon)
+
+    def _smoothed(self, for_grass, for_lava, cell, start, goal, lava: float | Float[Array, ""]):
+        """Terrain where smoothed noise is lowest; exact shares."""
+        shape, around = cell.shape, [(0, 1), (0, -1), (1, 1), (1, -1)]
         grass = _lowest(_smooth(jax.random.normal(for_grass, shape), around), self.grass)
         heat = _smooth(jax.random.normal(for_lava, shape), [(0, 1), (1, 1)])
         molten = _lowest(jnp.where((cell == start) | (cell == goal), jnp.inf, heat), lava)
         terrain = jnp.where(grass, NAMES.index("grass"), NAMES.index("dirt"))
         terrain = jnp.where(molten, NAMES.index("lava"), terrain)
-        terrain = jnp.where(cell == goal, NAMES.index("target"), terrain)
-        return GridWorld.from_terrain(terrain, NAMES, start=start, goal=goal, horizon=self.horizon)
+        return jnp.where(cell == goal, NAMES.index("target"), terrain)
+
+    def _likely(self, potts: Potts, key, cell, start, goal, lava: float | Float[Array, ""]):
+        """Terrain drawn from the Potts model, given that the goal alone is a target and the start is no lava."""
+        shares = {"dirt": (1 - self.grass) * (1 - lava), "grass": self.grass * (1 - lava), "target": 0.0, "lava": lava}
+        at_goal, at_start = cell == goal, cell == start
+        elsewhere = {"target": at_goal, "lava": ~at_goal & ~at_start & (lava > 0)}
+        allowed = jnp.stack([elsewhere.get(name, ~at_goal) for name in NAMES], axis=-1)
+        return potts.sample([shares[name] for name in NAMES], cell.shape, key=key, allowed=allowed)
 
 
 def lava_free_path(grid: GridWorld) -> Bool[Array, ""]:
