@@ -83,7 +83,8 @@ def equilibrium(features, cuts, intercepts, used, cut_used, target):
         low, high = jnp.min(jnp.where(cut_used, s, jnp.inf)), jnp.max(jnp.where(used, z, -jnp.inf))
         t, u = jnp.minimum(t, low - 0.1 * mu), jnp.maximum(u, high + 0.1 * mu)
         old_x, old_y, old_gap = best
-        better = high - low < old_gap  # not so when anything is NaN
+        # Sums tell of NaN; the least and greatest of NaNs need not be NaN on a CPU.
+        better = (high - low < old_gap) & jnp.isfinite(jnp.sum(x) + jnp.sum(y))
         best = jnp.where(better, x, old_x), jnp.where(better, y, old_y), jnp.where(better, high - low, old_gap)
         last, bad = trouble
         bad = bad + ~(mu < 0.9 * last)
