@@ -9,16 +9,19 @@ the queries must agree.  Prints a Markdown table and writes it to benchmarks/res
 import argparse
 import os
 import platform
+import sys
 from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bench_posterior import grid_problem, numpy_feature_expectations, pairs
 
 from ird import posterior, queries
 from mdps import stack
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bench_posterior import grid_problem, numpy_feature_expectations, pairs
 
 RESULTS = Path(__file__).parent / "results" / "queries.md"
 BETA, MAPS, POOL, LIMIT = 0.5, 5, 100, 2.0  # LIMIT: seconds for one query on all maps

@@ -173,9 +173,7 @@ def _solve_exactly(game: Game, model: Human, concept, tol: float, max_steps: int
         found, robot = solve_plans(game, model, consistent=isinstance(concept, SubgameConsistent), most=most)
         dtype = game.prior.dtype
         value = jnp.asarray(found, dtype)
-        # Listed in float64; the bound is the rounding of the tables it was given in.
-        scale = T * jnp.max(jnp.abs(game.reward)) * game.mdp.total_visits
-        bound = 8 * jnp.finfo(dtype).eps * scale
+        bound = _rounding(game)  # listed in float64, from tables that are not
     values, play, _ = evaluate(game, robot, model, sweeps=T if T is not None else _sweeps(game, tol))
     return GameSolution(value - bound, value + bound, 2 * bound <= tol, robot, play, values, concept, model)
 
@@ -208,11 +206,15 @@ def _teach_and_learn(game: Game, model: Pedagogic, concept, tol: float, method) 
     values, play, _ = evaluate(game, robot, model, sweeps=int(robot.step[-1]) + 1)
     above = solve(game, tol=tol, method=method).upper
     dtype = game.prior.dtype
-    T = game.mdp.horizon or 0
-    rounding = 8 * jnp.finfo(dtype).eps * T * jnp.max(jnp.abs(game.reward)) * game.mdp.total_visits
-    below = _attained(game, robot, values) - rounding
+    below = _attained(game, robot, values) - _rounding(game)
     missed = jnp.asarray(residual, dtype)
     return GameSolution(below, above, above - below <= tol, robot, play, values, concept, model, missed)
+
+
+def _rounding(game: Game) -> Array:
+    """What the precision of its tables may do to the value of a game with a horizon."""
+    scale = (game.mdp.horizon or 0) * jnp.max(jnp.abs(game.reward)) * game.mdp.total_visits
+    return 8 * jnp.finfo(game.prior.dtype).eps * scale
 
 
 def _attained(game: Game, robot: PolicyGraph, values) -> Array:

@@ -11,19 +11,10 @@ from oracles_cirl import random_game
 from cirl import Commitment, Game, Order, SubgameConsistent, evaluate, misspecification, simulate, solve
 from cirl.games import chefworld, paperclips
 from cirl.human import Boltzmann, Literal, Pedagogic, Rational
+from examples.human_models import signal_game
 
 BETA = 2.0
 KITCHEN = ((4, 0, 0), (3, 1, 0), (2, 2, 0), (1, 3, 0), (0, 4, 0))  # references C: 0.72, and 0.54 without updating
-
-
-def signal_game(rng, AH=3, AR=3, Theta=3):
-    """The human signals, then the robot answers: rewards `[A_H, Θ]` and `[A_R, Θ]`, prior `[Θ]`."""
-    signal, answer, prior = rng.normal(size=(AH, Theta)), rng.normal(size=(AR, Theta)), rng.dirichlet(np.ones(Theta))
-    transition = np.zeros((2, AH, AR, 2))
-    transition[..., 1] = 1
-    reward = np.zeros((2, AH, AR, Theta))
-    reward[0], reward[1] = signal[:, None], answer[None]
-    return (signal, answer, prior), Game.from_dense(transition, reward, prior, [1.0, 0.0], horizon=2)
 
 
 def respond(q):
