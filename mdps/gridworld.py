@@ -216,6 +216,8 @@ class GridWorld:
             horizon=horizon,
             feature_names=emitted_names,
             offsets=offsets,
+            aligned=True,
+            slots=moves.taken_slots(slip, bool(terminal)),
             sink=S - 1 if terminal else None,
         )
         if goal is not None and all(is_concrete(x) for x in (begins, goals, ends)):

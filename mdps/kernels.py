@@ -60,6 +60,11 @@ def columns(table: Array) -> list[Array]:
     return [table[:, j] for j in range(table.shape[1])]
 
 
+def _listed(table: Array | list) -> list:
+    """A table's columns, which a caller may have split already."""
+    return table if isinstance(table, list) else columns(table)
+
+
 def neighbours(
     index: Int[Array, " S J ..."] | list[Array] | tuple[int, ...], values: Num[Array, " R ..."]
 ) -> list[Array]:
@@ -71,7 +76,7 @@ def neighbours(
     """
     if isinstance(index, tuple):
         return [shifted(values, offset) for offset in index]
-    return [_rows(values, i) for i in (index if isinstance(index, list) else columns(index))]
+    return [_rows(values, i) for i in _listed(index)]
 
 
 def shifted(values: Num[Array, " S ..."], offset: int) -> Array:
@@ -101,10 +106,17 @@ def expect(
     next_state: Int[Array, " S D ..."] | list[Array] | tuple[int, ...],
     probability: Float[Array, " S A D ..."] | list[list[Array]],
     values: Float[Array, " S ..."],
+    slots: Sequence[Sequence[int]] | None = None,
 ) -> list[Array]:
-    """Expected value at the next state, for each action: a list of `A` arrays `[S, *batch]`."""
-    near = neighbours(next_state, values)
-    return [_dot(row, near) for row in (probability if isinstance(probability, list) else columns(probability))]
+    """Expected value at the next state, for each action: a list of `A` arrays `[S, *batch]`; `slots` is `MDP.slots`."""
+    return expected(probability, neighbours(next_state, values), slots)
+
+
+def expected(probability, near: list[Array], slots: Sequence[Sequence[int]] | None = None) -> list[Array]:
+    """`expect`, given the values at the neighbours."""
+    rows = [_listed(row) for row in _listed(probability)]
+    slots = slots or [range(len(near))] * len(rows)
+    return [_dot([row[d] for d in some], [near[d] for d in some]) for row, some in zip(rows, slots, strict=True)]
 
 
 def sweep(
@@ -139,7 +151,7 @@ def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, bloc
         count: how many sweeps.
         blocked: False where the states are spread over devices, and blocks would gather them.
     """
-    weight = weight if isinstance(weight, list) else columns(weight)
+    weight = _listed(weight)
     if not (isinstance(index, tuple) and values.ndim == 1 and blocked):
         return jax.lax.fori_loop(0, count, lambda _, x: source + _dot(weight, neighbours(index, x)), values)
     S, reach = values.size, max(abs(o) for o in index)
@@ -187,8 +199,7 @@ def _alternate(offsets: tuple[int, ...], weight: list[Array], source, values: Fl
 
 
 def _dot(weight: Array | list[Array], near: list[Array]) -> Array:
-    weight = weight if isinstance(weight, list) else columns(weight)
-    return functools.reduce(jnp.add, [w * x for w, x in zip(weight, near, strict=True)])
+    return functools.reduce(jnp.add, [w * x for w, x in zip(_listed(weight), near, strict=True)])
 
 
 def _rows(values: Array, index: Array) -> Array:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Num
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Margins:
         """Rows before the first state."""
         return max(0, -min(self.offsets), *self.offsets)
 
-    def empty(self, like: Float[Array, " S ..."]) -> Float[Array, " R ..."]:
+    def empty(self, like: Num[Array, " S ..."]) -> Num[Array, " R ..."]:
         """Zeros for an array `[S, *batch]` with its margins."""
         return jnp.zeros((self.num_states + 2 * self.below, *like.shape[1:]), like.dtype)
 
-    def put(self, wide: Float[Array, " R ..."], values: Float[Array, " S ..."]) -> Float[Array, " R ..."]:
+    def put(self, wide: Num[Array, " R ..."], values: Num[Array, " S ..."]) -> Num[Array, " R ..."]:
         """`wide` with other values at the states; its margins stay zero."""
         return jax.lax.dynamic_update_slice(wide, values, (self.below, *(0,) * (values.ndim - 1)))
 
-    def at(self, wide: Float[Array, " R ..."], offset: int) -> Float[Array, " S ..."]:
+    def at(self, wide: Num[Array, " R ..."], offset: int) -> Num[Array, " S ..."]:
         """`values[s + offset]` at each `s`, and 0 where that is no state."""
         return jax.lax.slice_in_dim(wide, self.below + offset, self.below + offset + self.num_states)
 
-    def near(self, wide: Float[Array, " R ..."]) -> list[Array]:
+    def near(self, wide: Num[Array, " R ..."]) -> list[Array]:
         """The values at each state's neighbours, a list over slots."""
         return [self.at(wide, offset) for offset in self.offsets]
 

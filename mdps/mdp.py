@@ -35,6 +35,8 @@ class MDP:
         feature_names: one name per feature (static).
         offsets: static; slot `d` of every state `s` leads to `s + offsets[d]` or is never taken, and likewise
             the predecessor table.  Grids have such numbers, and their kernels gather nothing; None elsewhere.
+        aligned: static; the p-th edge into every state left its origin by slot p, or is padding.
+        slots: static; which successor slots each action takes, from one state or another; None where any may.
         sink: static index of a state to which the last slot of *every* state leads, or None.
             Those edges are left out of the predecessor table, which a state with `S`
             predecessors would otherwise make quadratic.
@@ -50,6 +52,8 @@ class MDP:
     horizon: int | None = field(default=None, metadata={"static": True})
     feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     offsets: tuple[int, ...] | None = field(default=None, metadata={"static": True})
+    aligned: bool = field(default=False, metadata={"static": True})
+    slots: tuple[tuple[int, ...], ...] | None = field(default=None, metadata={"static": True})
     sink: int | None = field(default=None, metadata={"static": True})
 
     @property
@@ -110,8 +114,11 @@ class MDP:
         return dense.at[*rows, self.next_state[:, None, :]].add(self.probability)
 
     def replace(self, **changes) -> "MDP":
-        """A copy with some fields replaced, e.g. `mdp.replace(horizon=20)`; nothing is checked."""
-        return replace(self, **changes)
+        """A copy with some fields replaced, e.g. `mdp.replace(horizon=20)`; nothing is checked.
+
+        Other probabilities may take other slots: `slots` becomes None with them, unless given too.
+        """
+        return replace(self, **({"slots": None} if "probability" in changes else {}) | changes)
 
     @staticmethod
     def from_dense(
@@ -220,7 +227,7 @@ def from_table(
     offsets = common_offsets(next_state, np.asarray(real & probability.any(axis=1)), D + 1) if sink is None else None
     if offsets is not None:
         next_state, probability, real = _align(next_state, probability, offsets)
-    predecessor_state, predecessor_slot = predecessors(next_state, real, offsets)
+    predecessor_state, predecessor_slot = predecessors(next_state, real, aligned=offsets is not None)
     dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
     with jax.ensure_compile_time_eval():  # values, not tracers, also when called while something is traced
         return MDP(
@@ -234,6 +241,8 @@ def from_table(
             horizon=horizon,
             feature_names=names,
             offsets=offsets,
+            aligned=offsets is not None,
+            slots=taken_slots(probability),
             sink=sink,
         )
 
@@ -243,6 +252,18 @@ def common_offsets(next_state: np.ndarray, edges: np.ndarray, most: int) -> tupl
     own = np.arange(len(next_state), dtype=next_state.dtype)[:, None]
     found = np.unique((next_state - own)[edges])
     return tuple(found.tolist()) if 0 < len(found) <= most else None
+
+
+def taken_slots(probability: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """`MDP.slots` of a table `[S, A, D]`."""
+    return tuple(tuple(np.flatnonzero(row).tolist()) for row in np.asarray(probability != 0).any(axis=0))
+
+
+def _either(slots: Sequence[tuple[tuple[int, ...], ...] | None]) -> tuple[tuple[int, ...], ...] | None:
+    """`MDP.slots` of several tables of the same shape."""
+    if any(some is None for some in slots):
+        return None
+    return tuple(tuple(sorted({d for some in action for d in some})) for action in zip(*slots, strict=True))
 
 
 def _align(next_state, probability, offsets: tuple[int, ...]):
@@ -255,29 +276,24 @@ def _align(next_state, probability, offsets: tuple[int, ...]):
     return np.where(edges, own + np.asarray(offsets), own), aligned, edges
 
 
-def predecessors(
-    next_state: np.ndarray, edges: np.ndarray, offsets: tuple[int, ...] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def predecessors(next_state: np.ndarray, edges: np.ndarray, *, aligned: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Transpose a successor table: for each state, the (state, slot) pairs whose edge arrives there.
 
-    Rows are padded with the state itself and slot `D`, which the kernels read as weight zero.  With
-    `offsets` the p-th edge into a state is the one that left its origin by slot p.
+    Rows are padded with the state itself and slot `D`, which the kernels read as weight zero.
+    `aligned`: no two edges arrive at a state by the same slot, and the p-th listed is that of slot p.
     """
     S, D = next_state.shape
-    if offsets is not None:
-        own = np.arange(S, dtype=np.int32)[:, None]
-        origin = own - np.asarray(offsets, np.int32)
-        inside = (origin >= 0) & (origin < S)
-        origin = np.where(inside & edges[np.where(inside, origin, 0), np.arange(D)], origin, -1)
-        return np.where(origin < 0, own, origin), np.where(origin < 0, D, np.arange(D, dtype=np.int32))
     origin, slot = np.nonzero(edges)
     target = next_state[origin, slot]
-    order = np.argsort(target, kind="stable")
-    origin, slot, target = origin[order], slot[order], target[order]
-    count = np.bincount(target, minlength=S)
-    first = np.cumsum(count) - count
-    column = np.arange(target.size) - first[target]
-    P = max(int(count.max(initial=0)), 1)
+    if aligned:
+        column = slot
+    else:
+        order = np.argsort(target, kind="stable")
+        origin, slot, target = origin[order], slot[order], target[order]
+        count = np.bincount(target, minlength=S)
+        first = np.cumsum(count) - count
+        column = np.arange(target.size) - first[target]
+    P = 1 + int(column.max(initial=0))
     state_table = np.broadcast_to(np.arange(S, dtype=np.int32)[:, None], (S, P)).copy()
     slot_table = np.full((S, P), D, dtype=np.int32)
     state_table[target, column] = origin
@@ -315,7 +331,8 @@ def stack(mdps: Sequence[MDP]) -> MDP:
             if a != b:
                 raise ValueError(f"MDPs to stack must share their {what}: mdp 0 has {a!r}, mdp {i} has {b!r}.")
     if len({(m.num_states, m.offsets) for m in mdps}) == 1 and head.offsets is not None:
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *mdps)
+        slots = _either([m.slots for m in mdps])
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *[replace(m, slots=slots) for m in mdps])
     S = max(m.num_states for m in mdps)
     D = max(m.next_state.shape[1] for m in mdps)
     keep_sink = len({(m.sink, m.next_state.shape[1]) for m in mdps}) == 1
@@ -350,6 +367,7 @@ def _pad(m: MDP, S: int, D: int, sink: int | None) -> MDP:
         features=pad_state(m.features),
         initial=pad_state(m.initial),
         offsets=None,
+        aligned=False,
         sink=sink,
     )
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mdps.checks import is_concrete
 from mdps.mdp import common_offsets, predecessors
 
 MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])  # up, right, down, left, as (row, column)
@@ -26,7 +27,7 @@ def tables(walls: np.ndarray, cell: np.ndarray, end: bool):
         last = len(row)
         next_state = np.pad(next_state, ((0, 1), (0, 1)), constant_values=last)
         edges = np.pad(edges, ((0, 1), (0, 1)))  # every state's edge to the end is left to `MDP.sink`
-    return next_state.astype(np.int32), blocked, *predecessors(next_state, edges, offsets), offsets
+    return next_state.astype(np.int32), blocked, *predecessors(next_state, edges, aligned=True), offsets
 
 
 def _slot_offsets(next_state, edges) -> tuple[int, ...] | None:
@@ -54,3 +55,10 @@ def probability(xp, blocked, goals, ends, slip, end: bool):
         chance = xp.where(ends[:, None, None], slot(END), chance)
         chance = xp.concatenate([chance, np.broadcast_to(slot(END), (1, 4, D))])
     return chance
+
+
+def taken_slots(slip, end: bool) -> tuple[tuple[int, ...], ...]:
+    """`MDP.slots`: every action may stay or end, and a slip leads to either side but never back."""
+    certain = is_concrete(slip) and float(np.asarray(slip)) == 0
+    ways = [(a,) if certain else sorted({a, (a + 1) % 4, (a + 3) % 4}) for a in range(4)]
+    return tuple((*some, STAY, END) if end else (*some, STAY) for some in ways)

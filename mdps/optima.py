@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.kernels import arrivals, batch_last, columns, expect, neighbours, settle, span, sweep, total
+from mdps.kernels import arrivals, batch_last, columns, expected, neighbours, settle, span, sweep, total
 from mdps.linear import MAX_STEPS
 from mdps.margins import Margins
 from mdps.mdp import MDP
@@ -66,34 +66,34 @@ def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, 
         tol = 0.0 if dtype == jnp.float32 else 1e-6
     arrays = (mdp.probability, mdp.features, mdp.initial, jnp.asarray(weights), mdp.discount, jnp.asarray(tol))
     arrays = tuple(x.astype(dtype) for x in arrays)
-    kernel = _kernel(mdp.horizon, mdp.sink, mdp.offsets, mdp.features.ndim)
+    kernel = _kernel(mdp.horizon, mdp.sink, mdp.offsets, mdp.slots, mdp.aligned, mdp.features.ndim)
     value, features, bound = kernel(mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *arrays)
     return Optimum(value, features, bound)
 
 
 @functools.cache
-def _kernel(horizon: int | None, sink: int | None, offsets: tuple[int, ...] | None, feature_rank: int):
+def _kernel(horizon: int | None, sink: int | None, offsets: tuple[int, ...] | None, slots, aligned: bool, feature_rank: int):
     core_in, core_out = (2, 2, 2, 3, feature_rank, 1, 1, 0, 0), (0, 1, 0)
 
     @batch_last(core_in, core_out)
     def kernel(*arrays):
         wide = max(ENTRIES // arrays[0].shape[0], 8 * VECTOR)
         width = wide - wide % VECTOR if jax.default_backend() == "cpu" else None
-        return tiled(functools.partial(_plan, horizon, sink, offsets, feature_rank), arrays, core_in, core_out, width)
+        plan = functools.partial(_plan, horizon, sink, offsets, slots, aligned, feature_rank)
+        return tiled(plan, arrays, core_in, core_out, width)
 
     return kernel
 
 
 def _plan(
-    horizon, sink, offsets, feature_rank, next_state, origin, slot, probability, features, initial, weights, gamma, tol
+    horizon, sink, offsets, slots, aligned, feature_rank, next_state, origin, slot, probability, features, initial, weights, gamma, tol
 ):
     """Plan, then push the optimal policy's probability forward; every array has its batch axes last."""
     S, A, D = probability.shape[:3]
-    # features @ weights, over the axis before the batch: [S, 1 or A, *batch]
-    reward = jnp.sum(
-        features * weights[None] if feature_rank == 2 else features * weights[None, None], axis=feature_rank - 1
-    )
-    reward = reward[:, None] if feature_rank == 2 else reward
+    # Features by action, or for all of them; and features @ weights, [S, 1 or A, *batch].  Products are listed,
+    # not reduced over an axis between others: the compiler's reductions there take longer than a plan.
+    features = features[:, None] if feature_rank == 2 else features
+    reward = sum(features[:, :, k] * weights[k] for k in range(weights.shape[0]))
     batch = np.broadcast_shapes(reward.shape[2:], probability.shape[3:], gamma.shape, initial.shape[1:], tol.shape)
     rounding = (D + 3) * jnp.finfo(reward.dtype).eps / 2
     zero = jnp.zeros((S, *batch), reward.dtype)
@@ -101,16 +101,11 @@ def _plan(
     # A processor reads neighbours where they lie; an accelerator would rather compute than copy.
     in_place = sink is None and horizon is not None and jax.default_backend() == "cpu"
     margins = Margins(offsets, S) if in_place and offsets is not None else None
+    discounted = [columns(gamma * x) for x in columns(probability)]
 
     def q_values(v):
-        if margins is None:
-            ahead = expect(offsets or next_state, probability, v)
-        else:
-            near = margins.near(v)
-            ahead = [
-                functools.reduce(jnp.add, [p * x for p, x in zip(columns(probability[:, a]), near)]) for a in range(A)
-            ]
-        return [reward[:, a % reward.shape[1]] + gamma * x for a, x in enumerate(ahead)]
+        near = neighbours(offsets or next_state, v) if margins is None else margins.near(v)
+        return [reward[:, a % reward.shape[1]] + x for a, x in enumerate(expected(discounted, near, slots))]
 
     def ties(q, best, scale, residual: float | Array = 0.0):
         """Which actions are optimal within rounding and the reach of the residual, a list over A.
@@ -127,7 +122,7 @@ def _plan(
     def paid(policy):
         """Features collected on leaving each state, a list over K of `[S, *batch]`."""
         if feature_rank == 2:
-            return [jnp.broadcast_to(features[:, k], zero.shape) for k in range(features.shape[1])]
+            return [jnp.broadcast_to(features[:, 0, k], zero.shape) for k in range(features.shape[2])]
         return [sum(policy[a] * features[:, a, k] for a in range(A)) for k in range(features.shape[2])]
 
     if horizon is None:
@@ -143,7 +138,7 @@ def _plan(
         # A visit is worth at most the largest reward, so this keeps the return within `tol`.
         worth = jnp.maximum(jnp.max(jnp.abs(reward), axis=(0, 1)), jnp.finfo(reward.dtype).tiny)
         visits = _visits(policy_slots(policy), origin, slot, offsets, initial, gamma, tol / worth, sink)
-        collected = [jnp.sum(visits * x, axis=0) for x in paid(policy)]
+        collected = jnp.stack([jnp.sum(visits * x, axis=0) for x in paid(policy)])
         estimate, bound = settled.value, settled.bound
     else:
         # Backward for the values, keeping one bit per state and action: is it optimal?  Then forward
@@ -152,30 +147,31 @@ def _plan(
 
         def back(carry, _):
             v, size, scale = carry
-            q = q_values(v)
-            best = functools.reduce(jnp.maximum, q)
-            bits = _pack(ties(q, best, largest + gamma * size))
+            best = functools.reduce(jnp.maximum, q_values(v))
+            # Computed again, which costs less than to write down what each action is worth and read it.
+            bits = _pack(ties(q_values(jax.lax.optimization_barrier(v)), best, largest + gamma * size))
             size = jnp.max(jnp.abs(best), axis=0)
             return (best if margins is None else margins.put(v, best), size, scale + size), bits
 
         # Probability of each edge into a state under each action, a list over A of lists over P.
         edge = [arrivals([probability[:, a, d] for d in range(D)], origin, slot, offsets) for a in range(A)]
         near_by = tuple(-o for o in offsets) if offsets else origin
+        # Which actions may have taken the p-th edge: those of its slot, where every slot has its place in the list.
+        arriving = [[a for a in range(A) if not (aligned and slots) or p in slots[a]] for p in range(len(edge[0]))]
 
         def forward(carry, bits):
             here, visits, leaving = carry
             each = here / sum(jax.lax.population_count(b).astype(here.dtype) for b in bits)  # per optimal action
             from_here = [jnp.where(_bit(bits, a), each, 0) for a in range(A)]
             visits = [n + (here if feature_rank == 2 else from_here[a]) for a, n in enumerate(visits)]
-            if margins is not None:
-                taken = [sum(jnp.where(_bit(bits, a), probability[:, a, d], 0) for a in range(A)) for d in range(D)]
-                leaving = [margins.put(x, each * share) for x, share in zip(leaving, taken, strict=True)]
-                return (gamma * margins.arriving(leaving), visits, leaving), None
-            near = neighbours(near_by, each)
-            near_bits = list(zip(*(neighbours(near_by, b) for b in bits), strict=True))
+            if margins is None:
+                near, *near_bits = [neighbours(near_by, x) for x in (each, *bits)]
+            else:
+                leaving = [margins.put(wide, x) for wide, x in zip(leaving, (each, *bits), strict=True)]
+                near, *near_bits = [[margins.at(x, o) for o in near_by] for x in leaving]
             moved = sum(
-                near[p] * sum(jnp.where(_bit(near_bits[p], a), edge[a][p], 0) for a in range(A))
-                for p in range(len(near))
+                x * sum(jnp.where(_bit(flags, a), edge[a][p], 0) for a in arriving[p])
+                for p, (x, *flags) in enumerate(zip(near, *near_bits, strict=True))
             )
             if sink is not None:
                 arrived = sum(jnp.sum(from_here[a] * probability[:, a, -1], axis=0) for a in range(A))
@@ -186,19 +182,23 @@ def _plan(
         wide = zero if margins is None else margins.empty(zero)
         (estimate, _, scale), chosen = jax.lax.scan(back, (wide, none, none), None, length=horizon)
         estimate = estimate if margins is None else margins.at(estimate, 0)
-        nowhere = [] if margins is None else [wide] * D
+        nowhere = [] if margins is None else [margins.empty(x) for x in (zero, *(b[0] for b in chosen))]
         start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if feature_rank == 2 else A), nowhere)
         (_, visits, _), _ = jax.lax.scan(forward, start, chosen, reverse=True)
-        per_action = [features] if feature_rank == 2 else [features[:, a] for a in range(A)]
-        collected = [
-            sum(jnp.sum(n * f[:, k], axis=0) for n, f in zip(visits, per_action, strict=True))
-            for k in range(weights.shape[0])
-        ]
+        collected = sum(_total(features[:, a], n) for a, n in enumerate(visits))
         bound = rounding * scale  # each step's backup rounds in proportion to its values
-    collected = jnp.stack(collected)
     value = jnp.sum(collected * weights, axis=0)
     # `bound` is how far the estimate can be from the optimum; sharing near ties costs the policy a little more.
     return value, collected, bound + jnp.abs(jnp.sum(initial * estimate, axis=0) - value)
+
+
+def _total(features, visits):
+    """Features `[S, K, *batch]` times visits `[S, *batch]`, summed over states: a matrix product where it can be."""
+    S, K = features.shape[:2]
+    if features.size > S * K:
+        return jnp.stack([jnp.sum(features[:, k] * visits, axis=0) for k in range(K)])
+    product = jnp.matmul(features.reshape(S, K).T, visits.reshape(S, -1), precision=jax.lax.Precision.HIGHEST)
+    return product.reshape(K, *visits.shape[1:])
 
 
 def _pack(flags):

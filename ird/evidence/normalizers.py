@@ -116,13 +116,14 @@ def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], F
     """
     if not is_concrete(features):
         return features, jnp.ones(features.shape[0], features.dtype)
-    values = np.asarray(features, np.float64)
+    held = np.asarray(features)
+    values = held.astype(np.float64)
     step = 64 * float(jnp.finfo(features.dtype).eps) * max(float(np.abs(values).max()), np.finfo(np.float32).tiny)
     cells = np.ascontiguousarray(np.round(values / step).astype(np.int64))
     rows = cells.view(np.dtype((np.void, cells.strides[0]))).ravel()  # whole rows, compared as bytes
     _, first, counts = np.unique(rows, return_index=True, return_counts=True)
     order = np.argsort(first)
-    return features[first[order]], jnp.asarray(counts[order], features.dtype)
+    return jnp.asarray(held[first[order]]), jnp.asarray(counts[order], features.dtype)
 
 
 def in_blocks(function, rows: Array, size: int):
