@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.normalizers import in_blocks, rows_per_block
+from ird.evidence.normalizers import stream
 from mdps.checks import check_finite, is_concrete
 from mdps.mdp import MDP
 from mdps.optima import optimum
@@ -128,14 +128,14 @@ def training_stakes(belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
                 f"the proxy was written for the features {proxy.mdp.feature_names}, but the belief is about "
                 f"{belief.feature_names}; pass the evidence that the belief was made from."
             )
-        features = proxy.alternative_features
-
-        def spread(rows, features=features):
-            returns = features @ rows.T  # [M, rows]: N × M is never held in full
-            return jnp.max(returns, axis=0) - jnp.min(returns, axis=0)
-
-        total = total + in_blocks(spread, weights, rows_per_block(features.shape[0])) / proxy.mdp.total_visits
+        total = total + stream(_spread, weights, proxy.alternative_features) / proxy.mdp.total_visits
     return total / len(proxies)
+
+
+def _spread(weights: Float[Array, " N K"], features: Float[Array, " M K"]) -> Float[Array, " N"]:
+    """The best return less the worst, under each row of weights."""
+    returns = features @ weights.T
+    return jnp.max(returns, axis=0) - jnp.min(returns, axis=0)
 
 
 def start_features(mdp: MDP) -> Float[Array, " K"]:

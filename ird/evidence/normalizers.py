@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from ird.evidence.protocol import Normalizer
@@ -75,10 +76,10 @@ class MaxOverProxies:
         """Max_j β w·(φ_j - origin), over blocks of rows of `weights`."""
         scaled = beta * (self.proxies.features - origin[None])
 
-        def block(rows):
+        def block(rows, scaled):
             return jnp.max(jnp.matmul(scaled, rows.T, precision=jax.lax.Precision.HIGHEST), axis=0)
 
-        return in_blocks(block, weights, rows_per_block(scaled.shape[0]))
+        return stream(block, weights, scaled)
 
 
 @jax.tree_util.register_dataclass
@@ -178,12 +179,33 @@ def log_sum_exp(scaled: Float[Array, " M K"], log_counts: Float[Array, " M"], we
     """
 
     @jax.checkpoint
-    def block(rows):
+    def block(rows, scaled, log_counts):
         logits = jnp.matmul(scaled, rows.T, precision=jax.lax.Precision.HIGHEST) + log_counts[:, None]
         largest = jax.lax.stop_gradient(jnp.max(logits, axis=0))
         return largest + jnp.log(jnp.sum(jnp.exp(logits - largest[None]), axis=0))
 
-    return in_blocks(block, weights, rows_per_block(scaled.shape[0]))
+    return stream(block, weights, scaled, log_counts)
+
+
+def stream(function, weights: Float[Array, " N K"], table: Float[Array, " M K"], *more: Array) -> Float[Array, " N"]:
+    """`function(rows, table, *more)` over blocks of rows of `weights`, each of which meets every row of the table.
+
+    On a processor the problems of a `vmap` pass one after another too: side by side their blocks would leave its
+    caches, and memory would grow with the batch.
+    """
+
+    def plain(weights, table, *more):
+        return in_blocks(lambda rows: function(rows, table, *more), weights, rows_per_block(table.shape[0]))
+
+    if jax.default_backend() != "cpu":
+        return plain(weights, table, *more)
+    in_turn = jax.custom_jvp(sequential_vmap(plain))
+
+    @in_turn.defjvp
+    def _(primals, tangents):
+        return in_turn(*primals), jax.jvp(plain, primals, tangents)[1]
+
+    return in_turn(weights, table, *more)
 
 
 def rows_per_block(M: int) -> int:

@@ -22,7 +22,7 @@ from ird.sweep.trials import Trial
 AXIS = "trials"
 PIECES = 8  # blocks per device at least: for progress, and so that little is lost when a run is killed
 FIRST_ON_HOST, FIRST_ON_DEVICE = 4, 256  # how many trials at once are tried first
-CACHE = 2**25  # bytes of the trials that a processor takes at once
+CACHE = 2**24  # bytes of the trials that a processor takes at once
 MOST_STEPS = 64  # how many times it does so in a block
 
 
