@@ -120,9 +120,12 @@ def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], F
     held = np.asarray(features)
     values = held.astype(np.float64)
     step = 64 * float(jnp.finfo(features.dtype).eps) * max(float(np.abs(values).max()), np.finfo(np.float32).tiny)
-    cells = np.ascontiguousarray(np.round(values / step).astype(np.int64))
-    rows = cells.view(np.dtype((np.void, cells.strides[0]))).ravel()  # whole rows, compared as bytes
-    _, first, counts = np.unique(rows, return_index=True, return_counts=True)
+    cells = np.round(values / step).astype(np.int64)
+    # Rows are told apart by a random sum of their cells (modulo 2^64): a sort of numbers, not of rows.
+    sums = cells @ np.random.default_rng(0).integers(-(2**63), 2**63, cells.shape[1])
+    _, first, of, counts = np.unique(sums, return_index=True, return_inverse=True, return_counts=True)
+    if (cells != cells[first[of]]).any():  # two rows of one sum: not in our lifetime, but it costs little to look
+        _, first, counts = np.unique(cells, axis=0, return_index=True, return_counts=True)
     order = np.argsort(first)
     return jnp.asarray(held[first[order]]), jnp.asarray(counts[order], features.dtype)
 
