@@ -17,6 +17,11 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, Int, Num
 
+from mdps.margins import Margins
+
+# Each state's neighbours: a table, the list of its columns, or how far each column leads (`MDP.offsets`).
+Index = Int[Array, " S J ..."] | list[Array] | tuple[int, ...]
+
 
 def batch_last(core_in: Sequence[int], core_out: Sequence[int]) -> Callable:
     """Decorate a function on batch-last arrays so that `vmap` appends trailing batch axes.
@@ -60,23 +65,30 @@ def columns(table: Array) -> list[Array]:
     return [table[:, j] for j in range(table.shape[1])]
 
 
-def _listed(table: Array | list) -> list:
+def listed(table: Array | list) -> list:
     """A table's columns, which a caller may have split already."""
     return table if isinstance(table, list) else columns(table)
 
 
 def neighbours(
-    index: Int[Array, " S J ..."] | list[Array] | tuple[int, ...], values: Num[Array, " R ..."]
+    index: Index,
+    values: Num[Array, " R ..."],
+    *,
+    in_place: bool = False,
 ) -> list[Array]:
     """The values at each state's `j`-th neighbour: a list of `J` arrays `[S, *batch]`.
 
     A list, not a stacked array: stacking copies, and XLA fuses the separate gathers.  Here and below
     a table may come as the list of its `columns`, or, where the j-th neighbour of every state `s` is
     `s + offset[j]` (`MDP.offsets`), as those offsets: shifted copies vectorise, which gathers do not.
+    `in_place`, where a processor reads, they are slices of one copy with margins.
     """
+    if isinstance(index, tuple) and in_place:
+        margins = Margins(index, values.shape[0])
+        return margins.near(margins.put(margins.empty(values), values))
     if isinstance(index, tuple):
         return [shifted(values, offset) for offset in index]
-    return [_rows(values, i) for i in _listed(index)]
+    return [_rows(values, i) for i in listed(index)]
 
 
 def shifted(values: Num[Array, " S ..."], offset: int) -> Array:
@@ -103,24 +115,21 @@ def arrivals(slots: list[Array], origin: Array, slot: Array, offsets: tuple[int,
 
 
 def expect(
-    next_state: Int[Array, " S D ..."] | list[Array] | tuple[int, ...],
     probability: Float[Array, " S A D ..."] | list[list[Array]],
-    values: Float[Array, " S ..."],
+    near: list[Array],
     slots: Sequence[Sequence[int]] | None = None,
 ) -> list[Array]:
-    """Expected value at the next state, for each action: a list of `A` arrays `[S, *batch]`; `slots` is `MDP.slots`."""
-    return expected(probability, neighbours(next_state, values), slots)
+    """Expected value at the next state, for each action, given the values at the neighbours: `A` arrays `[S, *batch]`.
 
-
-def expected(probability, near: list[Array], slots: Sequence[Sequence[int]] | None = None) -> list[Array]:
-    """`expect`, given the values at the neighbours."""
-    rows = [_listed(row) for row in _listed(probability)]
+    With `MDP.slots`, products with what no state can have are left out.
+    """
+    rows = [listed(row) for row in listed(probability)]
     slots = slots or [range(len(near))] * len(rows)
     return [_dot([row[d] for d in some], [near[d] for d in some]) for row, some in zip(rows, slots, strict=True)]
 
 
 def sweep(
-    index: Int[Array, " S J ..."] | list[Array] | tuple[int, ...],
+    index: Index,
     weight: Float[Array, " S J ..."] | list[Array],
     values: Float[Array, " S ..."],
 ) -> Array:
@@ -135,12 +144,30 @@ def sweep(
 _BLOCK, _DEEPEST = 2**18, 16
 
 
-def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, blocked: bool = True) -> Array:
+def repeat(index, combine: Callable, values: Float[Array, " S ..."], count, *, in_place: bool) -> Array:
+    """`values <- combine(values at the neighbours)`, `count` times.
+
+    A sweep must not overwrite what it still reads, so a plain loop copies its array each time.  `in_place`,
+    values whose neighbours are found by shifting alternate between two arrays with margins instead.
+    """
+    if not (in_place and isinstance(index, tuple)):
+        return jax.lax.fori_loop(0, count, lambda _, x: combine(neighbours(index, x)), values)
+    margins = Margins(index, values.shape[0])
+
+    def twice(_, pair):
+        read, write = pair
+        write = margins.put(write, combine(margins.near(read)))
+        return margins.put(read, combine(margins.near(write))), write
+
+    values = jax.lax.fori_loop(0, count % 2, lambda _, x: combine(neighbours(index, x)), values)
+    wide = margins.put(margins.empty(values), values)
+    return margins.at(jax.lax.fori_loop(0, count // 2, twice, (wide, jnp.zeros_like(wide)))[0], 0)
+
+
+def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, in_place: bool = True) -> Array:
     """`count` (traced) sweeps with a source: `x[s] <- source[s] + sum_j weight[s, j] * x[index[s, j]]`.
 
-    A sweep must not overwrite what it still reads, so a plain loop copies its array each time.  One
-    problem whose neighbours are found by shifting alternates between two arrays with margins instead;
-    a large one does so block by block, several sweeps at a time, each block with as much of its
+    One large problem is swept block by block, several sweeps at a time, each block with as much of its
     surroundings as those sweeps can see.
 
     Args:
@@ -149,57 +176,41 @@ def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, bloc
         source: `[S, *batch]`.
         values: `[S, *batch]`.
         count: how many sweeps.
-        blocked: False where the states are spread over devices, and blocks would gather them.
+        in_place: as in `repeat`; False where the states are spread over devices, and blocks would gather them.
     """
-    weight = _listed(weight)
-    if not (isinstance(index, tuple) and values.ndim == 1 and blocked):
-        return jax.lax.fori_loop(0, count, lambda _, x: source + _dot(weight, neighbours(index, x)), values)
+    weight = listed(weight)
+
+    def swept(weight, source, values, count):
+        return repeat(index, lambda near: source + _dot(weight, near), values, count, in_place=in_place)
+
+    if not (in_place and isinstance(index, tuple) and values.ndim == 1 and values.size > _BLOCK):
+        return swept(weight, source, values, count)
     S, reach = values.size, max(abs(o) for o in index)
-    if S <= _BLOCK:
-        return _alternate(index, weight, source, values, count)
     depth = min(_DEEPEST, _BLOCK // (8 * max(reach, 1)))  # what is swept beyond the block stays a quarter of it
     if depth < 2:
-        return jax.lax.fori_loop(0, count, lambda _, x: source + _dot(weight, neighbours(index, x)), values)
+        return swept(weight, source, values, count)
     number = math.ceil(S / _BLOCK)
     block, margin = math.ceil(S / number), depth * reach
-    framed = lambda x: jnp.pad(x, (margin, margin + number * block - S))  # noqa: E731
-    tables = [framed(x) for x in (source, *weight)]  # nothing comes from beyond the ends: weight zero
+    window = min(block + 2 * margin, S)
 
     def several(done, x):
-        padded, now = framed(x), jnp.minimum(depth, count - done)
+        now = jnp.minimum(depth, count - done)
 
-        def one(first):
-            cut = lambda x: jax.lax.dynamic_slice(x, (first,), (block + 2 * margin,))  # noqa: E731
-            here, *ways = [cut(x) for x in tables]
-            swept = _alternate(index, ways, here, cut(padded), now)
-            return jax.lax.slice_in_dim(swept, margin, margin + block)
+        def one(k, out):
+            # The last block and the outer windows are moved back inside, where they repeat what is swept already.
+            first = jnp.minimum(k * block, S - block)
+            start = jnp.clip(first - margin, 0, S - window)
+            here, old, *ways = [jax.lax.dynamic_slice(x, (start,), (window,)) for x in (source, x, *weight)]
+            new = jax.lax.dynamic_slice(swept(ways, here, old, now), (first - start,), (block,))
+            return jax.lax.dynamic_update_slice(out, new, (first,))
 
-        return done + depth, jax.lax.map(one, jnp.arange(number) * block).reshape(-1)[:S]
+        return done + depth, jax.lax.fori_loop(0, number, one, jnp.zeros_like(x))
 
     return jax.lax.while_loop(lambda c: c[0] < count, lambda c: several(*c), (0, values))[1]
 
 
-def _alternate(offsets: tuple[int, ...], weight: list[Array], source, values: Float[Array, " S"], count) -> Array:
-    """`sweeps` from one array into another and back; both have the margins that `shifted` would add."""
-    S, below, above = values.size, max(0, -min(offsets)), max(0, *offsets)
-
-    def step(read, write):
-        near = [jax.lax.slice_in_dim(read, below + o, below + o + S) for o in offsets]
-        return jax.lax.dynamic_update_slice(write, source + _dot(weight, near), (below,))
-
-    def two(_, pair):
-        read, write = pair
-        write = step(read, write)
-        return step(write, read), write
-
-    once = lambda _, x: source + _dot(weight, neighbours(offsets, x))  # noqa: E731
-    values = jax.lax.fori_loop(0, count % 2, once, values)
-    padded = jnp.pad(values, (below, above))
-    return jax.lax.fori_loop(0, count // 2, two, (padded, jnp.zeros_like(padded)))[0][below : below + S]
-
-
 def _dot(weight: Array | list[Array], near: list[Array]) -> Array:
-    return functools.reduce(jnp.add, [w * x for w, x in zip(_listed(weight), near, strict=True)])
+    return functools.reduce(jnp.add, [w * x for w, x in zip(listed(weight), near, strict=True)])
 
 
 def _rows(values: Array, index: Array) -> Array:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.kernels import arrivals, batch_last, columns, expected, neighbours, settle, span, sweep, total
+from mdps.kernels import arrivals, batch_last, columns, expect, neighbours, settle, span, sweep, total
 from mdps.linear import MAX_STEPS
 from mdps.margins import Margins
 from mdps.mdp import MDP
@@ -66,29 +66,38 @@ def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, 
         tol = 0.0 if dtype == jnp.float32 else 1e-6
     arrays = (mdp.probability, mdp.features, mdp.initial, jnp.asarray(weights), mdp.discount, jnp.asarray(tol))
     arrays = tuple(x.astype(dtype) for x in arrays)
-    kernel = _kernel(mdp.horizon, mdp.sink, mdp.offsets, mdp.slots, mdp.aligned, mdp.features.ndim)
+    kernel = _kernel(_Known(mdp.horizon, mdp.sink, mdp.offsets, mdp.slots, mdp.aligned, mdp.features.ndim))
     value, features, bound = kernel(mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *arrays)
     return Optimum(value, features, bound)
 
 
+class _Known(NamedTuple):
+    """What is known of the MDP when planning is compiled; all but the last are fields of `MDP`."""
+
+    horizon: int | None
+    sink: int | None
+    offsets: tuple[int, ...] | None
+    slots: tuple[tuple[int, ...], ...] | None
+    aligned: bool
+    feature_rank: int
+
+
 @functools.cache
-def _kernel(horizon: int | None, sink: int | None, offsets: tuple[int, ...] | None, slots, aligned: bool, feature_rank: int):
-    core_in, core_out = (2, 2, 2, 3, feature_rank, 1, 1, 0, 0), (0, 1, 0)
+def _kernel(known: _Known):
+    core_in, core_out = (2, 2, 2, 3, known.feature_rank, 1, 1, 0, 0), (0, 1, 0)
 
     @batch_last(core_in, core_out)
     def kernel(*arrays):
         wide = max(ENTRIES // arrays[0].shape[0], 8 * VECTOR)
         width = wide - wide % VECTOR if jax.default_backend() == "cpu" else None
-        plan = functools.partial(_plan, horizon, sink, offsets, slots, aligned, feature_rank)
-        return tiled(plan, arrays, core_in, core_out, width)
+        return tiled(functools.partial(_plan, known), arrays, core_in, core_out, width)
 
     return kernel
 
 
-def _plan(
-    horizon, sink, offsets, slots, aligned, feature_rank, next_state, origin, slot, probability, features, initial, weights, gamma, tol
-):
+def _plan(known: _Known, next_state, origin, slot, probability, features, initial, weights, gamma, tol):
     """Plan, then push the optimal policy's probability forward; every array has its batch axes last."""
+    horizon, sink, offsets, slots, aligned, feature_rank = known
     S, A, D = probability.shape[:3]
     # Features by action, or for all of them; and features @ weights, [S, 1 or A, *batch].  Products are listed,
     # not reduced over an axis between others: the compiler's reductions there take longer than a plan.
@@ -105,7 +114,7 @@ def _plan(
 
     def q_values(v):
         near = neighbours(offsets or next_state, v) if margins is None else margins.near(v)
-        return [reward[:, a % reward.shape[1]] + x for a, x in enumerate(expected(discounted, near, slots))]
+        return [reward[:, a % reward.shape[1]] + x for a, x in enumerate(expect(discounted, near, slots))]
 
     def ties(q, best, scale, residual: float | Array = 0.0):
         """Which actions are optimal within rounding and the reach of the residual, a list over A.

@@ -20,8 +20,10 @@ from mdps.kernels import (
     batch_last,
     columns,
     expect,
+    listed,
     neighbours,
     refine,
+    repeat,
     settle,
     settle_in_cycles,
     span,
@@ -32,6 +34,9 @@ from mdps.kernels import (
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
 from mdps.mdp import MDP
 from mdps.sharding import place, spread
+from mdps.tiles import VECTOR, tiled
+
+ENTRIES = 2**13  # states times columns solved together on a CPU: they then stay in the caches
 
 
 @jax.tree_util.register_dataclass
@@ -109,24 +114,24 @@ def solve(
     dtype = jnp.result_type(reward, mdp.probability)
     to_floor = tol is None and dtype == jnp.float32
     target = (0.0 if to_floor else 1e-6) if tol is None else tol
-    blocked = mesh is None and jax.default_backend() == "cpu"
-    compiled = functools.partial(_solve, hard=hard, to_floor=to_floor, max_steps=max_steps, blocked=blocked)
+    in_place = mesh is None and jax.default_backend() == "cpu"
+    compiled = functools.partial(_solve, hard=hard, to_floor=to_floor, max_steps=max_steps, in_place=in_place)
     if mesh is None:
         return compiled(mdp, reward, temperature, target)
     spread_out = compiled(spread(mdp, mesh), place(reward, mesh), temperature, target)
     return replace(spread_out, policy=spread_out.policy[..., :S, :], value=spread_out.value[:S])
 
 
-@functools.partial(jax.jit, static_argnames=("hard", "to_floor", "max_steps", "blocked"))
+@functools.partial(jax.jit, static_argnames=("hard", "to_floor", "max_steps", "in_place"))
 def _solve(
-    mdp: MDP, reward, temperature, target, *, hard: bool, to_floor: bool, max_steps: int, blocked: bool
+    mdp: MDP, reward, temperature, target, *, hard: bool, to_floor: bool, max_steps: int, in_place: bool
 ) -> Solution:
     """`solve` after its checks: compiled once per shape, dtype and static choice."""
     dtype = jnp.result_type(reward, mdp.probability)
     reward = (reward[:, None] if reward.ndim == 1 else reward).astype(dtype)
     tau, target = jnp.asarray(temperature, dtype), jnp.asarray(target, dtype)
     mdp = mdp.replace(probability=mdp.probability.astype(dtype), discount=jnp.asarray(mdp.discount, dtype))
-    value, policy, bound, floor, steps = _optimum(hard, max_steps, blocked, mdp, reward, tau, target)
+    value, policy, bound, floor, steps = _optimum(hard, max_steps, in_place, mdp, reward, tau, target)
     if mdp.horizon is not None:
         value = value[0]
     converged = bound <= (jnp.maximum(target, 2 * floor) if to_floor else target)
@@ -169,31 +174,34 @@ def _ties(q: list[Array], residual: Array) -> Array:
     return jnp.maximum(16 * jnp.finfo(scale.dtype).eps * scale, residual)
 
 
-def _action_values(next_state, probability, reward, gamma, values) -> list[Array]:
-    """Q(s, a) = r(s, a) + γ E[V(s')], a list over actions; `reward` lists one array for all actions or one for each."""
-    ahead = expect(next_state, probability, values)
+def _action_values(probability, reward, gamma, near: list[Array], slots) -> list[Array]:
+    """Q(s, a) = r(s, a) + γ E[V(s')], a list over actions, given the values at the neighbours.
+
+    `reward` lists one array for all actions or one for each.
+    """
+    ahead = expect(probability, near, slots)
     return [reward[a % len(reward)] + gamma * e for a, e in enumerate(ahead)]
 
 
-def _primal(hard: bool, max_steps: int, blocked: bool, mdp: MDP, reward, tau, tol):
+def _primal(hard: bool, max_steps: int, in_place: bool, mdp: MDP, reward, tau, tol):
     """Value, policy, error bound, rounding floor and steps; with a horizon value and policy have a time axis."""
     if mdp.horizon is None:
-        kernel = _endless(hard, max_steps, blocked, mdp.offsets)  # pyright: ignore[reportGeneralTypeIssues]
+        kernel = _endless(hard, max_steps, in_place, mdp.offsets, mdp.slots)  # pyright: ignore[reportGeneralTypeIssues]
         return kernel(mdp.next_state, mdp.probability, reward, mdp.discount, tau, tol)
-    value, policy, bound = _backward(hard, mdp.horizon, mdp.offsets)(
+    value, policy, bound = _backward(hard, mdp.horizon, mdp.offsets, mdp.slots)(
         mdp.next_state, mdp.probability, reward, mdp.discount, tau
     )
     return value, policy, bound, bound, jnp.asarray(mdp.horizon, jnp.int32)
 
 
-def _optimum_jvp(hard, max_steps, blocked, primals, tangents):
+def _optimum_jvp(hard, max_steps, in_place, primals, tangents):
     """The implicit derivative, from V = backup(Q(V)) at the optimum.
 
     dV = Σ_a π (dr + dγ E[V] + γ dE[V]) + dτ H(π) + γ M dV, a linear system of the optimal policy.
     """
     mdp, reward, tau, tol = primals
     d_mdp, d_reward, d_tau, _ = tangents
-    value, policy, *rest = _optimum(hard, max_steps, blocked, mdp, reward, tau, tol)
+    value, policy, *rest = _optimum(hard, max_steps, in_place, mdp, reward, tau, tol)
     gamma, probability = mdp.discount, mdp.probability
 
     def ahead(x):
@@ -231,22 +239,29 @@ _optimum.defjvp(_optimum_jvp, symbolic_zeros=True)
 
 
 @functools.cache
-def _endless(hard: bool, max_steps: int, blocked: bool, offsets: tuple[int, ...] | None):
+def _endless(hard: bool, max_steps: int, in_place: bool, offsets: tuple[int, ...] | None, slots):
     """The optimum of an endless MDP, batch axes last.
 
     In a large problem in float64 almost every sweep runs in float32, on what is missing: with `Q` the action values of
     an estimate `V`, the optimum of the MDP with reward `Q - V` is `V* - V` (potential-based shaping,
     Ng, Harada & Russell 1999).  Sweeps in float64 finish and certify.
     """
+    core_in, core_out = (2, 3, 2, 0, 0, 0), (1, 2, 0, 0, 0)
 
-    @batch_last(core_in=(2, 3, 2, 0, 0, 0), core_out=(1, 2, 0, 0, 0))
-    def kernel(next_state, probability, reward, gamma, tau, tol):
+    @batch_last(core_in, core_out)
+    def kernel(*arrays):
+        batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
+        refining = worth_refining(arrays[2].dtype, (arrays[0].shape[0], *batch))
+        wide = max(ENTRIES // arrays[0].shape[0], 2 * VECTOR)
+        plan = functools.partial(columns_side_by_side, refining)
+        return tiled(plan, arrays, core_in, core_out, wide - wide % VECTOR if in_place else None)
+
+    def columns_side_by_side(refining, next_state, probability, reward, gamma, tau, tol):
         inputs = ((next_state, 2), (probability, 3), (reward, 2), (gamma, 0), (tau, 0), (tol, 0))
         batch = np.broadcast_shapes(*(x.shape[n:] for x, n in inputs))
         tol = jnp.broadcast_to(tol, batch)
         # Where many columns share one table a full backup costs little more than a fixed policy's sweep.
         full = hard and math.prod(probability.shape[3:]) < math.prod(batch)
-        refining = worth_refining(reward.dtype, (reward.shape[0], *batch))
         # Longer cycles where improving the policy costs as much as many sweeps: one problem, whose table is its own.
         period = 12 if full else 16 if batch else 56
         rewards = [reward[:, a] for a in range(reward.shape[1])]
@@ -256,32 +271,43 @@ def _endless(hard: bool, max_steps: int, blocked: bool, offsets: tuple[int, ...]
             return (next_state.shape[1] + (3 if hard else 8)) * jnp.finfo(dtype).eps / 2
 
         here = offsets or columns(next_state)
-        split = {reward.dtype: [columns(x) for x in columns(probability)]}
-        if refining:
-            split[jnp.dtype(jnp.float32)] = jax.tree.map(lambda x: x.astype(jnp.float32), split[reward.dtype])
+        split = [columns(x) for x in columns(probability)]
+        tables = {reward.dtype: split}
+        if refining:  # the few sweeps in float64 read their table where it lies: to split it would take longer
+            tables[reward.dtype] = probability
+            tables[jnp.dtype(jnp.float32)] = jax.tree.map(lambda x: x.astype(jnp.float32), split)
+
+        def q_values(v):
+            near = neighbours(here, v, in_place=in_place)
+            return _action_values(tables[reward.dtype], rewards, gamma, near, slots)
 
         def improve(q, dtype):
             """The backup of `q`, and γ times the probability of each successor under the policy that attains it."""
             ahead, share = _attain(hard, q, tau.astype(q[0].dtype))
             share = [x.astype(dtype) for x in share]
             scale = gamma.astype(dtype) / sum(share)
-            return ahead, [scale * sum(x * p for x, p in zip(share, slot)) for slot in zip(*split[jnp.dtype(dtype)])]
+            p = [listed(x) for x in listed(tables[jnp.dtype(dtype)])]
+            taking = [[a for a in range(len(p)) if slots is None or d in slots[a]] for d in range(len(p[0]))]
+            return ahead, [scale * sum(share[a] * p[a][d] for a in some) for d, some in enumerate(taking)]
 
         def solve(dtype, rewards, start, tol, max_steps, known=None):
-            p, g, t = split[jnp.dtype(dtype)], gamma.astype(dtype), tau.astype(dtype)
+            p, g, t = tables[jnp.dtype(dtype)], gamma.astype(dtype), tau.astype(dtype)
 
             def apply(v):
-                q = _action_values(here, p, rewards, g, v)
+                near = neighbours(here, v, in_place=in_place)
                 if full:
-                    return _backup(hard, q, t), ()
-                ahead, weight = improve(q, dtype)
-                return ahead, (weight, ahead - sum(w * x for w, x in zip(weight, neighbours(here, v))))
+                    return backup(near), ()
+                ahead, weight = improve(_action_values(p, rewards, g, near, slots), dtype)
+                return ahead, (weight, ahead - sum(w * x for w, x in zip(weight, near, strict=True)))
+
+            def backup(near):
+                return _backup(hard, _action_values(p, rewards, g, near, slots), t)
 
             def advance(v, context, n):
                 if full:
-                    return jax.lax.fori_loop(0, n, lambda _, x: apply(x)[0], v)
+                    return repeat(here, backup, v, n, in_place=in_place)
                 weight, paid = context
-                return sweeps(here, weight, paid, v, n, blocked=blocked)
+                return sweeps(here, weight, paid, v, n, in_place=in_place)
 
             return settle_in_cycles(
                 apply, advance, start, g, span, tol.astype(dtype), rounding(dtype), max_steps, period, known
@@ -292,7 +318,7 @@ def _endless(hard: bool, max_steps: int, blocked: bool, offsets: tuple[int, ...]
             low = jnp.float32
 
             def apply(v):
-                q = _action_values(here, split[reward.dtype], rewards, gamma, v)
+                q = q_values(v)
                 return (_backup(hard, q, tau), q) if hard else improve(q, low)
 
             def correct(v, ahead, centre, context, tol):
@@ -315,7 +341,7 @@ def _endless(hard: bool, max_steps: int, blocked: bool, offsets: tuple[int, ...]
             start, known = refine(apply, correct, start, gamma, span, tol, rounding(reward.dtype))
             known = known._replace(steps=known.steps + rough.steps)
         settled = solve(reward.dtype, rewards, start, tol, max_steps, known)
-        q = _action_values(here, split[reward.dtype], rewards, gamma, settled.value)
+        q = q_values(settled.value)
         if hard:
             policy = jnp.stack(_choose(hard, q, tau, _ties(q, 2 * gamma * settled.residual)), axis=1)
         else:
@@ -327,13 +353,13 @@ def _endless(hard: bool, max_steps: int, blocked: bool, offsets: tuple[int, ...]
 
 
 @functools.cache
-def _backward(hard: bool, horizon: int, offsets: tuple[int, ...] | None):
+def _backward(hard: bool, horizon: int, offsets: tuple[int, ...] | None, slots):
     """Backward induction over `horizon` steps, batch axes last."""
 
     @batch_last(core_in=(2, 3, 2, 0, 0), core_out=(2, 3, 0))
     def kernel(next_state, probability, reward, gamma, tau):
         def step(v, _):
-            q = _action_values(offsets or next_state, probability, rewards, gamma, v)
+            q = _action_values(probability, rewards, gamma, neighbours(offsets or next_state, v), slots)
             v = _backup(hard, q, tau)
             policy = _choose(hard, q, tau, _ties(q, jnp.zeros(v.shape[1:], v.dtype)))
             return v, (v, jnp.stack(policy, axis=1))
