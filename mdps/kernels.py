@@ -140,8 +140,8 @@ def sweep(
     return _dot(weight, neighbours(index, values))
 
 
-# One problem of more states than this is swept in blocks, which then stay in a processor's cache.
-_BLOCK, _DEEPEST = 2**18, 16
+# One problem of more states than this is swept in blocks, which then stay in a processor's cache, so many times.
+_BLOCK, _DEEPEST = 2**18, 11
 
 
 def repeat(index, combine: Callable, values: Float[Array, " S ..."], count, *, in_place: bool) -> Array:
@@ -164,11 +164,8 @@ def repeat(index, combine: Callable, values: Float[Array, " S ..."], count, *, i
     return margins.at(jax.lax.fori_loop(0, count // 2, twice, (wide, jnp.zeros_like(wide)))[0], 0)
 
 
-def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, in_place: bool = True) -> Array:
-    """`count` (traced) sweeps with a source: `x[s] <- source[s] + sum_j weight[s, j] * x[index[s, j]]`.
-
-    One large problem is swept block by block, several sweeps at a time, each block with as much of its
-    surroundings as those sweeps can see.
+def sweeps(index, weight, source, values: Float[Array, " S ..."], count: int, *, in_place: bool = True) -> Array:
+    """`count` sweeps with a source: `x[s] <- source[s] + sum_j weight[s, j] * x[index[s, j]]`.
 
     Args:
         index: as in `neighbours`.
@@ -179,34 +176,53 @@ def sweeps(index, weight, source, values: Float[Array, " S ..."], count, *, in_p
         in_place: as in `repeat`; False where the states are spread over devices, and blocks would gather them.
     """
     weight = listed(weight)
+    if in_place and isinstance(index, tuple) and values.ndim == 1 and values.size > _BLOCK:
+        deepest = min(
+            _DEEPEST, _BLOCK // (8 * max(1, *map(abs, index)))
+        )  # what surrounds a block stays a quarter of it
+        if deepest > 1 and count > 0:
+            return _block_by_block(index, weight, source, values, count, math.ceil(count / math.ceil(count / deepest)))
+    return repeat(index, lambda near: source + _dot(weight, near), values, count, in_place=in_place)
 
-    def swept(weight, source, values, count):
-        return repeat(index, lambda near: source + _dot(weight, near), values, count, in_place=in_place)
 
-    if not (in_place and isinstance(index, tuple) and values.ndim == 1 and values.size > _BLOCK):
-        return swept(weight, source, values, count)
-    S, reach = values.size, max(abs(o) for o in index)
-    depth = min(_DEEPEST, _BLOCK // (8 * max(reach, 1)))  # what is swept beyond the block stays a quarter of it
-    if depth < 2:
-        return swept(weight, source, values, count)
+def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, " S"], count: int, depth: int) -> Array:
+    """`sweeps` of one large problem: `depth` at a time in each block, with as much of its surroundings as they see.
+
+    Every sweep of a block leaves out what its last neighbours would have needed, so it is a new, shorter array, and
+    a processor's cores can share its writing.
+    """
+    S, reach = values.size, max(abs(o) for o in offsets)
     number = math.ceil(S / _BLOCK)
     block, margin = math.ceil(S / number), depth * reach
-    window = min(block + 2 * margin, S)
+    framed = lambda x: jnp.pad(x, (margin, margin + number * block - S))  # noqa: E731
+    tables = [framed(x) for x in (source, *weight)]  # nothing comes from beyond the ends: weight zero
+    # Always so, but not known beforehand: else the compiler merges sweeps, and computes most of them five times.
+    apart = source[0] <= jnp.inf
 
-    def several(done, x):
-        now = jnp.minimum(depth, count - done)
+    def shorter(length, x, here, *ways):
+        first = (here.size - length) // 2
+        inner = lambda table: jax.lax.slice_in_dim(table, first, first + length)  # noqa: E731
+        near = [jax.lax.slice_in_dim(x, reach + o, reach + o + length) for o in offsets]
+        return inner(here) + _dot([inner(w) for w in ways], near)
+
+    def several(x, times):
+        padded = framed(x)
 
         def one(k, out):
-            # The last block and the outer windows are moved back inside, where they repeat what is swept already.
-            first = jnp.minimum(k * block, S - block)
-            start = jnp.clip(first - margin, 0, S - window)
-            here, old, *ways = [jax.lax.dynamic_slice(x, (start,), (window,)) for x in (source, x, *weight)]
-            new = jax.lax.dynamic_slice(swept(ways, here, old, now), (first - start,), (block,))
-            return jax.lax.dynamic_update_slice(out, new, (first,))
+            cut = lambda x: jax.lax.dynamic_slice(x, (k * block,), (block + 2 * margin,))  # noqa: E731
+            here, *ways = [cut(x) for x in tables]
+            swept = cut(padded)
+            for _ in range(times):
+                length = swept.size - 2 * reach
+                sweep, never = functools.partial(shorter, length), lambda *_, n=length: jnp.full(n, jnp.nan, x.dtype)
+                swept = jax.lax.cond(apart, sweep, never, swept, here, *ways)
+            spare = (swept.size - block) // 2
+            return jax.lax.dynamic_update_slice(out, jax.lax.slice_in_dim(swept, spare, spare + block), (k * block,))
 
-        return done + depth, jax.lax.fori_loop(0, number, one, jnp.zeros_like(x))
+        return jax.lax.fori_loop(0, number, one, jnp.zeros(number * block, x.dtype))[:S]
 
-    return jax.lax.while_loop(lambda c: c[0] < count, lambda c: several(*c), (0, values))[1]
+    values = jax.lax.fori_loop(0, count // depth, lambda _, x: several(x, depth), values)
+    return several(values, count % depth) if count % depth else values
 
 
 def _dot(weight: Array | list[Array], near: list[Array]) -> Array:

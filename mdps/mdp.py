@@ -256,7 +256,7 @@ def common_offsets(next_state: np.ndarray, edges: np.ndarray, most: int) -> tupl
 
 def taken_slots(probability: np.ndarray) -> tuple[tuple[int, ...], ...]:
     """`MDP.slots` of a table `[S, A, D]`."""
-    return tuple(tuple(np.flatnonzero(row).tolist()) for row in np.asarray(probability != 0).any(axis=0))
+    return tuple(tuple(np.flatnonzero(row).tolist()) for row in np.any(probability != 0, axis=0))
 
 
 def _either(slots: Sequence[tuple[tuple[int, ...], ...] | None]) -> tuple[tuple[int, ...], ...] | None:

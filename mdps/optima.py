@@ -102,7 +102,7 @@ def _plan(known: _Known, next_state, origin, slot, probability, features, initia
     # Features by action, or for all of them; and features @ weights, [S, 1 or A, *batch].  Products are listed,
     # not reduced over an axis between others: the compiler's reductions there take longer than a plan.
     features = features[:, None] if feature_rank == 2 else features
-    reward = sum(features[:, :, k] * weights[k] for k in range(weights.shape[0]))
+    reward = functools.reduce(jnp.add, [features[:, :, k] * weights[k] for k in range(weights.shape[0])])
     batch = np.broadcast_shapes(reward.shape[2:], probability.shape[3:], gamma.shape, initial.shape[1:], tol.shape)
     rounding = (D + 3) * jnp.finfo(reward.dtype).eps / 2
     zero = jnp.zeros((S, *batch), reward.dtype)
@@ -194,7 +194,7 @@ def _plan(known: _Known, next_state, origin, slot, probability, features, initia
         nowhere = [] if margins is None else [margins.empty(x) for x in (zero, *(b[0] for b in chosen))]
         start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if feature_rank == 2 else A), nowhere)
         (_, visits, _), _ = jax.lax.scan(forward, start, chosen, reverse=True)
-        collected = sum(_total(features[:, a], n) for a, n in enumerate(visits))
+        collected = functools.reduce(jnp.add, [_total(features[:, a], n) for a, n in enumerate(visits)])
         bound = rounding * scale  # each step's backup rounds in proportion to its values
     value = jnp.sum(collected * weights, axis=0)
     # `bound` is how far the estimate can be from the optimum; sharing near ties costs the policy a little more.
@@ -210,12 +210,10 @@ def _total(features, visits):
     return product.reshape(K, *visits.shape[1:])
 
 
-def _pack(flags):
+def _pack(flags) -> list[Array]:
     """Boolean arrays, one per action, as bits: a list of `uint8` arrays, eight actions in each."""
-    return [
-        sum(jnp.where(flag, jnp.uint8(1 << i), jnp.uint8(0)) for i, flag in enumerate(flags[first : first + 8]))
-        for first in range(0, len(flags), 8)
-    ]
+    bits = [jnp.where(flag, jnp.uint8(1 << i % 8), jnp.uint8(0)) for i, flag in enumerate(flags)]
+    return [functools.reduce(jnp.add, bits[first : first + 8]) for first in range(0, len(bits), 8)]
 
 
 def _bit(bits, a: int):

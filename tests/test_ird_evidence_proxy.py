@@ -150,6 +150,38 @@ def test_merging_keeps_rows_apart_that_differ_by_more_than_rounding(dtype):
     np.testing.assert_array_equal(features, rows[:3])
 
 
+def test_rows_of_one_sum_are_told_apart(monkeypatch, dtype):
+    """Rows are compared by random sums; these come out equal for all rows."""
+
+    class Alike:
+        def integers(self, low, high, size):
+            return np.zeros(size, np.int64)
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Alike())
+    features, counts = merge_equal(jnp.asarray([[1.0, 2.0], [3.0, 0.0], [1.0, 2.0]], dtype))
+    assert counts.tolist() == [2, 1]
+    assert features.tolist() == [[1.0, 2.0], [3.0, 0.0]]
+
+
+def test_a_batch_of_problems_streams_as_each_alone(x64):
+    """Also its derivatives, which a processor takes for one problem after another no longer."""
+    rng = np.random.default_rng(4)
+    features, weights = jnp.asarray(rng.normal(size=(5, 7, K))), jnp.asarray(rng.normal(size=(5, 9, K)))
+
+    def total(features, weights):
+        return SumOverProxies(features, jnp.ones(7)).log_sum(weights, jnp.asarray(1.5), jnp.zeros(K)).sum()
+
+    def dense(features, weights):
+        return jnp.log(jnp.exp(1.5 * weights @ features.T).sum(axis=1)).sum()
+
+    for argument in (0, 1):
+        for derivative in (lambda f, i: f, jax.grad, jax.jacfwd, jax.hessian):
+            here, there = (derivative(f, argument) for f in (total, dense))
+            np.testing.assert_allclose(
+                jax.vmap(here)(features, weights), jax.vmap(there)(features, weights), atol=1e-10
+            )
+
+
 def test_streaming_gives_what_one_product_gives(monkeypatch, x64):
     rng = np.random.default_rng(3)
     features, weights = rng.normal(size=(37, K)), rng.normal(size=(1001, K))

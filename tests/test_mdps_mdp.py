@@ -38,6 +38,16 @@ def test_table_is_as_narrow_as_the_widest_state(x64):
     assert build(P, np.eye(4), np.full(4, 0.25)).next_state.shape == (4, 2)
 
 
+def test_aligned_predecessors_have_a_column_for_each_slot():
+    mdp = mdps.GridWorld.from_text("S.g\n.#.\n..G", {"S": "a", ".": "a", "g": "b", "G": "b"}, discount=0.9).mdp
+    assert mdp.aligned and mdp.offsets is None
+    states, slots = np.asarray(mdp.predecessor_state), np.asarray(mdp.predecessor_slot)
+    table, D = np.asarray(mdp.next_state), mdp.next_state.shape[1]
+    assert ((slots == np.arange(slots.shape[1])) | (slots == D)).all()
+    for s, d in zip(*np.nonzero(np.asarray(mdp.probability).any(axis=1)), strict=True):
+        assert (states[table[s, d], d], slots[table[s, d], d]) == (s, d)
+
+
 def test_predecessors_transpose_the_table():
     rng = np.random.default_rng(0)
     next_state = rng.integers(0, 7, size=(7, 3)).astype(np.int32)

@@ -13,8 +13,8 @@ from mdps.margins import Margins
 LEGEND = {"S": "floor", ".": "floor", "g": "grass", "G": "goal"}
 
 
-def grid(text="S.g.\n.gg.\n...G", **settings):
-    return GridWorld.from_text(text, LEGEND, slip=0.2, **settings)
+def grid(text="S.g.\n.gg.\n...G", slip=0.2, **settings):
+    return GridWorld.from_text(text, LEGEND, slip=slip, **settings)
 
 
 def dense_again(mdp):
@@ -29,6 +29,30 @@ def test_grids_have_offsets_and_broken_rows_have_none():
     assert grid("S.g.\n.#g.\n...G", discount=0.9).mdp.offsets is None
     terminal = GridWorld.from_text("S.G", LEGEND, terminal=("grass",), discount=0.9)
     assert terminal.mdp.offsets is None
+
+
+def test_which_slots_an_action_takes(x64):
+    sure = ((0, 4), (1, 4), (2, 4), (3, 4))
+    slipping = ((0, 1, 3, 4), (0, 1, 2, 4), (1, 2, 3, 4), (0, 2, 3, 4))
+    mdp = grid(discount=0.9).mdp
+    assert grid(slip=0.0, discount=0.9).mdp.slots == sure
+    assert mdp.slots == slipping
+    unknown = jax.eval_shape(lambda slip: grid(slip=slip, discount=0.9).mdp, 0.0)
+    assert unknown.slots == slipping
+    assert dense_again(mdp).slots == ((0, 1, 2, 3), (0, 2, 3, 4), (1, 2, 3, 4), (0, 1, 2, 4))
+    assert mdp.replace(horizon=3).slots == slipping
+    assert mdp.replace(probability=mdp.probability).slots is None  # others may take others
+
+
+def test_a_stack_takes_the_slots_of_all(x64):
+    mixed = stack([grid(slip=0.0, discount=0.9).mdp, grid(discount=0.9).mdp])
+    assert mixed.slots == grid(discount=0.9).mdp.slots
+    weights = jnp.asarray([0.1, -1.0, 1.0])
+    got = jax.vmap(lambda m: mdps.solve(m, m.reward(weights)).value)(mixed)
+    for slip, value in zip((0.0, 0.2), got, strict=True):
+        mdp = grid(slip=slip, discount=0.9).mdp
+        expected = oracles.value_iteration(np.asarray(mdp.to_dense()), np.asarray(mdp.reward(weights)), 0.9)
+        np.testing.assert_allclose(value, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("text", ["S.G", "S\n.\nG", "S.\n.G"])
@@ -49,10 +73,12 @@ def test_from_dense_finds_the_offsets_of_a_grid(x64):
     np.testing.assert_array_equal(again.to_dense(), mdp.to_dense())
 
 
-@pytest.mark.parametrize("settings", [{"discount": 0.9}, {"horizon": 7}, {"horizon": 7, "discount": 0.9}])
+@pytest.mark.parametrize(
+    "settings", [{"discount": 0.9}, {"horizon": 7}, {"horizon": 7, "discount": 0.9}, {"discount": 0.9, "slip": 0.0}]
+)
 def test_shifting_and_gathering_agree(settings, x64):
     mdp = grid(**settings).mdp
-    gathered = mdp.replace(offsets=None)
+    gathered = mdp.replace(offsets=None, aligned=False, slots=None)
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
 
     first = lambda value: value if value.ndim == 1 else value[0]  # noqa: E731
@@ -76,10 +102,12 @@ def test_shifting_and_gathering_agree(settings, x64):
     )
 
 
-@pytest.mark.parametrize(("per_action", "count"), [(False, 200), (True, 2100)])  # in one tile, and in several
-def test_planning_in_margins_by_shifting_and_by_gathering_agree(per_action, count, monkeypatch):
+@pytest.mark.parametrize(  # in one tile, and in several
+    ("per_action", "count", "slip"), [(False, 200, 0.2), (True, 2100, 0.2), (True, 200, 0.0)]
+)
+def test_planning_in_margins_by_shifting_and_by_gathering_agree(per_action, count, slip, monkeypatch):
     """The three ways to read neighbours: a processor's on a grid, an accelerator's, and that of any MDP."""
-    mdp = grid(horizon=7, discount=0.9).mdp
+    mdp = grid(slip=slip, horizon=7, discount=0.9).mdp
     rng = np.random.default_rng(3)
     if per_action:
         mdp = mdp.replace(features=jnp.asarray(rng.normal(size=(mdp.num_states, 4, 3)), "float32"))
@@ -88,7 +116,7 @@ def test_planning_in_margins_by_shifting_and_by_gathering_agree(per_action, coun
     def found(mdp):
         return jax.jit(jax.vmap(lambda w: mdps.optimum(mdp, w)))(weights)
 
-    here, gathered = found(mdp), found(mdp.replace(offsets=None))
+    here, gathered = found(mdp), found(mdp.replace(offsets=None, slots=None))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for other in (gathered, found(mdp)):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-5), here, other)
@@ -111,14 +139,15 @@ def test_shifted_is_zero_beyond_the_ends():
     assert kernels.shifted(x, -1).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_sweeps_alternate_between_two_arrays(count):
+def test_sweeps_alternate_between_two_arrays(count, batch):
     rng = np.random.default_rng(1)
-    weight, source, x = rng.uniform(size=(6, 3)), rng.normal(size=6), rng.normal(size=6)
+    weight, source, x = rng.uniform(size=(6, 3, *batch)), rng.normal(size=(6, *batch)), rng.normal(size=(6, *batch))
     offsets = (-2, 0, 1)
     expected = x
     for _ in range(count):
-        at = lambda s, v: v[s] if 0 <= s < 6 else 0.0  # noqa: E731
+        at = lambda s, v: v[s] if 0 <= s < 6 else 0 * v[0]  # noqa: E731
         expected = source + np.array(
             [sum(weight[s, j] * at(s + o, expected) for j, o in enumerate(offsets)) for s in range(6)]
         )
@@ -141,10 +170,17 @@ def test_a_large_problem_is_swept_block_by_block(x64, monkeypatch, count, reach)
     for _ in range(count):
         ahead = np.stack([expected[np.clip(np.arange(S) + o, 0, S - 1)] for o in offsets], axis=1)
         expected = source + (weight * ahead).sum(axis=1)
-    sweep = jax.jit(lambda n: kernels.sweeps(offsets, jnp.asarray(weight), jnp.asarray(source), jnp.asarray(x), n))
-    np.testing.assert_allclose(sweep(count), expected, rtol=1e-12)
-    text = str(jax.make_jaxpr(sweep)(count))
-    assert "dynamic_slice" in text  # in blocks indeed
+    sweep = jax.jit(lambda x: kernels.sweeps(offsets, jnp.asarray(weight), jnp.asarray(source), x, count))
+    np.testing.assert_allclose(sweep(jnp.asarray(x)), expected, rtol=1e-12)
+    assert ("cond" in str(jax.make_jaxpr(sweep)(jnp.asarray(x)))) == (count > 0)  # in blocks indeed
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_large_problem_that_is_not_finite_stays_so(monkeypatch):
+    monkeypatch.setattr(kernels, "_BLOCK", 24)
+    weight, source = jnp.full((100, 1), 0.5), jnp.ones(100).at[jnp.asarray([0, 40])].set(jnp.nan)
+    got = kernels.sweeps((0,), weight, source, jnp.zeros(100), 4)
+    assert np.isnan(got[0]) and np.isnan(got[40])
 
 
 def test_stack_keeps_offsets_that_are_shared():
