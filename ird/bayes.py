@@ -1,5 +1,7 @@
 """Bayes' rule on samples: what evidence adds up to, and what weighted samples say of prior and posterior."""
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,10 +64,9 @@ def shared_names(evidence: Sequence[Evidence]) -> tuple[str, ...]:
 
 def log_likelihood(evidence: Sequence[Evidence], weights: Float[Array, " N K"]) -> Float[Array, " N"]:
     """Log-likelihood of all evidence under each candidate: independent evidence adds, `[N, K] -> [N]`."""
-    total = jnp.zeros(weights.shape[0], weights.dtype)
-    for e in evidence:
-        total = total + e.log_likelihood(weights)
-    return total
+    if not evidence:
+        return jnp.zeros(weights.shape[0], weights.dtype)
+    return functools.reduce(operator.add, [e.log_likelihood(weights) for e in evidence])
 
 
 def with_beta(evidence: Sequence[Evidence], beta: Float[Array, " *E"]) -> tuple[Any, ...]:

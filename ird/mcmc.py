@@ -75,7 +75,7 @@ def nuts(
         >>> from ird.evidence import Choice
         >>> seen = Choice([[1.0, 0.0], [0.0, 1.0]], 0, feature_names=("tea", "coffee"))
         >>> def shared_scale():
-        ...     scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+        ...     scale = numpyro.sample("scale", dist.LogNormal(0.0, 0.3))
         ...     return scale * numpyro.sample("direction", dist.Normal(0, 1).expand([2]).to_event(1))
         >>> belief = nuts(seen, prior=shared_scale, key=jax.random.key(0), num_samples=400)
         >>> sorted(belief.parameters), bool(belief.mean()[0] > belief.mean()[1])

@@ -63,7 +63,7 @@ def exact(
     names = shared_names(evidence)
     candidates = _check_candidates(candidates, names)
     N = candidates.shape[0]
-    log_prior = jnp.zeros(N, candidates.dtype) if log_prior is None else jnp.asarray(log_prior)
+    log_prior = np.zeros(N, candidates.dtype) if log_prior is None else jnp.asarray(log_prior)
     if log_prior.shape != (N,):
         raise ValueError(f"log_prior has shape {log_prior.shape}; give one number per candidate, [{N}].")
     log_prior = log_prior.astype(candidates.dtype)

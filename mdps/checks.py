@@ -27,8 +27,9 @@ def require_concrete(where: str, **arrays) -> None:
 def check_finite(name: str, x) -> None:
     """Raise if a concrete array holds NaN or infinity, and say where."""
     if is_concrete(x):
-        bad = np.argwhere(~np.isfinite(np.asarray(x)))
-        if bad.size:
+        finite = np.isfinite(np.asarray(x))
+        if not finite.all():
+            bad = np.argwhere(~finite)
             where = tuple(int(i) for i in bad[0])
             raise ValueError(
                 f"{name} is {np.asarray(x)[where]} at index {where} ({len(bad)} such entries); "

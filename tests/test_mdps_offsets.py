@@ -141,7 +141,7 @@ def test_shifted_is_zero_beyond_the_ends():
 
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_sweeps_alternate_between_two_arrays(count, batch):
+def test_sweeps_alternate_between_two_arrays(count, batch, x64):
     rng = np.random.default_rng(1)
     weight, source, x = rng.uniform(size=(6, 3, *batch)), rng.normal(size=(6, *batch)), rng.normal(size=(6, *batch))
     offsets = (-2, 0, 1)
@@ -153,7 +153,7 @@ def test_sweeps_alternate_between_two_arrays(count, batch):
         )
     table = [jnp.asarray(weight[:, j]) for j in range(3)]
     got = kernels.sweeps(offsets, table, jnp.asarray(source), jnp.asarray(x), count)
-    np.testing.assert_allclose(got, expected, rtol=2e-5)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 7])

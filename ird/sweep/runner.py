@@ -93,7 +93,7 @@ def run(
         block: trials between one writing and the next, at most; when None, what memory allows, and less where each
             device would get only a few blocks.  Blocks are boxes of trials, so a few less may be taken.
         memory: bytes that the trials which a device computes at once may need (an accelerator takes a block at once,
-            a processor a few trials after another); None: half of the accelerator's, or 32 MiB, which caches hold.
+            a processor a few trials after another); None: half of the accelerator's, or 16 MiB, which caches hold.
         devices: how many devices of each process to use, or which; all when None.
         shard: do only share i of n, `(i, n)` or "i/n", counted from 0; n workers with one store do it all.
         progress: whether to show rate and time left, on standard error.
