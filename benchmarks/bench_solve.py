@@ -155,7 +155,12 @@ def toolbox(chains, r, discount):
     return run
 
 
-def compare(name, ours, peers, rounds, exact, fraction, compile_seconds):
+def peak():
+    """Most memory this process has held, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def compare(name, ours, peers, rounds, exact, fraction, compile_seconds, note=""):
     """Write a row for ours and one for each peer: {name: (run, how much longer the whole job is)}."""
     first = ours()
     if rounds > 1:
@@ -164,7 +169,8 @@ def compare(name, ours, peers, rounds, exact, fraction, compile_seconds):
     medians, results = interleaved({"mdps": ours, **{k: run for k, (run, _) in peers.items()}}, rounds)
     best = medians["mdps"]
     ROWS.append(
-        f"| {name} | **mdps** | {best * 1e3:,.1f} | | {fraction(first, best)} | first call {compile_seconds:.1f} s |"
+        f"| {name} | **mdps** | {best * 1e3:,.1f} | | {fraction(first, best)} "
+        f"| first call {compile_seconds:.1f} s{note} |"
     )
     for peer, (_, longer) in peers.items():
         off = np.abs(np.atleast_2d(results[peer]) - exact[: len(np.atleast_2d(results[peer]))]).max()
@@ -189,6 +195,7 @@ def one_grid(side, discount, rounds, dram, big):
     reward = jnp.asarray(r)
     compiling, solution = clock(lambda: solve(mdp, reward))
     assert bool(solution.converged)
+    alone = f"; {peak():.2f} GB of memory so far, compiler and NumPy's tables included" if big else ""
     exact = np.asarray(solution.value)[None]
     if big:
         peers = {"quantecon mpi": (quantecon(chains, r, discount, "mpi", False), 1)}
@@ -200,7 +207,7 @@ def one_grid(side, discount, rounds, dram, big):
     width = 4 if S >= 2**16 else 8
     move = lambda s, t: share(int(s.steps) * S * width * MOVED, t, *dram)  # noqa: E731
     name = f"{'W3' if big else 'W1'} {side}x{side}"
-    compare(name, lambda: solve(mdp, reward), peers, rounds, exact, move, compiling)
+    compare(name, lambda: solve(mdp, reward), peers, rounds, exact, move, compiling, alone)
     assert solve.traces == 1
     if big:
         single = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, mdp)
@@ -302,19 +309,18 @@ def main():
     args = parser.parse_args()
     small, rounds = args.small, 2 if args.small else args.rounds
     cache, dram = (bandwidth(4), "L3"), (bandwidth(256), "DRAM")
+    if "w3" in args.only:  # first, while memory is its own
+        one_grid(100 if small else 1000, 0.99, min(rounds, 3), dram, big=True)
     if "w1" in args.only:
         one_grid(16 if small else 64, 0.99, rounds, cache, big=False)
     if "w2" in args.only:
         many_rewards(6 if small else 12, 0.95, 20 if small else 1000, rounds, cache)
-    if "w3" in args.only:
-        one_grid(100 if small else 1000, 0.99, min(rounds, 3), dram, big=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     head = f"""# Tabular solvers, one process
 
 `python -m benchmarks.bench_solve{" --small" if small else ""} --rounds {rounds} --only {" ".join(args.only)}`
 on {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}; load average {os.getloadavg()[0]:.1f}.
 Measured bandwidth (read + write): L3 {cache[0] / 1e9:.0f} GB/s, DRAM {dram[0] / 1e9:.0f} GB/s.
-Peak memory {peak:.2f} GB, peers included.
+Peak memory {peak():.2f} GB, peers included.
 
 float64; everybody stops within 1e-6 of the optimum (mdps: certified bound; quantecon: ε = 2e-6; the
 others: a tolerance that reaches it) and is checked to agree (pymdptoolbox does not reach it, see its

@@ -36,7 +36,7 @@ from mdps.mdp import MDP
 from mdps.sharding import place, spread
 from mdps.tiles import VECTOR, tiled
 
-ENTRIES = 2**13  # states times columns solved together on a CPU: they then stay in the caches
+ENTRIES = 2**14  # states times columns solved together on a CPU: they then stay in the caches
 
 
 @jax.tree_util.register_dataclass
@@ -252,7 +252,8 @@ def _endless(hard: bool, max_steps: int, in_place: bool, offsets: tuple[int, ...
     def kernel(*arrays):
         batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
         refining = worth_refining(arrays[2].dtype, (arrays[0].shape[0], *batch))
-        wide = max(ENTRIES // arrays[0].shape[0], 2 * VECTOR)
+        entries = ENTRIES if hard else ENTRIES // 2  # a soft policy weighs every successor
+        wide = max(entries // arrays[0].shape[0], 2 * VECTOR)
         plan = functools.partial(columns_side_by_side, refining)
         return tiled(plan, arrays, core_in, core_out, wide - wide % VECTOR if in_place else None)
 
