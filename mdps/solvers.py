@@ -130,7 +130,8 @@ def _solve(
     dtype = jnp.result_type(reward, mdp.probability)
     reward = (reward[:, None] if reward.ndim == 1 else reward).astype(dtype)
     tau, target = jnp.asarray(temperature, dtype), jnp.asarray(target, dtype)
-    mdp = mdp.replace(probability=mdp.probability.astype(dtype), discount=jnp.asarray(mdp.discount, dtype))
+    probability, discount = mdp.probability.astype(dtype), jnp.asarray(mdp.discount, dtype)
+    mdp = mdp.replace(probability=probability, discount=discount, slots=mdp.slots)
     value, policy, bound, floor, steps = _optimum(hard, max_steps, in_place, mdp, reward, tau, target)
     if mdp.horizon is not None:
         value = value[0]
