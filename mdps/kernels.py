@@ -194,8 +194,8 @@ def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, "
     S, reach = values.size, max(abs(o) for o in offsets)
     number = math.ceil(S / _BLOCK)
     block, margin = math.ceil(S / number), depth * reach
-    framed = lambda x: jnp.pad(x, (margin, margin + number * block - S))  # noqa: E731
-    tables = [framed(x) for x in (source, *weight)]  # nothing comes from beyond the ends: weight zero
+    framed = lambda table: jnp.pad(table, (margin, margin + number * block - S))  # noqa: E731
+    tables = [framed(table) for table in (source, *weight)]  # nothing comes from beyond the ends: weight zero
     # Always so, but not known beforehand: else the compiler merges sweeps, and computes most of them five times.
     apart = source[0] <= jnp.inf
 
@@ -209,8 +209,8 @@ def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, "
         padded = framed(x)
 
         def one(k, out):
-            cut = lambda x: jax.lax.dynamic_slice(x, (k * block,), (block + 2 * margin,))  # noqa: E731
-            here, *ways = [cut(x) for x in tables]
+            cut = lambda table: jax.lax.dynamic_slice(table, (k * block,), (block + 2 * margin,))  # noqa: E731
+            here, *ways = map(cut, tables)
             swept = cut(padded)
             for _ in range(times):
                 length = swept.size - 2 * reach
