@@ -5,7 +5,6 @@ it lies inside, and computes what is shifted again for each shift.  Where an arr
 and written in place, every neighbour is a plain slice: planning for many rewards is four times as fast.
 """
 
-import functools
 from dataclasses import dataclass
 
 import jax
@@ -46,8 +45,3 @@ class Margins:
     def near(self, wide: Num[Array, " R ..."]) -> list[Array]:
         """The values at each state's neighbours, a list over slots."""
         return [self.at(wide, offset) for offset in self.offsets]
-
-    def arriving(self, wide: list[Array]) -> Array:
-        """The sum at each state of what its neighbours send it, given what leaves each state by slot."""
-        sent = [self.at(x, -offset) for x, offset in zip(wide, self.offsets, strict=True)]
-        return functools.reduce(jnp.add, sent)
