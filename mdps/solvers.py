@@ -253,10 +253,10 @@ def _endless(hard: bool, max_steps: int, in_place: bool, offsets: tuple[int, ...
     def kernel(*arrays):
         batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
         refining = worth_refining(arrays[2].dtype, (arrays[0].shape[0], *batch))
-        entries = ENTRIES if hard else ENTRIES // 2  # a soft policy weighs every successor
-        wide = max(entries // arrays[0].shape[0], 2 * VECTOR)
-        plan = functools.partial(columns_side_by_side, refining)
-        return tiled(plan, arrays, core_in, core_out, wide - wide % VECTOR if in_place else None)
+        S, entries = arrays[0].shape[0], ENTRIES if hard else ENTRIES // 2  # a soft policy weighs every successor
+        wide = max(entries // S, 2 * VECTOR)
+        width = wide - wide % VECTOR if in_place and S <= ENTRIES else None  # more states fill the caches by themselves
+        return tiled(functools.partial(columns_side_by_side, refining), arrays, core_in, core_out, width)
 
     def columns_side_by_side(refining, next_state, probability, reward, gamma, tau, tol):
         inputs = ((next_state, 2), (probability, 3), (reward, 2), (gamma, 0), (tau, 0), (tol, 0))

@@ -9,8 +9,8 @@ from typing import Any, Self, Union, get_args, get_origin, runtime_checkable
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# With the emitters that it had before, jaxlib 0.10 compiles the solvers in .57 of the time; jaxlib 0.12 has the new ones
-# alone, so that the two generations of jax try both.  Programs that a test starts inherit this.
+# With the emitters that it had before, jaxlib 0.10 compiles the solvers in .57 of the time; jaxlib 0.12 has only the
+# new ones, so that the two generations of jax try both.  Programs that a test starts inherit this.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else ""
 )
