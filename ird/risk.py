@@ -107,12 +107,15 @@ class WorstCase:
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """min_i R_i."""
         _check_equal(log_weights)
-        return jnp.min(returns, axis=-1)
+        lowest = jnp.argmin(jax.lax.stop_gradient(returns), axis=-1, keepdims=True)
+        return jnp.take_along_axis(returns, lowest, axis=-1)[..., 0]
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """All mass on the worst sample, shared among ties."""
         _check_equal(log_weights)
-        worst = (returns == jnp.min(returns, axis=-1, keepdims=True)).astype(returns.dtype)
+        least = jnp.min(returns, axis=-1, keepdims=True)
+        # Within rounding: a compiler may compute what is compared twice, and not to the same bit.
+        worst = (returns <= least + 4 * jnp.finfo(returns.dtype).eps * jnp.abs(least)).astype(returns.dtype)
         return worst / jnp.sum(worst, axis=-1, keepdims=True)
 
     def penalty(self, adversary: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:

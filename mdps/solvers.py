@@ -287,7 +287,7 @@ def _endless(hard: bool, max_steps: int, in_place: bool, offsets: tuple[int, ...
             """The backup of `q`, and γ times the probability of each successor under the policy that attains it."""
             ahead, share = _attain(hard, q, tau.astype(q[0].dtype))
             share = [x.astype(dtype) for x in share]
-            scale = gamma.astype(dtype) / sum(share)
+            scale = gamma.astype(dtype) / jnp.maximum(sum(share), 1)
             p = [listed(x) for x in listed(tables[jnp.dtype(dtype)])]
             taking = [[a for a in range(len(p)) if slots is None or d in slots[a]] for d in range(len(p[0]))]
             return ahead, [scale * sum(share[a] * p[a][d] for a in some) for d, some in enumerate(taking)]

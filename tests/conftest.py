@@ -9,11 +9,16 @@ from typing import Any, Self, Union, get_args, get_origin, runtime_checkable
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# With the emitters that it had before, jaxlib 0.10 compiles the solvers in .57 of the time; jaxlib 0.12 has only the
-# new ones, so that the two generations of jax try both.  Programs that a test starts inherit this.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
-    " --xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else ""
-)
+# Most of the tests' time is compilation.  With the emitters that it had before, jaxlib 0.10 compiles the solvers in .57
+# of the time (jaxlib 0.12 has only the new ones, so that the two generations of jax try both); code that LLVM does not
+# optimise takes two thirds of what is left, and rounds otherwise than a user's: CONTRIBUTING.md tells how to try both.
+# Programs that a test starts inherit this.
+flags = os.environ.get("XLA_FLAGS", "")
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    flags += " --xla_cpu_use_fusion_emitters=false"
+if "xla_backend_optimization_level" not in flags:
+    flags += " --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = flags
 
 import beartype
 import hypothesis

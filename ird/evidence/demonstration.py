@@ -144,8 +144,14 @@ def action_values(mdp: MDP, weights: Float[Array, " K"], temperature) -> Float[A
 
     def step(value, _):
         q = q_values(value)
-        best = jnp.max(q, axis=1) if hard else temperature * jax.scipy.special.logsumexp(q / temperature, axis=1)
-        return best, q
+        if not hard:
+            return temperature * jax.scipy.special.logsumexp(q / temperature, axis=1), q
+        # The mean of the best: the derivative of `jnp.max` compares numbers that a compiler may compute twice, and is
+        # NaN where none of them is the largest any more.
+        seen = jax.lax.stop_gradient(q)
+        slack = 16 * jnp.finfo(q.dtype).eps * jnp.max(jnp.abs(seen))
+        best = (seen >= jnp.max(seen, axis=1, keepdims=True) - slack).astype(q.dtype)
+        return jnp.sum(best * q, axis=1) / jnp.sum(best, axis=1), q
 
     start = jnp.zeros(mdp.num_states, jnp.result_type(paid, mdp.probability))
     return jax.lax.scan(step, start, None, length=mdp.horizon, reverse=True)[1]

@@ -77,7 +77,10 @@ class MaxOverProxies:
         scaled = beta * (self.proxies.features - origin[None])
 
         def block(rows, scaled):
-            return jnp.max(jnp.matmul(scaled, rows.T, precision=jax.lax.Precision.HIGHEST), axis=0)
+            # By its place: the derivative of a maximum compares numbers that a compiler may compute twice.
+            fixed = jax.lax.stop_gradient((scaled, rows))
+            largest = jnp.argmax(jnp.matmul(fixed[0], fixed[1].T, precision=jax.lax.Precision.HIGHEST), axis=0)
+            return jnp.sum(scaled[largest] * rows, axis=1)
 
         return stream(block, weights, scaled)
 
