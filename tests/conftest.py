@@ -13,12 +13,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # of the time (jaxlib 0.12 has only the new ones, so that the two generations of jax try both); code that LLVM does not
 # optimise takes two thirds of what is left, and rounds otherwise than a user's: CONTRIBUTING.md tells how to try both.
 # Programs that a test starts inherit this.
-flags = os.environ.get("XLA_FLAGS", "")
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-    flags += " --xla_cpu_use_fusion_emitters=false"
-if "xla_backend_optimization_level" not in flags:
-    flags += " --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = flags
+os.environ["XLA_FLAGS"] = "".join(
+    (
+        "--xla_backend_optimization_level=0 ",
+        "--xla_cpu_use_fusion_emitters=false " if importlib.metadata.version("jaxlib").startswith("0.10.") else "",
+        os.environ.get("XLA_FLAGS", ""),  # of a flag that is given twice the last holds
+    )
+)
 
 import beartype
 import hypothesis
