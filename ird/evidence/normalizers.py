@@ -1,5 +1,6 @@
 """Normalizers of a proxy's likelihood, and the streamed log-sum-exp behind them."""
 
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -121,16 +122,21 @@ def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], F
     if not is_concrete(features):
         return features, jnp.ones(features.shape[0], features.dtype)
     held = np.asarray(features)
-    values = held.astype(np.float64)
-    step = 64 * float(jnp.finfo(features.dtype).eps) * max(float(np.abs(values).max()), np.finfo(np.float32).tiny)
-    cells = np.round(values / step).astype(np.int64)
+    step = 64 * float(np.finfo(held.dtype).eps) * max(float(np.abs(held).max()), np.finfo(np.float32).tiny)
+    cells = np.rint(held.astype(np.float64) / step).astype(np.int64)
     # Rows are told apart by a random sum of their cells (modulo 2^64): a sort of numbers, not of rows.
-    sums = cells @ np.random.default_rng(0).integers(-(2**63), 2**63, cells.shape[1])
-    _, first, of, counts = np.unique(sums, return_index=True, return_inverse=True, return_counts=True)
+    _, first, of, counts = np.unique(
+        cells @ _multipliers(cells.shape[1]), return_index=True, return_inverse=True, return_counts=True
+    )
     if (cells != cells[first[of]]).any():  # two rows of one sum: not in our lifetime, but it costs little to look
         _, first, counts = np.unique(cells, axis=0, return_index=True, return_counts=True)
     order = np.argsort(first)
-    return jnp.asarray(held[first[order]]), jnp.asarray(counts[order], features.dtype)
+    return jax.device_put((held[first[order]], counts[order].astype(held.dtype)))
+
+
+@functools.cache
+def _multipliers(K: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(-(2**63), 2**63, K)
 
 
 def in_blocks(function, rows: Array, size: int):
