@@ -185,6 +185,21 @@ def sweeps(index, weight, source, values: Float[Array, " S ..."], count: int, *,
     return repeat(index, lambda near: source + _dot(weight, near), values, count, in_place=in_place)
 
 
+def apart(always: Array, function: Callable, *operands):
+    """`function(*operands)`, which the compiler does not merge with what surrounds it.
+
+    Args:
+        always: a condition that holds, though the compiler cannot know; where it does not, the results are NaN.
+        function: any function of arrays.
+        *operands: its arguments.
+    """
+
+    def never(*operands):
+        return jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(function, *operands))
+
+    return jax.lax.cond(always, function, never, *operands)
+
+
 def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, " S"], count: int, depth: int) -> Array:
     """`sweeps` of one large problem: `depth` at a time in each block, with as much of its surroundings as they see.
 
@@ -196,12 +211,10 @@ def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, "
     block, margin = math.ceil(S / number), depth * reach
     framed = lambda table: jnp.pad(table, (margin, margin + number * block - S))  # noqa: E731
     tables = [framed(table) for table in (source, *weight)]  # nothing comes from beyond the ends: weight zero
-    # Always so, but not known beforehand: else the compiler merges sweeps, and computes most of them five times.
-    apart = source[0] <= jnp.inf
+    always = source[0] <= jnp.inf
 
-    def shorter(length, x, here, *ways):
-        first = (here.size - length) // 2
-        inner = lambda table: jax.lax.slice_in_dim(table, first, first + length)  # noqa: E731
+    def shorter(length, first, x, here, *ways):
+        inner = lambda table: jax.lax.dynamic_slice(table, (first,), (length,))  # noqa: E731
         near = [jax.lax.slice_in_dim(x, reach + o, reach + o + length) for o in offsets]
         return inner(here) + _dot([inner(w) for w in ways], near)
 
@@ -209,13 +222,10 @@ def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, "
         padded = framed(x)
 
         def one(k, out):
-            cut = lambda table: jax.lax.dynamic_slice(table, (k * block,), (block + 2 * margin,))  # noqa: E731
-            here, *ways = map(cut, tables)
-            swept = cut(padded)
-            for _ in range(times):
-                length = swept.size - 2 * reach
-                sweep, never = functools.partial(shorter, length), lambda *_, n=length: jnp.full(n, jnp.nan, x.dtype)
-                swept = jax.lax.cond(apart, sweep, never, swept, here, *ways)
+            swept = jax.lax.dynamic_slice(padded, (k * block,), (block + 2 * margin,))
+            for i in range(1, times + 1):
+                sweep = functools.partial(shorter, swept.size - 2 * reach)
+                swept = apart(always, sweep, k * block + i * reach, swept, *tables)  # merged, most would run five times
             spare = (swept.size - block) // 2
             return jax.lax.dynamic_update_slice(out, jax.lax.slice_in_dim(swept, spare, spare + block), (k * block,))
 

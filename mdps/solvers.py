@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mdps.checks import check_finite, is_concrete
 from mdps.kernels import (
+    apart,
     batch_last,
     columns,
     expect,
@@ -24,7 +25,6 @@ from mdps.kernels import (
     neighbours,
     refine,
     repeat,
-    settle,
     settle_in_cycles,
     span,
     sweep,
@@ -330,8 +330,17 @@ def _endless(hard: bool, max_steps: int, in_place: bool, offsets: tuple[int, ...
                     settled = solve(low, missing, nothing, tol, max_steps)
                 else:  # a soft backup rounds in proportion to τ, however little is missing; Newton's step does not
                     missing = (ahead - v - centre).astype(low)
-                    step = lambda x: missing + sweep(here, context, x)  # noqa: E731
-                    settled = settle(step, missing, gamma.astype(low), span, tol.astype(low), rounding(low), max_steps)
+                    settled = settle_in_cycles(
+                        lambda x: (missing + sweep(here, context, x), ()),
+                        lambda x, _, n: sweeps(here, context, missing, x, n, in_place=in_place),
+                        missing,
+                        gamma.astype(low),
+                        span,
+                        tol.astype(low),
+                        rounding(low),
+                        max_steps,
+                        period=12,
+                    )
                 return settled.value, settled.steps
 
             middle = (jnp.max(reward, axis=(0, 1)) + jnp.min(reward, axis=(0, 1))) / 2
@@ -348,7 +357,10 @@ def _endless(hard: bool, max_steps: int, in_place: bool, offsets: tuple[int, ...
             policy = jnp.stack(_choose(hard, q, tau, _ties(q, 2 * gamma * settled.residual)), axis=1)
         else:
             # Reductions are where the compiler stops fusing: else each action computes everybody's exponentials again.
-            policy = jax.nn.softmax(jnp.stack(q, axis=1) / tau, axis=1)
+            weigh = lambda *q: _attain(hard, list(q), tau)[1]  # noqa: E731
+            # Apart, or each action would compute everybody's exponentials again.
+            share = apart(jnp.all(settled.floor >= 0), weigh, *q) if in_place else weigh(*q)
+            policy = jnp.stack([x / sum(share) for x in share], axis=1)
         return settled.value, policy, settled.bound, settled.floor, settled.steps
 
     return kernel
