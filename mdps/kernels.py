@@ -338,7 +338,9 @@ def settle_in_cycles(
         more = jnp.any(~done) & (steps + period < max_steps)
         # A fixed number of sweeps: an accelerator then asks nobody after each whether to go on.
         y = jax.lax.cond(more, lambda: advance(applied, context, period - 1), lambda: applied)
-        now = y - x - measure(y, x)[1]
+        now = y - x
+        if measure is span:  # what all states have in common is its centre, and no part of a slow mode
+            now = now - now[:1]
         turn = now - before[0]
         size = jnp.sum(turn * turn, axis=0)
         secant = jnp.clip(jnp.sum(now * turn, axis=0) / jnp.where(size > 0, size, 1), -longest, 0.5)
