@@ -21,7 +21,7 @@ from ird import posterior, queries
 from mdps import stack
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_posterior import grid_problem, numpy_feature_expectations, pairs
+from bench_posterior import grid_problem, numpy_certain_moves, pairs
 
 RESULTS = Path(__file__).parent / "results" / "queries.md"
 BETA, MAPS, POOL, LIMIT = 0.5, 5, 100, 2.0  # LIMIT: seconds for one query on all maps
@@ -51,7 +51,7 @@ def numpy_information(logits, p):
 def numpy_query(dense, candidates, p, size, first):
     """Plan every reward of the pool, then add the reward of the greatest information gain, `size - 1` times."""
     next_state, phi, initial, rewards, horizon = dense
-    features = numpy_feature_expectations(next_state, phi, initial, rewards, horizon)
+    features = numpy_certain_moves(next_state, phi, initial, rewards, horizon)
     logits = BETA * (features - features.mean(axis=0)) @ candidates.T
     rows = [first]
     while len(rows) < size:

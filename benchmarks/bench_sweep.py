@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_posterior import numpy_feature_expectations
+from bench_posterior import numpy_certain_moves
 
 ROOT = Path(__file__).parent.parent
 SHAPE, STEPS, ALPHA, BETA = (10, 10), 50, 0.12, 5.0
@@ -64,7 +64,7 @@ def best_actions(reward, to):
 def plain(features, start, goal, weights):
     """What the plan for each row of weights collects, `[B, K]`: batch last, by row gathers."""
     initial = (np.arange(len(features)) == start).astype(features.dtype)
-    return numpy_feature_expectations(moves(goal), features, initial, weights, STEPS)
+    return numpy_certain_moves(moves(goal), features, initial, weights, STEPS)
 
 
 def tuned(features, start, goal, weights):

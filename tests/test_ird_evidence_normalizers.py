@@ -88,6 +88,9 @@ def test_maximum_is_the_largest_term(dtype):
     np.testing.assert_allclose(proxy.log_likelihood(weights), own - logits.max(axis=1), atol=tol)
     assert (proxy.log_likelihood(weights) >= exact.log_likelihood(weights) - tol).all()
     np.testing.assert_array_equal(proxy.feature_covariance, exact.feature_covariance)
+    slopes = jax.jit(jax.vmap(jax.grad(lambda w: proxy.log_likelihood(w[None])[0])))(jnp.asarray(weights, dtype))
+    largest = np.asarray(exact.alternative_features)[logits.argmax(axis=1)]
+    np.testing.assert_allclose(slopes, 3.0 * (np.asarray(exact.feature_expectations) - largest), atol=tol)
 
 
 def test_what_maxent_does_not_have_is_said():

@@ -102,6 +102,16 @@ def test_worst_case_is_the_least_draw(dtype):
     assert WorstCase().adversary(returns, log_p).tolist() == [0, 0.5, 0, 0.5]
 
 
+def test_the_worst_case_changes_with_the_worst_sample():
+    """Of returns that are computed in the same program, which may round them more than once; ties included."""
+    rng = np.random.default_rng(0)
+    weights, log_p = rng.normal(size=(N, 3)).astype(np.float32), jnp.full(N, -np.log(N), jnp.float32)
+    weights[3] = weights[7]
+    slopes = jax.jit(jax.vmap(jax.grad(lambda phi: WorstCase().value(jnp.asarray(weights) @ phi, log_p))))
+    plans = np.concatenate([rng.normal(size=(200, 3)), -weights[3:4]]).astype(np.float32)
+    np.testing.assert_array_equal(slopes(plans), weights[(plans @ weights.T).argmin(axis=1)])
+
+
 @pytest.mark.parametrize("risk", [*RISKS, WorstCase()], ids=str)
 def test_batch_rows_and_dtypes(risk, dtype):
     rng = np.random.default_rng(3)
