@@ -115,7 +115,8 @@ class WorstCase:
         _check_equal(log_weights)
         least = jnp.min(returns, axis=-1, keepdims=True)
         # Within rounding: a compiler may compute what is compared twice, and not to the same bit.
-        worst = (returns <= least + 4 * jnp.finfo(returns.dtype).eps * jnp.abs(least)).astype(returns.dtype)
+        slack = jnp.where(jnp.isfinite(least), 4 * jnp.finfo(returns.dtype).eps * jnp.abs(least), 0)
+        worst = (returns <= least + slack).astype(returns.dtype)
         return worst / jnp.sum(worst, axis=-1, keepdims=True)
 
     def penalty(self, adversary: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:

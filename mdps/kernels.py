@@ -189,7 +189,7 @@ def apart(always: Array, function: Callable, *operands):
     """`function(*operands)`, which the compiler does not merge with what surrounds it.
 
     Args:
-        always: a condition that holds, though the compiler cannot know; where it does not, the results are NaN.
+        always: a condition that holds, NaN or not, though the compiler cannot know; the other branch is NaN.
         function: any function of arrays.
         *operands: its arguments.
     """
@@ -211,7 +211,7 @@ def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, "
     block, margin = math.ceil(S / number), depth * reach
     framed = lambda table: jnp.pad(table, (margin, margin + number * block - S))  # noqa: E731
     tables = [framed(table) for table in (source, *weight)]  # nothing comes from beyond the ends: weight zero
-    always = source[0] <= jnp.inf
+    always = ~(source[0] > jnp.inf)
 
     def shorter(length, first, x, here, *ways):
         inner = lambda table: jax.lax.dynamic_slice(table, (first,), (length,))  # noqa: E731

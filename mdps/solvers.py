@@ -356,10 +356,9 @@ def _endless(hard: bool, max_steps: int, in_place: bool, offsets: tuple[int, ...
         if hard:
             policy = jnp.stack(_choose(hard, q, tau, _ties(q, 2 * gamma * settled.residual)), axis=1)
         else:
-            # Reductions are where the compiler stops fusing: else each action computes everybody's exponentials again.
             weigh = lambda *q: _attain(hard, list(q), tau)[1]  # noqa: E731
             # Apart, or each action would compute everybody's exponentials again.
-            share = apart(jnp.all(settled.floor >= 0), weigh, *q) if in_place else weigh(*q)
+            share = apart(jnp.all(settled.steps >= 0), weigh, *q) if in_place else weigh(*q)
             policy = jnp.stack([x / sum(share) for x in share], axis=1)
         return settled.value, policy, settled.bound, settled.floor, settled.steps
 

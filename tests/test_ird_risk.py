@@ -100,6 +100,7 @@ def test_worst_case_is_the_least_draw(dtype):
     log_p = jnp.full(4, -np.log(4.0), dtype)
     assert float(WorstCase().value(returns, log_p)) == -1
     assert WorstCase().adversary(returns, log_p).tolist() == [0, 0.5, 0, 0.5]
+    assert WorstCase().adversary(returns.at[2].set(-jnp.inf), log_p).tolist() == [0, 0, 1, 0]
 
 
 def test_the_worst_case_changes_with_the_worst_sample():

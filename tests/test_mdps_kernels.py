@@ -82,6 +82,16 @@ def test_nan_stops_and_is_reported(temperature):
     assert int(solution.steps) < 1000
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+def test_nan_stays_in_its_column(temperature):
+    rewards = jnp.asarray(np.random.default_rng(4).normal(size=(3, 6)), jnp.float32)
+    solve = jax.jit(jax.vmap(lambda r: mdps.solve(model(), r, temperature=temperature)))
+    clean, spoilt = solve(rewards), solve(rewards.at[1].set(jnp.nan))
+    for name in ("policy", "value", "error_bound"):
+        np.testing.assert_array_equal(getattr(spoilt, name)[::2], getattr(clean, name)[::2])
+    assert np.isnan(spoilt.value[1]).all() and not spoilt.converged[1]
+
+
 def test_max_steps_is_kept_and_reported(x64):
     solution = mdps.solve(model(discount=0.999), jnp.asarray(FEATURES[:, 0]), max_steps=20, tol=1e-12)
     assert int(solution.steps) < 200

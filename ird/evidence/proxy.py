@@ -93,7 +93,7 @@ class ProxyReward:
             features, own = features[:-1], features[-1]
         else:
             features = plan_features(mdp, alternatives)
-            own = features[row] if not is_concrete(features) else jnp.asarray(np.asarray(features)[row])
+            own = jax.lax.dynamic_index_in_dim(features, row, keepdims=False)
         self._set(weights, mdp, beta, alternatives, own, SumOverProxies(*merge_equal(features)))
 
     @classmethod
