@@ -19,6 +19,7 @@ import platform
 import resource
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -261,8 +262,8 @@ def many_rewards(side, discount, count, rounds, cache):
 
     # Twenty-five maps of forty rewards each: the same number of problems, whose tables are not all one.
     maps = max(1, count // 40)
-    tables = jax.tree.map(lambda x: x, mdp.replace(probability=jnp.repeat(mdp.probability[None], maps, axis=0)))
-    axes = jax.tree.map(lambda _: None, mdp).replace(probability=0)
+    tables = jax.tree.map(lambda x: x, replace(mdp, probability=jnp.repeat(mdp.probability[None], maps, axis=0)))
+    axes = replace(jax.tree.map(lambda _: None, mdp), probability=0)
     nested = Compiled(lambda m, r: jax.vmap(jax.vmap(mdps.solve, (None, 0)), (axes, 0))(m, r))
     grouped = batch[: maps * (count // maps)].reshape(maps, -1, S)
     compiling, solution_of_maps = clock(lambda: nested(tables, grouped))

@@ -22,6 +22,7 @@ from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
 from cirl.informed import first_bounds
 from cirl.successors import Successors
 from cirl.unfolding import unfold
+from mdps.kernels.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,12 @@ def rounded_up(game: Game, human: Human) -> tuple[Game, Human]:
     more, wider = (-Theta % 4 if known else 0), -D % 4
     as_last = np.minimum(np.arange(Theta + more), Theta - 1)
     own = jnp.broadcast_to(jnp.arange(S, dtype=jnp.int32)[:, None], (S, wider))
-    mdp = game.mdp.replace(
+    mdp = replace(
+        game.mdp,
         features=game.mdp.features[..., as_last],
         next_state=jnp.concatenate([game.mdp.next_state, own], axis=1),
         probability=jnp.pad(game.mdp.probability, ((0, 0), (0, 0), (0, wider))),
+        layout=Layout(),
     )
     human = Fixed(human.table[..., as_last, :]) if isinstance(human, Fixed) else human
     return replace(game, mdp=mdp, prior=jnp.pad(game.prior, (0, more))), human

@@ -162,9 +162,9 @@ def map_features(mdp: MDP) -> Float[Array, " K"]:
         [0.5, 0.25, 0.25]
     """
     features = mdp.features.mean(axis=1) if mdp.features.ndim == 3 else mdp.features
-    if mdp.sink is None:
+    if mdp.layout.sink is None:
         return jnp.mean(features, axis=0)
-    real = jnp.arange(mdp.num_states) != mdp.sink
+    real = jnp.arange(mdp.num_states) != mdp.layout.sink
     return jnp.sum(features * real[:, None], axis=0) / (mdp.num_states - 1)
 
 

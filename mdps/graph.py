@@ -154,7 +154,7 @@ def from_edges(
         features: feature counts, `[S, K]` or `[S, A, K]`.
         initial: probability of starting in each state, `[S]`.
         num_actions: A.
-        sink: a state to keep out of the predecessor table, see `MDP.sink`.
+        sink: a state to keep out of the predecessor table, see `Layout.sink`.
         **settings: `discount`, `horizon` and `feature_names`, as in `MDP.from_dense`.
     """
     S, A = len(initial), num_actions
@@ -208,7 +208,7 @@ def drop_unreachable(mdp: MDP) -> MDP:
     number = np.cumsum(keep) - 1
     next_state, probability = np.asarray(mdp.next_state)[keep], np.asarray(mdp.probability)[keep]
     edges = _support(mdp, None)[keep]
-    sink = mdp.sink
+    sink = mdp.layout.sink
     if sink is not None and not keep[sink]:
         next_state, probability, edges, sink = next_state[:, :-1], probability[..., :-1], edges[:, :-1], None
     own = np.arange(keep.sum())[:, None]

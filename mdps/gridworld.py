@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mdps import drawing, maps, moves
 from mdps.checks import check_horizon_and_discount, is_concrete
 from mdps.graph import spread
+from mdps.kernels.layout import Layout
 from mdps.mdp import MDP
 
 
@@ -190,7 +191,7 @@ class GridWorld:
         ends = _is_one_of(ground, [names.index(name) for name in terminal])
         cell = np.full(walls.shape, -1, np.int32)
         cell[row, column] = np.arange(n)
-        next_state, blocked, predecessor_state, predecessor_slot, offsets = moves.tables(walls, cell, bool(terminal))
+        next_state, blocked, predecessor_state, predecessor_slot, shifts = moves.tables(walls, cell, bool(terminal))
 
         # On the host where nothing is traced: NumPy compiles nothing, whatever the number of cells.
         known = all(is_concrete(x) for x in (begins, goals, ground, slip, emitted))
@@ -215,10 +216,13 @@ class GridWorld:
             discount=jnp.asarray(discount, dtype),
             horizon=horizon,
             feature_names=emitted_names,
-            offsets=offsets,
-            aligned=True,
-            slots=moves.taken_slots(slip, bool(terminal)),
-            sink=S - 1 if terminal else None,
+            layout=Layout(
+                shifts=shifts,
+                aligned=True,
+                slots=moves.taken_slots(slip, bool(terminal)),
+                sink=S - 1 if terminal else None,
+                stay=moves.STAY,
+            ),
         )
         if goal is not None and all(is_concrete(x) for x in (begins, goals, ends)):
             _warn_of_unreachable_goals(next_state, begins, goals, ends, row, column)

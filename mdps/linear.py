@@ -60,10 +60,12 @@ def _solve(mdp: MDP, weights, source, tol, *, forward: bool):
     def solve(b, forward):
         if mdp.horizon is None:
             tables = (mdp.predecessor_state, mdp.predecessor_slot) if forward else (mdp.next_state, mdp.next_state)
-            return _endless(forward, mdp.sink if forward else None, mdp.offsets)(*tables, weights, gamma, b, tol)[0]
+            return _endless(forward, mdp.layout.sink if forward else None, mdp.layout.shifts)(
+                *tables, weights, gamma, b, tol
+            )[0]
         index = mdp.predecessor_state if forward else mdp.next_state
         table = _arrivals(mdp, weights) if forward else weights
-        return _recursion(forward, mdp.sink if forward else None, mdp.offsets)(
+        return _recursion(forward, mdp.layout.sink if forward else None, mdp.layout.shifts)(
             index, table, weights[..., -1], gamma, b
         )[0]
 
@@ -84,8 +86,8 @@ def _depart(mdp: MDP, weights, x):
 def _arrive(mdp: MDP, weights, y):
     """`Mᵀ y`, what arrives from the predecessors (at step `t - 1`, with a horizon)."""
     pushed = jnp.sum(_arrivals(mdp, weights) * y[..., mdp.predecessor_state], axis=-1)
-    if mdp.sink is not None:
-        pushed = pushed.at[..., mdp.sink].add(jnp.sum(weights[..., -1] * y, axis=-1))
+    if mdp.layout.sink is not None:
+        pushed = pushed.at[..., mdp.layout.sink].add(jnp.sum(weights[..., -1] * y, axis=-1))
     if mdp.horizon is None:
         return pushed
     return jnp.concatenate([jnp.zeros_like(pushed[:1]), pushed[:-1]])

@@ -1,18 +1,21 @@
 """The tabular Markov decision process: one pytree, its constructors and its checks."""
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from mdps.checks import check_finite, check_horizon_and_discount, check_rows, require_concrete
+from mdps import tables
+from mdps.checks import check_finite, check_horizon_and_discount, check_rows, is_concrete, require_concrete
+from mdps.kernels.layout import Layout
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MDP:
     """A tabular MDP stored as a successor table (and its transpose, a predecessor table).
 
@@ -21,7 +24,7 @@ class MDP:
     they arrive, so that pushing probability forward is a gather too, never a scatter.
 
     Build one with `MDP.from_dense`, `mdps.GridWorld`, `mdps.graph.from_networkx` or
-    `mdps.interop.from_gymnasium`: they check their input, this constructor does not.
+    `mdps.interop.from_gymnasium`, and change one with `replace`: they check, this constructor does not.
 
     Attributes:
         next_state: successor `d` of state `s`, a state index.
@@ -31,15 +34,11 @@ class MDP:
         features: feature counts per visit, of the state or of the state and action.
         initial: probability of starting in each state.
         discount: discount factor per step (1 only with a horizon).
+        available: which actions exist in each state; None: all of them.  The row of an action that does not exist
+            stays where it is, so that tables have no holes; no policy takes it.
         horizon: number of steps `T`, or None for an endless MDP (static).
         feature_names: one name per feature (static).
-        offsets: static; slot `d` of every state `s` leads to `s + offsets[d]` or is never taken, and likewise
-            the predecessor table.  Grids have such numbers, and their kernels gather nothing; None elsewhere.
-        aligned: static; the p-th edge into every state left its origin by slot p, or is padding.
-        slots: static; which successor slots each action takes, from one state or another; None where any may.
-        sink: static index of a state to which the last slot of *every* state leads, or None.
-            Those edges are left out of the predecessor table, which a state with `S`
-            predecessors would otherwise make quadratic.
+        layout: what compiled sweeps may rely on (static); it follows from the tables.
     """
 
     next_state: Int[Array, " S D"]
@@ -49,12 +48,10 @@ class MDP:
     features: Float[Array, " S K"] | Float[Array, " S A K"]
     initial: Float[Array, " S"]
     discount: Float[Array, ""]
+    available: Bool[Array, " S A"] | None = None
     horizon: int | None = field(default=None, metadata={"static": True})
     feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
-    offsets: tuple[int, ...] | None = field(default=None, metadata={"static": True})
-    aligned: bool = field(default=False, metadata={"static": True})
-    slots: tuple[tuple[int, ...], ...] | None = field(default=None, metadata={"static": True})
-    sink: int | None = field(default=None, metadata={"static": True})
+    layout: Layout = field(default=Layout(), metadata={"static": True})
 
     @property
     def num_states(self) -> int:
@@ -114,11 +111,77 @@ class MDP:
         return dense.at[*rows, self.next_state[:, None, :]].add(self.probability)
 
     def replace(self, **changes) -> "MDP":
-        """A copy with some fields replaced, e.g. `mdp.replace(horizon=20)`; nothing is checked.
+        """A copy with some fields replaced, e.g. `mdp.replace(horizon=20)`, checked as the constructors check.
 
-        Other probabilities may take other slots: `slots` becomes None with them, unless given too.
+        What follows from `next_state` or `probability` (the predecessor table and the layout) is made anew.  Under
+        tracing other successors are refused, because the tables that follow from them are made on the host; other
+        probabilities are taken where every move has its own slot, as on a `GridWorld`: probability given to a
+        blocked move is probability of staying.
+
+        Args:
+            **changes: any of `next_state` [S, D], `probability` [S, A, D], `features` [S, K] or [S, A, K],
+                `initial` [S], `discount`, `horizon`, `feature_names`, `available` [S, A].
+
+        Raises:
+            ValueError: for a field that follows from others or does not exist, a wrong shape, rows that are no
+                distributions, or a discount that does not fit the horizon.
+            TypeError: for traced successors, or traced probabilities where no slot is known to stay.
+
+        Example:
+            >>> import mdps
+            >>> mdp = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, discount=0.9).mdp
+            >>> mdp.replace(horizon=3, discount=1.0).total_visits.item()
+            3.0
         """
-        return replace(self, **({"slots": None} if "probability" in changes else {}) | changes)
+        may = ("next_state", "probability", "features", "initial", "discount", "horizon", "feature_names", "available")
+        for name in changes:
+            if name not in may:
+                raise ValueError(
+                    f"{name} cannot be replaced; what can is {', '.join(may)} (the rest follows from them)."
+                )
+        new = dataclasses.replace(self, **{k: v for k, v in changes.items() if k in ("horizon", "feature_names")})
+        arrays = ("features", "initial", "discount", "available", "next_state", "probability")
+        given = {k: changes[k] for k in arrays if changes.get(k) is not None}
+        for name, x in given.items():
+            old = getattr(self, name)
+            dtype = bool if name == "available" else jnp.int32 if name == "next_state" else self.probability.dtype
+            given[name] = jnp.asarray(x, dtype) if old is None or is_concrete(x) else jnp.asarray(x)
+        new = dataclasses.replace(new, **given)
+        if changes.get("available", False) is None:
+            new = dataclasses.replace(new, available=None)
+        new._check(tables="next_state" in given or "probability" in given)
+        return _rebuilt(new, self) if "next_state" in given or "probability" in given else new
+
+    def _check(self, *, tables: bool) -> None:
+        """The constructors' checks, of what is concrete; of one MDP or of a stack of them."""
+        axes = self.probability.ndim - 3
+        where = ("mdp",) * axes
+        S, A, D = self.probability.shape[-3:]
+        shape = self.features.shape[axes:]
+        if len(shape) not in (2, 3) or shape[:-1] not in ((S,), (S, A)):
+            raise ValueError(f"features has shape {shape}; with S={S}, A={A} it must be [S, K] or [S, A, K].")
+        if self.initial.shape[axes:] != (S,):
+            raise ValueError(f"initial has shape {self.initial.shape}; it must be [S] with S={S}.")
+        if self.next_state.shape[axes:] != (S, D):
+            raise ValueError(
+                f"next_state has shape {self.next_state.shape} and probability {self.probability.shape}; "
+                "they must be [S, D] and [S, A, D]."
+            )
+        if len(self.feature_names) != shape[-1] or len(set(self.feature_names)) != shape[-1]:
+            raise ValueError(
+                f"feature_names has {len(self.feature_names)} names {self.feature_names}; "
+                f"give {shape[-1]} distinct names, one per feature."
+            )
+        if self.available is not None and self.available.shape[axes:] != (S, A):
+            raise ValueError(f"available has shape {self.available.shape}; it must be [S, A] with S={S}, A={A}.")
+        check_finite("features", self.features)
+        check_rows("initial", self.initial, axes=where)
+        for gamma in np.ravel(self.discount) if is_concrete(self.discount) else (self.discount,):
+            check_horizon_and_discount(self.horizon, gamma)
+        if tables:
+            check_rows("probability", self.probability, axes=(*where, "state", "action"))
+            if is_concrete(self.next_state):
+                check_successors(self.next_state, S)
 
     @staticmethod
     def from_dense(
@@ -159,16 +222,8 @@ class MDP:
         transition, features, initial = (np.asarray(x) for x in (transition, features, initial))
         if transition.ndim != 3 or transition.shape[0] != transition.shape[2] or 0 in transition.shape:
             raise ValueError(f"transition has shape {transition.shape}; it must be [S, A, S'] with S' = S and A ≥ 1.")
-        S = transition.shape[0]
         check_rows("transition", transition, axes=("state", "action"))
-        used = transition.any(axis=1)  # [S, S']: the support shared by a state's actions
-        D = max(int(used.sum(axis=1).max()), 1)
-        next_state = np.argsort(~used, axis=1, kind="stable")[:, :D]
-        probability = np.take_along_axis(transition, next_state[:, None, :], axis=2)
-        # Slots beyond a state's support repeat the state itself with probability zero.
-        padding = np.arange(D)[None, :] >= used.sum(axis=1)[:, None]
-        next_state = np.where(padding, np.arange(S)[:, None], next_state)
-        probability = np.where(padding[:, None, :], 0.0, probability)
+        next_state, probability, edges = tables.shared_support(transition)
         return from_table(
             next_state,
             probability,
@@ -177,7 +232,7 @@ class MDP:
             discount=discount,
             horizon=horizon,
             feature_names=feature_names,
-            edges=~padding,
+            edges=edges,
         )
 
 
@@ -207,8 +262,7 @@ def from_table(
             "they must be [S, D] and [S, A, D]."
         )
     S, A, D = probability.shape
-    if next_state.min() < 0 or next_state.max() >= S:
-        raise ValueError(f"next_state holds states outside 0..{S - 1}; every successor must be a state index.")
+    check_successors(next_state, S)
     check_rows("probability", probability, axes=("state", "action"))
     if not (features.shape[:1] == (S,) and (features.ndim == 2 or (features.ndim == 3 and features.shape[1] == A))):
         raise ValueError(f"features has shape {features.shape}; with S={S}, A={A} it must be [S, K] or [S, A, K].")
@@ -222,12 +276,9 @@ def from_table(
     if len(names) != K or len(set(names)) != K:
         raise ValueError(f"feature_names has {len(names)} names {names}; give {K} distinct names, one per feature.")
     real = np.ones((S, D), bool) if edges is None else edges
-    if sink is not None:
-        real = real & (np.arange(D) < D - 1)
-    offsets = common_offsets(next_state, np.asarray(real & probability.any(axis=1)), D + 1) if sink is None else None
-    if offsets is not None:
-        next_state, probability, real = _align(next_state, probability, offsets)
-    predecessor_state, predecessor_slot = predecessors(next_state, real, aligned=offsets is not None)
+    next_state, probability, predecessor_state, predecessor_slot, layout = tables.lay_out(
+        next_state, probability, real, sink
+    )
     dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
     with jax.ensure_compile_time_eval():  # values, not tracers, also when called while something is traced
         return MDP(
@@ -240,65 +291,62 @@ def from_table(
             discount=jnp.asarray(discount, dtype),
             horizon=horizon,
             feature_names=names,
-            offsets=offsets,
-            aligned=offsets is not None,
-            slots=taken_slots(probability),
-            sink=sink,
+            layout=layout,
         )
 
 
-def common_offsets(next_state: np.ndarray, edges: np.ndarray, most: int) -> tuple[int, ...] | None:
-    """The distinct numbers `next_state[s, d] - s` over the edges, ascending; None if there are more than `most`."""
-    own = np.arange(len(next_state), dtype=next_state.dtype)[:, None]
-    found = np.unique((next_state - own)[edges])
-    return tuple(found.tolist()) if 0 < len(found) <= most else None
+def check_successors(next_state, num_states: int) -> None:
+    """Raise unless every successor is a state."""
+    next_state = np.asarray(next_state)
+    if next_state.min() < 0 or next_state.max() >= num_states:
+        raise ValueError(f"next_state holds states outside 0..{num_states - 1}; every successor must be a state index.")
 
 
-def taken_slots(probability: np.ndarray) -> tuple[tuple[int, ...], ...]:
-    """`MDP.slots` of a table `[S, A, D]`."""
-    return tuple(tuple(np.flatnonzero(row).tolist()) for row in np.any(probability != 0, axis=0))
+def _rebuilt(new: MDP, old: MDP) -> MDP:
+    """`new`, whose successors or probabilities are not those of `old`, with the tables that follow from them."""
+    moved = new.next_state is not old.next_state
+    if moved:
+        require_concrete("MDP.replace", next_state=new.next_state, probability=new.probability)
+    if old.layout.stay is not None and not moved:  # the edges stay: which move has which slot is known
+        probability = _stay_where_blocked(new, old.layout.stay)
+        slots = (
+            tables.taken_slots(np.asarray(probability)) if probability.ndim == 3 and is_concrete(probability) else None
+        )
+        return dataclasses.replace(new, probability=probability, layout=dataclasses.replace(old.layout, slots=slots))
+    if not is_concrete(new.probability):
+        raise TypeError(
+            "probability is a tracer, and other edges need other tables, which are made on the host; call replace "
+            "outside jit and vmap (on a GridWorld, where every move has its slot, traced probabilities are taken)."
+        )
+    if new.probability.ndim != 3:
+        raise ValueError("this is a stack of MDPs; replace successors or probabilities before stacking.")
+    next_state, probability = np.asarray(new.next_state), np.asarray(new.probability)
+    edges = np.asarray(probability.any(axis=1))
+    sink = None if moved else old.layout.sink
+    leads = edges.copy()
+    if sink is not None:
+        leads[:, -1] = True
+    next_state = np.where(leads, next_state, np.arange(len(next_state))[:, None])
+    next_state, probability, origin, slot, layout = tables.lay_out(next_state, probability, edges, sink)
+    return dataclasses.replace(
+        new,
+        next_state=jnp.asarray(next_state, jnp.int32),
+        probability=jnp.asarray(probability, new.probability.dtype),
+        predecessor_state=jnp.asarray(origin),
+        predecessor_slot=jnp.asarray(slot),
+        layout=layout,
+    )
 
 
-def _either(slots: Sequence[tuple[tuple[int, ...], ...] | None]) -> tuple[tuple[int, ...], ...] | None:
-    """`MDP.slots` of several tables of the same shape."""
-    if any(some is None for some in slots):
-        return None
-    return tuple(tuple(sorted({d for some in action for d in some})) for action in zip(*slots, strict=True))
-
-
-def _align(next_state, probability, offsets: tuple[int, ...]):
-    """The table with one slot for each offset, and which slots are edges; the others repeat the state itself."""
-    own = np.arange(len(next_state))[:, None]
-    aligned = np.zeros((*probability.shape[:2], len(offsets)), probability.dtype)
-    for j, offset in enumerate(offsets):
-        aligned[:, :, j] = np.where((next_state - own == offset)[:, None, :], probability, 0).sum(axis=2)
-    edges = np.asarray(aligned.any(axis=1))
-    return np.where(edges, own + np.asarray(offsets), own), aligned, edges
-
-
-def predecessors(next_state: np.ndarray, edges: np.ndarray, *, aligned: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Transpose a successor table: for each state, the (state, slot) pairs whose edge arrives there.
-
-    Rows are padded with the state itself and slot `D`, which the kernels read as weight zero.
-    `aligned`: no two edges arrive at a state by the same slot, and the p-th listed is that of slot p.
-    """
-    S, D = next_state.shape
-    origin, slot = np.nonzero(edges)
-    target = next_state[origin, slot]
-    if aligned:
-        column = slot
-    else:
-        order = np.argsort(target, kind="stable")
-        origin, slot, target = origin[order], slot[order], target[order]
-        count = np.bincount(target, minlength=S)
-        first = np.cumsum(count) - count
-        column = np.arange(target.size) - first[target]
-    P = 1 + int(column.max(initial=0))
-    state_table = np.broadcast_to(np.arange(S, dtype=np.int32)[:, None], (S, P)).copy()
-    slot_table = np.full((S, P), D, dtype=np.int32)
-    state_table[target, column] = origin
-    slot_table[target, column] = slot
-    return state_table, slot_table
+def _stay_where_blocked(mdp: MDP, stay: int) -> Float[Array, " S A D"]:
+    """The probabilities, with what goes to a blocked move (which leads nowhere) added to that of staying."""
+    S, D = mdp.next_state.shape[-2:]
+    own, slot = np.arange(S)[:, None], np.arange(D)[None, :]
+    # The end leads to itself by the slot by which all lead there.
+    keep = np.where(own == mdp.layout.sink, D - 1, stay)
+    blocked = (mdp.next_state == own) & (slot != keep)
+    idle = jnp.sum(jnp.where(blocked[..., None, :], mdp.probability, 0), axis=-1, keepdims=True)
+    return jnp.where(blocked[..., None, :], 0, mdp.probability) + idle * (slot == keep)[:, None, :]
 
 
 def stack(mdps: Sequence[MDP]) -> MDP:
@@ -330,13 +378,13 @@ def stack(mdps: Sequence[MDP]) -> MDP:
         ):
             if a != b:
                 raise ValueError(f"MDPs to stack must share their {what}: mdp 0 has {a!r}, mdp {i} has {b!r}.")
-    if len({(m.num_states, m.offsets) for m in mdps}) == 1 and head.offsets is not None:
-        slots = _either([m.slots for m in mdps])
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *[replace(m, slots=slots) for m in mdps])
+    if len({(m.num_states, m.layout.shifts) for m in mdps}) == 1 and head.layout.shifts is not None:
+        layout = dataclasses.replace(head.layout, slots=tables.either([m.layout.slots for m in mdps]))
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *[dataclasses.replace(m, layout=layout) for m in mdps])
     S = max(m.num_states for m in mdps)
     D = max(m.next_state.shape[1] for m in mdps)
-    keep_sink = len({(m.sink, m.next_state.shape[1]) for m in mdps}) == 1
-    padded = [_pad(m, S, D, head.sink if keep_sink else None) for m in mdps]
+    keep_sink = len({(m.layout.sink, m.next_state.shape[1]) for m in mdps}) == 1
+    padded = [_pad(m, S, D, head.layout.sink if keep_sink else None) for m in mdps]
     P = max(m.predecessor_state.shape[1] for m in padded)
     padded = [_pad_predecessors(m, P) for m in padded]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
@@ -357,18 +405,17 @@ def _pad(m: MDP, S: int, D: int, sink: int | None) -> MDP:
     if sink is not None:
         next_state[s:, -1] = sink
         edges &= np.arange(D) < D - 1
-    predecessor_state, predecessor_slot = predecessors(next_state, edges)
+    predecessor_state, predecessor_slot = tables.predecessors(next_state, edges)
     pad_state = lambda x: jnp.concatenate([x, jnp.zeros((S - s, *x.shape[1:]), x.dtype)])  # noqa: E731
-    return m.replace(
+    return dataclasses.replace(
+        m,
         next_state=jnp.asarray(next_state),
         probability=jnp.asarray(probability),
         predecessor_state=jnp.asarray(predecessor_state),
         predecessor_slot=jnp.asarray(predecessor_slot),
         features=pad_state(m.features),
         initial=pad_state(m.initial),
-        offsets=None,
-        aligned=False,
-        sink=sink,
+        layout=Layout(sink=sink),
     )
 
 
@@ -377,7 +424,8 @@ def _pad_predecessors(m: MDP, P: int) -> MDP:
     S, p = m.predecessor_state.shape
     own = jnp.broadcast_to(jnp.arange(S, dtype=jnp.int32)[:, None], (S, P - p))
     blank = jnp.full((S, P - p), m.next_state.shape[1], jnp.int32)
-    return m.replace(
+    return dataclasses.replace(
+        m,
         predecessor_state=jnp.concatenate([m.predecessor_state, own], axis=1),
         predecessor_slot=jnp.concatenate([m.predecessor_slot, blank], axis=1),
     )

@@ -3,14 +3,14 @@
 import numpy as np
 
 from mdps.checks import is_concrete
-from mdps.mdp import common_offsets, predecessors
+from mdps.tables import common_shifts, predecessors
 
 MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])  # up, right, down, left, as (row, column)
 STAY, END = 4, 5  # successor slots after the four moves
 
 
 def tables(walls: np.ndarray, cell: np.ndarray, end: bool):
-    """Successor table, which moves are blocked `[n, 4]`, predecessor table and `MDP.offsets`.
+    """Successor table, which moves are blocked `[n, 4]`, predecessor table and `Layout.shifts`.
 
     The slots are the four moves, staying, and the end state if any.
     """
@@ -22,17 +22,17 @@ def tables(walls: np.ndarray, cell: np.ndarray, end: bool):
     blocked = moved < 0
     next_state = np.concatenate([np.where(blocked, own[:, None], moved), own[:, None]], axis=1)
     edges = np.pad(~blocked, ((0, 0), (0, 1)), constant_values=True)
-    offsets = None if end else _slot_offsets(next_state, edges)
+    shifts = None if end else _slot_shifts(next_state, edges)
     if end:
         last = len(row)
         next_state = np.pad(next_state, ((0, 1), (0, 1)), constant_values=last)
-        edges = np.pad(edges, ((0, 1), (0, 1)))  # every state's edge to the end is left to `MDP.sink`
-    return next_state.astype(np.int32), blocked, *predecessors(next_state, edges, aligned=True), offsets
+        edges = np.pad(edges, ((0, 1), (0, 1)))  # every state's edge to the end is left to `Layout.sink`
+    return next_state.astype(np.int32), blocked, *predecessors(next_state, edges, aligned=True), shifts
 
 
-def _slot_offsets(next_state, edges) -> tuple[int, ...] | None:
+def _slot_shifts(next_state, edges) -> tuple[int, ...] | None:
     """How far each slot leads, the same from every cell; None where walls break the rows apart."""
-    slots = [common_offsets(next_state[:, [j]], edges[:, [j]], 1) for j in range(next_state.shape[1])]
+    slots = [common_shifts(next_state[:, [j]], edges[:, [j]], 1) for j in range(next_state.shape[1])]
     blank = ~edges.any(axis=0)  # a slot that no cell uses, on a map of one row: any number will do
     if any(found is None for found, unused in zip(slots, blank, strict=True) if not unused):
         return None
@@ -58,7 +58,7 @@ def probability(xp, blocked, goals, ends, slip, end: bool):
 
 
 def taken_slots(slip, end: bool) -> tuple[tuple[int, ...], ...]:
-    """`MDP.slots`: every action may stay or end, and a slip leads to either side but never back."""
+    """`Layout.slots`: every action may stay or end, and a slip leads to either side but never back."""
     certain = is_concrete(slip) and float(np.asarray(slip)) == 0
     ways = [(a,) if certain else sorted({a, (a + 1) % 4, (a + 3) % 4}) for a in range(4)]
     return tuple((*some, STAY, END) if end else (*some, STAY) for some in ways)

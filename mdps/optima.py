@@ -14,11 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.kernels import arrivals, batch_last, columns, expect, neighbours, settle, span, sweep, total
+from mdps.kernels import (
+    VECTOR,
+    Margins,
+    arrivals,
+    batch_last,
+    columns,
+    expect,
+    neighbours,
+    settle,
+    span,
+    sweep,
+    tiled,
+    total,
+)
 from mdps.linear import MAX_STEPS
-from mdps.margins import Margins
 from mdps.mdp import MDP
-from mdps.tiles import VECTOR, tiled
 
 ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches
 
@@ -66,7 +77,9 @@ def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, 
         tol = 0.0 if dtype == jnp.float32 else 1e-6
     arrays = (mdp.probability, mdp.features, mdp.initial, jnp.asarray(weights), mdp.discount, jnp.asarray(tol))
     arrays = tuple(x.astype(dtype) for x in arrays)
-    kernel = _kernel(_Known(mdp.horizon, mdp.sink, mdp.offsets, mdp.slots, mdp.aligned, mdp.features.ndim))
+    kernel = _kernel(
+        _Known(mdp.horizon, mdp.layout.sink, mdp.layout.shifts, mdp.layout.slots, mdp.layout.aligned, mdp.features.ndim)
+    )
     value, features, bound = kernel(mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *arrays)
     return Optimum(value, features, bound)
 

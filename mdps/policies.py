@@ -1,6 +1,7 @@
 """What a policy does: where it goes, what it collects, what it earns, and a sampled run of it."""
 
 import functools
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -115,7 +116,7 @@ def _visit_probability(mdp: MDP, policy, states) -> Array:
     paid = states.astype(mdp.probability.dtype)
     if mdp.horizon is None:
         return jnp.sum(push(mdp, weights, mdp.initial) * paid)
-    undiscounted = mdp.replace(discount=jnp.ones_like(mdp.discount))
+    undiscounted = replace(mdp, discount=jnp.ones_like(mdp.discount))
     return mdp.initial @ evaluate(undiscounted, weights, jnp.broadcast_to(paid, (mdp.horizon, *paid.shape)))[0]
 
 

@@ -1,6 +1,7 @@
 """One large MDP over several devices: every table is split by state, and JAX's own sharding does the rest."""
 
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ def spread(mdp: MDP, mesh: Mesh) -> MDP:
     """The MDP with its states in equal shares over all devices of a mesh, padded where they do not divide.
 
     A padding state is never reached and leads to a state of the MDP with certainty, so that it settles as fast.
-    Where successors are found by shifting (`MDP.offsets`), sweeps exchange only the edges of each share; elsewhere
+    Where successors are found by shifting (`Layout.shifts`), sweeps exchange only the edges of each share; elsewhere
     every device gathers all values in each sweep.
 
     Args:
@@ -54,22 +55,23 @@ def place(x: Array, mesh: Mesh, axis: int = 0) -> Array:
 def _padded(mdp: MDP, extra: int) -> MDP:
     """`mdp` with `extra` states at the end that lead, by one slot, to a state before them."""
     S, D = mdp.next_state.shape
-    if mdp.offsets is None:
+    if mdp.layout.shifts is None:
         slot, shift = 0, None
     else:
-        slot = mdp.offsets.index(min(mdp.offsets))
-        shift = mdp.offsets[slot]
+        slot = mdp.layout.shifts.index(min(mdp.layout.shifts))
+        shift = mdp.layout.shifts[slot]
         if extra > math.ceil(-shift):  # the shift would not lead out of the padding: gather instead
-            mdp, slot, shift = mdp.replace(offsets=None), 0, None
+            mdp, slot, shift = replace(mdp, layout=replace(mdp.layout, shifts=None)), 0, None
     own = jnp.arange(S, S + extra, dtype=mdp.next_state.dtype)[:, None]
     ahead = jnp.broadcast_to(own, (extra, D)).at[:, slot].set(0 if shift is None else own[:, 0] + shift)
-    if mdp.sink is not None:
-        ahead = ahead.at[:, -1].set(mdp.sink)
+    if mdp.layout.sink is not None:
+        ahead = ahead.at[:, -1].set(mdp.layout.sink)
     chance = jnp.zeros((extra, *mdp.probability.shape[1:]), mdp.probability.dtype).at[:, :, slot].set(1)
     P = mdp.predecessor_state.shape[1]
     more = lambda x, rows: jnp.concatenate([x, rows])  # noqa: E731
     blank = lambda x: jnp.zeros((extra, *x.shape[1:]), x.dtype)  # noqa: E731
-    return mdp.replace(
+    return replace(
+        mdp,
         next_state=more(mdp.next_state, ahead),
         probability=more(mdp.probability, chance),
         # Nothing arrives from padding, which is never reached: the table needs no edge for it.

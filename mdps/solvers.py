@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mdps.checks import check_finite, is_concrete
 from mdps.kernels import (
+    VECTOR,
     apart,
     batch_last,
     columns,
@@ -29,12 +30,12 @@ from mdps.kernels import (
     span,
     sweep,
     sweeps,
+    tiled,
     worth_refining,
 )
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
 from mdps.mdp import MDP
 from mdps.sharding import place, spread
-from mdps.tiles import VECTOR, tiled
 
 ENTRIES = 2**14  # states times columns solved together on a CPU: they then stay in the caches
 
@@ -131,7 +132,7 @@ def _solve(
     reward = (reward[:, None] if reward.ndim == 1 else reward).astype(dtype)
     tau, target = jnp.asarray(temperature, dtype), jnp.asarray(target, dtype)
     probability, discount = mdp.probability.astype(dtype), jnp.asarray(mdp.discount, dtype)
-    mdp = mdp.replace(probability=probability, discount=discount, slots=mdp.slots)
+    mdp = replace(mdp, probability=probability, discount=discount)
     value, policy, bound, floor, steps = _optimum(hard, max_steps, in_place, mdp, reward, tau, target)
     if mdp.horizon is not None:
         value = value[0]
@@ -187,9 +188,9 @@ def _action_values(probability, reward, gamma, near: list[Array], slots) -> list
 def _primal(hard: bool, max_steps: int, in_place: bool, mdp: MDP, reward, tau, tol):
     """Value, policy, error bound, rounding floor and steps; with a horizon value and policy have a time axis."""
     if mdp.horizon is None:
-        kernel = _endless(hard, max_steps, in_place, mdp.offsets, mdp.slots)  # pyright: ignore[reportGeneralTypeIssues]
+        kernel = _endless(hard, max_steps, in_place, mdp.layout.shifts, mdp.layout.slots)  # pyright: ignore[reportGeneralTypeIssues]
         return kernel(mdp.next_state, mdp.probability, reward, mdp.discount, tau, tol)
-    value, policy, bound = _backward(hard, mdp.horizon, mdp.offsets, mdp.slots)(
+    value, policy, bound = _backward(hard, mdp.horizon, mdp.layout.shifts, mdp.layout.slots)(
         mdp.next_state, mdp.probability, reward, mdp.discount, tau
     )
     return value, policy, bound, bound, jnp.asarray(mdp.horizon, jnp.int32)

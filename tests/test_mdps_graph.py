@@ -162,7 +162,7 @@ def test_dropping_keeps_the_end_state_only_where_it_is_reached(ends):
     grid = GridWorld.from_text(text, {**LEGEND, "G": "dirt"}, horizon=5, terminal=("lava",), goal=None if ends else "G")
     part, keep = graph.drop_unreachable(grid.mdp), graph.reachable(grid.mdp)
     assert part.num_states == keep.sum() == 3 and keep[-1] == ends
-    assert part.sink == (2 if ends else None)
+    assert part.layout.sink == (2 if ends else None)
     np.testing.assert_array_equal(dense(part), dense(grid.mdp)[keep][:, :, keep])
     np.testing.assert_array_equal(part.features, np.asarray(grid.mdp.features)[keep])
     if ends:  # what arrives at the end state is counted without the predecessor table

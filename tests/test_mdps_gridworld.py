@@ -75,7 +75,7 @@ def test_a_grid_equals_its_slow_twin(dtype, terminal, slip, step):
     assert mdp.feature_names == ("dirt", "grass", "target", "lava") + ("step",) * step
     assert mdp.next_state.shape == (len(initial), 6 if terminal else 5)
     assert mdp.predecessor_state.shape[1] == 5  # four moves in (or bumps) and staying
-    assert mdp.sink == (len(initial) - 1 if terminal else None)
+    assert mdp.layout.sink == (len(initial) - 1 if terminal else None)
 
 
 @hypothesis.given(st.lists(st.sampled_from(".,L#"), min_size=18, max_size=18), st.floats(0, 1), st.booleans())
@@ -97,8 +97,8 @@ def test_any_map_equals_its_slow_twin_and_the_tables_transpose_each_other(cells,
     for (s, i), origin in np.ndenumerate(origins):
         if slots[s, i] < probability.shape[2]:
             pushed[origin, :, s] += probability[origin, :, slots[s, i]]
-    if mdp.sink is not None:
-        pushed[:, :, mdp.sink] += probability[:, :, -1]
+    if mdp.layout.sink is not None:
+        pushed[:, :, mdp.layout.sink] += probability[:, :, -1]
     np.testing.assert_allclose(pushed, P, atol=1e-6)
 
 

@@ -44,7 +44,7 @@ def test_gymnasiums_own_worlds_solve_to_the_values_of_independent_solvers(x64, n
     mdp, reward = interop.from_gymnasium(env, discount=0.9)
     P = env.unwrapped.P
     S = len(P)
-    assert mdp.num_states == S + 1 and mdp.sink == S and mdp.feature_names == ("reward",)
+    assert mdp.num_states == S + 1 and mdp.layout.sink == S and mdp.feature_names == ("reward",)
     np.testing.assert_allclose(mdp.initial[:S], env.unwrapped.initial_state_distrib)
     solution = mdps.solve(mdp, reward, tol=1e-8)
     assert bool(solution.converged)
@@ -77,7 +77,7 @@ def test_a_table_is_read_edge_by_edge(dtype):
 def test_without_a_terminated_edge_there_is_no_end_state():
     table = {0: {0: [(1.0, 1, 1.0, False)]}, 1: {0: [(1.0, 0, 0.0, False)]}}
     mdp, reward = interop.from_gymnasium(table, discount=0.5, initial=[1.0, 0.0])
-    assert mdp.num_states == 2 and mdp.sink is None
+    assert mdp.num_states == 2 and mdp.layout.sink is None
     np.testing.assert_allclose(mdps.solve(mdp, reward).value, [4 / 3, 2 / 3], rtol=1e-5)
 
 

@@ -24,7 +24,7 @@ def model(**kwargs):
 def test_expect_is_the_dense_product(values):
     with jax.enable_x64(True):
         mdp = model()
-        ahead = expect(mdp.probability, neighbours(mdp.next_state, jnp.asarray(values)), mdp.slots)
+        ahead = expect(mdp.probability, neighbours(mdp.next_state, jnp.asarray(values)), mdp.layout.slots)
         np.testing.assert_allclose(np.stack(ahead, axis=1), P @ values, atol=1e-13)
 
 

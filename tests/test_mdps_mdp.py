@@ -1,5 +1,7 @@
 """The MDP pytree: what from_dense stores, what stack pads, and what bad input gets."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mdps
-from mdps.mdp import from_table, predecessors
+from mdps import MDP, GridWorld
+from mdps.mdp import from_table
+from mdps.tables import predecessors
 
 
 def make(seed=0, **kwargs):
@@ -40,7 +44,7 @@ def test_table_is_as_narrow_as_the_widest_state(x64):
 
 def test_aligned_predecessors_have_a_column_for_each_slot():
     mdp = mdps.GridWorld.from_text("S.g\n.#.\n..G", {"S": "a", ".": "a", "g": "b", "G": "b"}, discount=0.9).mdp
-    assert mdp.aligned and mdp.offsets is None
+    assert mdp.layout.aligned and mdp.layout.shifts is None
     states, slots = np.asarray(mdp.predecessor_state), np.asarray(mdp.predecessor_slot)
     table, D = np.asarray(mdp.next_state), mdp.next_state.shape[1]
     assert ((slots == np.arange(slots.shape[1])) | (slots == D)).all()
@@ -201,3 +205,84 @@ def test_successors_outside_the_states_are_refused():
         from_table(np.array([[0], [2]]), np.ones((2, 1, 1)), np.eye(2), [1.0, 0.0], discount=0.5)
     with pytest.raises(ValueError, match="they must be"):
         from_table(np.array([[0], [1]]), np.ones((2, 1, 2)) / 2, np.eye(2), [1.0, 0.0], discount=0.5)
+
+
+class TestReplace:
+    """What follows from the tables is made anew, and what is given is checked (X2: shifts kept, value .5 for 1)."""
+
+    legend: ClassVar = {"S": "floor", ".": "floor", "G": "goal"}
+
+    def check(self, mdp, transition):
+        """The MDP solves, counts and evaluates like plain NumPy on `transition`."""
+        np.testing.assert_allclose(mdp.to_dense(), transition, atol=1e-7)
+        reward = np.arange(1.0, 1.0 + len(transition))
+        gamma = float(mdp.discount)
+        solution = mdps.solve(mdp, jnp.asarray(reward))
+        np.testing.assert_allclose(solution.value, oracles.value_iteration(transition, reward, gamma), rtol=1e-5)
+        policy = np.asarray(solution.policy)
+        visits = mdps.occupancy(mdp, solution.policy)
+        moves = np.einsum("sa,sat->st", policy, transition)
+        expected = np.linalg.solve(np.eye(len(moves)) - gamma * moves.T, np.asarray(mdp.initial))
+        np.testing.assert_allclose(visits.sum(axis=1), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(visits.sum(), mdp.total_visits, rtol=1e-5)
+
+    @pytest.mark.parametrize("text", ["S..\n..G", "S..\n.#G"])
+    @pytest.mark.parametrize("terminal", [(), ("goal",)])
+    def test_probabilities_of_a_grid(self, text, terminal):
+        """A blocked move that is given probability stays; traced or not, the answer is the same."""
+        mdp = GridWorld.from_text(text, self.legend, discount=0.9, terminal=terminal, goal=None).mdp
+        S, A, D = mdp.probability.shape
+        probability = np.random.default_rng(0).dirichlet(np.ones(D), (S, A)).astype("float32")
+        transition = np.zeros((S, A, S))
+        for s in range(S):
+            for d in range(D):
+                transition[s, :, mdp.next_state[s, d]] += probability[s, :, d]
+        self.check(mdp.replace(probability=probability), transition)
+        traced = jax.jit(lambda p: mdp.replace(probability=p))(jnp.asarray(probability))
+        self.check(traced, transition)
+
+    @pytest.mark.parametrize("grid", [False, True])
+    def test_other_successors(self, grid):
+        if grid:
+            mdp = GridWorld.from_text("S.G", self.legend, discount=0.9).mdp
+        else:
+            mdp = MDP.from_dense(np.full((3, 4, 3), 1 / 3), np.eye(3), np.eye(3)[0], discount=0.9)
+        next_state, probability = np.array([[2, 0], [0, 1], [1, 1]]), np.full((3, 4, 2), 0.5)
+        transition = np.zeros((3, 4, 3))
+        for s, d in np.ndindex(3, 2):
+            transition[s, :, next_state[s, d]] += 0.5
+        self.check(mdp.replace(next_state=next_state, probability=probability), transition)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"horizon": None}, "without a horizon"),
+            ({"discount": 1.5}, "discount is 1.5"),
+            ({"discount": float("nan")}, "discount is nan"),
+            ({"features": np.ones((4, 2))}, "features has shape"),
+            ({"features": np.full((3, 2), np.inf)}, "features is inf"),
+            ({"initial": [0.5, 0.6, 0.0]}, "initial sums to 1.1"),
+            ({"probability": np.ones((3, 4, 5))}, "probability of state 0 of action 0 sums to 5"),
+            ({"probability": np.ones((3, 4, 2)) / 2}, "next_state has shape"),
+            ({"next_state": np.full((3, 5), 7)}, "outside 0..2"),
+            ({"feature_names": ("one",)}, "give 2 distinct names"),
+            ({"layout": None}, "layout cannot be replaced"),
+            ({"predecessor_state": None}, "predecessor_state cannot be replaced"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, changes, words):
+        mdp = GridWorld.from_text("S.G", self.legend, discount=1.0, horizon=5).mdp
+        with pytest.raises(ValueError, match=words):
+            mdp.replace(**changes)
+
+    def test_traced_tables_are_refused_where_they_decide_others(self):
+        mdp = MDP.from_dense(np.full((3, 4, 3), 1 / 3), np.eye(3), np.eye(3)[0], discount=0.9)
+        with pytest.raises(TypeError, match="probability is a tracer"):
+            jax.jit(lambda p: mdp.replace(probability=p))(mdp.probability)
+        with pytest.raises(TypeError, match="next_state is a tracer"):
+            jax.jit(lambda n: mdp.replace(next_state=n))(mdp.next_state)
+
+
+def test_mdps_compare_by_identity():
+    mdp = GridWorld.from_text("S.G", TestReplace.legend, discount=0.9).mdp
+    assert mdp == mdp and mdp != mdp.replace(discount=0.9)

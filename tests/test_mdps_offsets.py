@@ -1,5 +1,7 @@
 """Tables whose slots lead equally far from every state are read by shifting instead of gathering: the same answers."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +10,18 @@ import pytest
 
 import mdps
 from mdps import MDP, GridWorld, kernels, stack
-from mdps.margins import Margins
+from mdps.kernels import Layout, Margins, blocks
 
 LEGEND = {"S": "floor", ".": "floor", "g": "grass", "G": "goal"}
 
 
 def grid(text="S.g.\n.gg.\n...G", slip=0.2, **settings):
     return GridWorld.from_text(text, LEGEND, slip=slip, **settings)
+
+
+def gathering(mdp):
+    """The same MDP, of whose layout its kernels know nothing."""
+    return replace(mdp, layout=Layout())
 
 
 def dense_again(mdp):
@@ -24,29 +31,29 @@ def dense_again(mdp):
 
 
 def test_grids_have_offsets_and_broken_rows_have_none():
-    assert grid(discount=0.9).mdp.offsets == (-4, 1, 4, -1, 0)
-    assert grid("####\n#S.#\n#.G#\n####", discount=0.9).mdp.offsets == (-2, 1, 2, -1, 0)
-    assert grid("S.g.\n.#g.\n...G", discount=0.9).mdp.offsets is None
+    assert grid(discount=0.9).mdp.layout.shifts == (-4, 1, 4, -1, 0)
+    assert grid("####\n#S.#\n#.G#\n####", discount=0.9).mdp.layout.shifts == (-2, 1, 2, -1, 0)
+    assert grid("S.g.\n.#g.\n...G", discount=0.9).mdp.layout.shifts is None
     terminal = GridWorld.from_text("S.G", LEGEND, terminal=("grass",), discount=0.9)
-    assert terminal.mdp.offsets is None
+    assert terminal.mdp.layout.shifts is None
 
 
 def test_which_slots_an_action_takes(x64):
     sure = ((0, 4), (1, 4), (2, 4), (3, 4))
     slipping = ((0, 1, 3, 4), (0, 1, 2, 4), (1, 2, 3, 4), (0, 2, 3, 4))
     mdp = grid(discount=0.9).mdp
-    assert grid(slip=0.0, discount=0.9).mdp.slots == sure
-    assert mdp.slots == slipping
+    assert grid(slip=0.0, discount=0.9).mdp.layout.slots == sure
+    assert mdp.layout.slots == slipping
     unknown = jax.eval_shape(lambda slip: grid(slip=slip, discount=0.9).mdp, 0.0)
-    assert unknown.slots == slipping
-    assert dense_again(mdp).slots == ((0, 1, 2, 3), (0, 2, 3, 4), (1, 2, 3, 4), (0, 1, 2, 4))
-    assert mdp.replace(horizon=3).slots == slipping
-    assert mdp.replace(probability=mdp.probability).slots is None  # others may take others
+    assert unknown.layout.slots == slipping
+    assert dense_again(mdp).layout.slots == ((0, 1, 2, 3), (0, 2, 3, 4), (1, 2, 3, 4), (0, 1, 2, 4))
+    assert mdp.replace(horizon=3).layout.slots == slipping
+    assert mdp.replace(probability=mdp.probability).layout.slots == slipping
 
 
 def test_a_stack_takes_the_slots_of_all(x64):
     mixed = stack([grid(slip=0.0, discount=0.9).mdp, grid(discount=0.9).mdp])
-    assert mixed.slots == grid(discount=0.9).mdp.slots
+    assert mixed.layout.slots == grid(discount=0.9).mdp.layout.slots
     weights = jnp.asarray([0.1, -1.0, 1.0])
     got = jax.vmap(lambda m: mdps.solve(m, m.reward(weights)).value)(mixed)
     for slip, value in zip((0.0, 0.2), got, strict=True):
@@ -58,9 +65,9 @@ def test_a_stack_takes_the_slots_of_all(x64):
 @pytest.mark.parametrize("text", ["S.G", "S\n.\nG", "S.\n.G"])
 def test_narrow_maps(text, x64):
     mdp = grid(text, discount=0.9).mdp
-    assert mdp.offsets is not None
+    assert mdp.layout.shifts is not None
     weights = jnp.asarray([0.1, -1.0, 1.0])
-    with_offsets, gathered = (mdps.solve(m, m.reward(weights)) for m in (mdp, mdp.replace(offsets=None)))
+    with_offsets, gathered = (mdps.solve(m, m.reward(weights)) for m in (mdp, gathering(mdp)))
     np.testing.assert_allclose(with_offsets.value, gathered.value, atol=1e-12)
     value = oracles.value_iteration(np.asarray(mdp.to_dense()), np.asarray(mdp.reward(weights)), 0.9)
     np.testing.assert_allclose(with_offsets.value, value, atol=1e-6)
@@ -69,7 +76,7 @@ def test_narrow_maps(text, x64):
 def test_from_dense_finds_the_offsets_of_a_grid(x64):
     mdp = grid(discount=0.9).mdp
     again = dense_again(mdp)
-    assert again.offsets == (-4, -1, 0, 1, 4)
+    assert again.layout.shifts == (-4, -1, 0, 1, 4)
     np.testing.assert_array_equal(again.to_dense(), mdp.to_dense())
 
 
@@ -78,7 +85,7 @@ def test_from_dense_finds_the_offsets_of_a_grid(x64):
 )
 def test_shifting_and_gathering_agree(settings, x64):
     mdp = grid(**settings).mdp
-    gathered = mdp.replace(offsets=None, aligned=False, slots=None)
+    gathered = gathering(mdp)
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
 
     first = lambda value: value if value.ndim == 1 else value[0]  # noqa: E731
@@ -116,7 +123,7 @@ def test_planning_in_margins_by_shifting_and_by_gathering_agree(per_action, coun
     def found(mdp):
         return jax.jit(jax.vmap(lambda w: mdps.optimum(mdp, w)))(weights)
 
-    here, gathered = found(mdp), found(mdp.replace(offsets=None, slots=None))
+    here, gathered = found(mdp), found(gathering(mdp))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for other in (gathered, found(mdp)):
         np.testing.assert_allclose(here.value, other.value, rtol=1e-6, atol=1e-5)
@@ -160,7 +167,7 @@ def test_sweeps_alternate_between_two_arrays(count, batch, x64):
 @pytest.mark.parametrize("count", [0, 1, 4, 7])
 @pytest.mark.parametrize("reach", [1, 3])
 def test_a_large_problem_is_swept_block_by_block(x64, monkeypatch, count, reach):
-    monkeypatch.setattr(kernels, "_BLOCK", 24 * reach)
+    monkeypatch.setattr(blocks, "_BLOCK", 24 * reach)
     rng = np.random.default_rng(2)
     S, offsets = 100, (-reach, 0, 1)
     assert 24 * reach < S
@@ -178,7 +185,7 @@ def test_a_large_problem_is_swept_block_by_block(x64, monkeypatch, count, reach)
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_large_problem_that_is_not_finite_stays_so(monkeypatch):
-    monkeypatch.setattr(kernels, "_BLOCK", 24)
+    monkeypatch.setattr(blocks, "_BLOCK", 24)
     weight, source = jnp.full((100, 1), 0.5), jnp.ones(100).at[jnp.asarray([0, 40])].set(jnp.nan)
     got = kernels.sweeps((0,), weight, source, jnp.zeros(100), 4)
     assert np.isnan(got[0]) and np.isnan(got[40])
@@ -186,9 +193,9 @@ def test_a_large_problem_that_is_not_finite_stays_so(monkeypatch):
 
 def test_stack_keeps_offsets_that_are_shared():
     a, b = grid(discount=0.9).mdp, grid("S..g\n.gg.\n...G", discount=0.9).mdp
-    assert stack([a, b]).offsets == a.offsets
+    assert stack([a, b]).layout.shifts == a.layout.shifts
     mixed = stack([a, grid("S..\n..G", discount=0.9).mdp])
-    assert mixed.offsets is None
+    assert mixed.layout.shifts is None
     reward = jnp.asarray([0.1, -1.0, 1.0])
     got = jax.vmap(lambda m: m.initial @ mdps.solve(m, m.reward(reward)).value)(mixed)
     alone = mdps.solve(a, a.reward(reward)).value[0]
@@ -203,4 +210,4 @@ def test_solving_leaves_out_the_slots_that_nobody_takes(x64):
         text = str(jax.make_jaxpr(lambda m, r: mdps.solve(m, r).value)(mdp, mdp.features[:, 0]))
         return text.count(" mul ")
 
-    assert products(mdp) < 0.75 * products(mdp.replace(slots=None))
+    assert products(mdp) < 0.75 * products(replace(mdp, layout=replace(mdp.layout, slots=None)))

@@ -1,6 +1,7 @@
 """solve against NumPy: values, certified bounds, ties, derivatives, batching, traces, bad input."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +148,7 @@ def test_names_and_constants_change_nothing(reward, shift, seed):
 
 
 def value_of(horizon, reward, temperature, gamma, probability, tol=1e-12):
-    mdp = model(horizon=horizon).replace(discount=gamma, probability=probability)
+    mdp = replace(model(horizon=horizon), discount=gamma, probability=probability)
     return mdp.initial @ mdps.solve(mdp, reward, temperature=temperature, tol=tol).value
 
 

@@ -1,5 +1,6 @@
 """The state of the world as evidence: somebody has been acting here before the robot came."""
 
+import dataclasses
 from typing import Self
 
 import jax
@@ -53,7 +54,7 @@ class InitialState:
         weights = check_candidates(weights, self.feature_names, self.mdp.features.dtype)
         T, S = _horizon(self.mdp), self.mdp.num_states
         # Probabilities, not discounted visits.
-        plain = self.mdp.replace(discount=jnp.ones_like(self.mdp.discount))
+        plain = dataclasses.replace(self.mdp, discount=jnp.ones_like(self.mdp.discount))
         start = jnp.zeros((T, S), self.mdp.initial.dtype).at[0].set(self.mdp.initial)
 
         def one(w):

@@ -1,13 +1,52 @@
-"""Work through a large batch in tiles that fit in the caches."""
+"""Batches: `vmap` puts its axes last, and a large batch is worked through by tiles that fit in the caches."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 
 VECTOR = 16  # columns that a processor may work on at once; what is left over would take its time one by one
+
+
+def batch_last(core_in: Sequence[int], core_out: Sequence[int]) -> Callable:
+    """Decorate a function on batch-last arrays so that `vmap` appends trailing batch axes.
+
+    Args:
+        core_in: rank of each argument without batch axes.
+        core_out: rank of each result without batch axes.
+
+    The decorated function takes arrays of shape `core + batch`, where the batch axes of all
+    arguments have the same rank and broadcast together, and returns results of shape
+    `core + batch`, fully broadcast.  Nested maps put the outer axis before the inner one.
+    """
+
+    def decorate(function):
+        @custom_vmap
+        @functools.wraps(function)
+        def batched(*args):
+            batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(args, core_in, strict=True)))
+            with jax.numpy_rank_promotion("allow"):  # trailing batch axes line up by themselves
+                results = function(*args)
+            return tuple(jnp.broadcast_to(y, y.shape[:n] + batch) for y, n in zip(results, core_out, strict=True))
+
+        @batched.def_vmap
+        def rule(axis_size, in_batched, *args):
+            del axis_size
+            moved = [
+                jnp.moveaxis(x, 0, n) if mapped else jnp.expand_dims(x, n)
+                for x, n, mapped in zip(args, core_in, in_batched, strict=True)
+            ]
+            results = batched(*moved)
+            back = tuple(jnp.moveaxis(y, n, 0) for y, n in zip(results, core_out, strict=True))
+            return back, (True,) * len(back)
+
+        return batched
+
+    return decorate
 
 
 def tiled(function: Callable, arrays: Sequence, core_in: Sequence[int], core_out: Sequence[int], width: int | None):

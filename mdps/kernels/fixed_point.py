@@ -1,0 +1,184 @@
+"""Fixed points of contractions: measures of change, certificates, iteration and iterative refinement."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+
+class Settled(NamedTuple):
+    """Where a γ-contraction settled, one entry per batch column.
+
+    Attributes:
+        value: the fixed point, within `bound` of the exact one.
+        bound: certified error in the norm that `measure` used, rounding included.
+        residual: the last change, less a constant shift (the Bellman residual).
+        floor: the part of `bound` that is rounding; no tolerance below twice this can be met.
+        steps: applications of the operator.
+    """
+
+    value: Array
+    bound: Array
+    residual: Array
+    floor: Array
+    steps: Array
+
+
+def span(new: Array, old: Array) -> tuple[Array, Array, Array]:
+    """Measure of change for a Bellman operator: half the span, its centre, and the scale of the values.
+
+    A Bellman operator moves a constant `c` to `γ c`, so the fixed point lies within
+    `γ/(1-γ) · half span` of `new + γ/(1-γ) · centre` (Puterman 2005, theorem 6.6.3).
+    """
+    change = new - old
+    low, high = jnp.min(change, axis=0), jnp.max(change, axis=0)
+    return (high - low) / 2, (high + low) / 2, jnp.max(jnp.abs(new), axis=0)
+
+
+def total(new: Array, old: Array) -> tuple[Array, Array, Array]:
+    """Measure of change for pushed probability: the sum of absolute changes, which γ contracts."""
+    change = jnp.sum(jnp.abs(new - old), axis=0)
+    return change, jnp.zeros_like(change), jnp.sum(jnp.abs(new), axis=0)
+
+
+def largest(new: Array, old: Array) -> tuple[Array, Array, Array]:
+    """Measure of change for a linear system with non-negative rows that sum to at most one: the largest."""
+    change = jnp.max(jnp.abs(new - old), axis=0)
+    return change, jnp.zeros_like(change), jnp.max(jnp.abs(new), axis=0)
+
+
+def certify(applied, x, gamma, measure, rounding, steps) -> tuple[Settled, Array]:
+    """What one application of a γ-contraction proves of its fixed point, and the centre of the change."""
+    reach = gamma / (1 - gamma)
+    radius, centre, scale = measure(applied, x)
+    floor = rounding * (scale + jnp.abs(reach * centre)) / (1 - gamma)
+    return Settled(applied + reach * centre, reach * radius + floor, radius, floor, steps), centre
+
+
+def settle_in_cycles(
+    apply, advance, start, gamma, measure, tol, rounding, max_steps, period: int = 8, known: Settled | None = None
+) -> Settled:
+    """Iterate a γ-contraction until its certified error is at most `tol`, or at its rounding floor.
+
+    A cycle of `period` sweeps ends in a secant step along the slowest mode (reduced rank
+    extrapolation with one difference, Smith, Ford & Sidi 1987).  It is taken only when the residual
+    has shrunk since the last one: between two of them are plain sweeps, whose convergence is a
+    theorem.  A residual that does not shrink in the time in which γ brings 1e4 to 1 is rounding.
+    Columns of the batch that are done keep their answer, so it does not depend on their neighbours.
+
+    Args:
+        apply: `x -> (T x, context)`, the contraction on arrays `[S, *batch]`.
+        advance: `(T x, context, n) -> y`, `n` further sweeps (static), of `T` or of a linear
+            operator that agrees with `T` at `x`.
+        start: `[S, *batch]`.
+        gamma: modulus of contraction, `[*batch]` (1s where shared).
+        measure: `span`, `largest` or `total`.
+        tol: absolute error allowed, in the norm of `measure`, `[*batch]`.
+        rounding: relative rounding error of one application.
+        max_steps: most applications of the operator.
+        period: sweeps in a cycle; even, since grids alternate between two colours.
+        known: what is certified already; columns in which that is within `tol` are left alone.
+    """
+    longest = gamma**period / (1 - gamma**period)  # the secant step of the slowest possible mode, γ itself
+    patience = 16 + np.log(1e4) / jnp.maximum(-jnp.log(gamma) * period, 1e-6)
+
+    def body(carry):
+        x, before, settled, done, shrunk_at, stale, steps = carry
+        applied, context = apply(x)
+        fresh, _ = certify(applied, x, gamma, measure, rounding, jnp.full_like(stale, steps + 1))
+        settled = jax.tree.map(lambda old, new: jnp.where(done, old, new), settled, fresh)
+        shrunk = fresh.residual < 0.9 * shrunk_at
+        stale = jnp.where(shrunk, 0, stale + 1)
+        # Written so that NaN counts as done: it will not get better.
+        done = done | ~(fresh.bound > jnp.maximum(tol, 2 * fresh.floor)) | (stale > patience)
+        more = jnp.any(~done) & (steps + period < max_steps)
+        # A fixed number of sweeps: an accelerator then asks nobody after each whether to go on.
+        y = jax.lax.cond(more, lambda: advance(applied, context, period - 1), lambda: applied)
+        now = y - x
+        if measure is span:  # what all states have in common is its centre, and no part of a slow mode
+            now = now - now[:1]
+        turn = now - before[0]
+        size = jnp.sum(turn * turn, axis=0)
+        secant = jnp.clip(jnp.sum(now * turn, axis=0) / jnp.where(size > 0, size, 1), -longest, 0.5)
+        secant = jnp.where(shrunk & (steps > 0) & (size > 0), secant, 0)
+        shrunk_at = jnp.where(shrunk, fresh.residual, shrunk_at)
+        x = y - secant * (y - before[1])
+        return x, (now, y), settled, done, shrunk_at, stale, steps + period
+
+    def unfinished(carry):
+        done, steps = carry[3], carry[6]
+        return jnp.any(~done) & (steps < max_steps)
+
+    column = jnp.zeros(start.shape[1:], start.dtype)
+    count = jnp.zeros(start.shape[1:], jnp.int32)
+    if known is None:
+        known = Settled(start, column + jnp.inf, column, column, count)
+    first = (start, (start, start), known, known.bound <= jnp.maximum(tol, 2 * known.floor), column + jnp.inf, count, 0)
+    return jax.lax.while_loop(unfinished, body, first)[2]
+
+
+def settle(operator, start, gamma, measure, tol, rounding, max_steps, period: int = 12, known=None) -> Settled:
+    """`settle_in_cycles` for a contraction `operator` of arrays `[S, *batch]` that is as cheap as any part of it."""
+
+    def advance(x, _, count):
+        return jax.lax.fori_loop(0, count, lambda _, y: operator(y), x)
+
+    return settle_in_cycles(
+        lambda x: (operator(x), ()), advance, start, gamma, measure, tol, rounding, max_steps, period, known
+    )
+
+
+def worth_refining(dtype, shape: tuple[int, ...]) -> bool:
+    """Whether mixed precision pays for its longer compilation: float64, and limited by memory."""
+    return dtype == jnp.float64 and math.prod(shape) >= 2**16
+
+
+def refine(
+    apply, correct, start: Array, gamma, measure, tol: Array, rounding, rounds: int = 6
+) -> tuple[Array, Settled]:
+    """Iterative refinement: solve in low precision for what is missing, add it in high precision.
+
+    Rounds go on, column by column, while the error bound is above `tol` and each divides it by four.
+
+    Args:
+        apply: `x -> (T x, context)`, the contraction on arrays `[S, *batch]`, in high precision.
+        correct: `(x, T x, centre of their difference [*batch], context, tolerance [*batch]) -> (correction, steps)`,
+            in low precision, beside the constant that a constant difference of `centre` adds up to.
+        start: `[S, *batch]`, in high precision.
+        gamma: modulus of contraction, `[*batch]`.
+        measure: `span`, `largest` or `total`.
+        tol: error allowed, `[*batch]`.
+        rounding: relative rounding error of one application, in high precision.
+        rounds: most corrections.
+
+    Returns:
+        Where to go on from, and what was certified on the way there.
+    """
+    # What a round is asked to leave of the error: more than where float32 stalls.
+    gain = 32 * jnp.finfo(jnp.float32).eps / (1 - gamma)
+
+    def body(carry):
+        x, settled, active, steps, count = carry
+        applied, context = apply(x)
+        fresh, centre = certify(applied, x, gamma, measure, rounding, steps + 1)
+        goal = jnp.maximum(tol, 2 * fresh.floor)
+        again = active & (fresh.bound > goal) & (fresh.bound < settled.bound / 4)
+        settled = jax.tree.map(lambda old, new: jnp.where(active, new, old), settled, fresh)
+        # Columns at rest ask for nothing, and stop at once.
+        wanted = jnp.where(again, jnp.maximum(goal / 4, gain * fresh.bound), jnp.inf)
+        ask = functools.partial(correct, x, applied, centre, context, wanted)
+        rest = functools.partial(jax.tree.map, jnp.zeros_like, jax.eval_shape(ask))
+        correction, taken = jax.lax.cond(jnp.any(again), ask, rest)
+        move = again & jnp.all(jnp.isfinite(correction), axis=0)
+        x = jnp.where(move, x + (correction.astype(x.dtype) + centre / (1 - gamma)), x)
+        return x, settled, move, steps + jnp.where(again, taken + 1, 0), count + 1
+
+    column, none = jnp.zeros(start.shape[1:], start.dtype), jnp.zeros(start.shape[1:], jnp.int32)
+    nothing = Settled(start, column + jnp.inf, column, column, none)
+    carry = start, nothing, column == 0, none, 0
+    carry = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[4] <= rounds), body, carry)
+    return carry[0], carry[1]

@@ -1,0 +1,25 @@
+"""What compiled sweeps may rely on, known before anything is traced."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a successor table is laid out; static, hashable, and found by the constructors of `MDP`.
+
+    Attributes:
+        shifts: slot `d` of every state `s` leads to `s + shifts[d]` or is never taken, and likewise
+            the predecessor table.  Grids have such numbers, and their kernels gather nothing; None elsewhere.
+        aligned: the p-th edge into every state left its origin by slot p, or is padding.
+        slots: which successor slots each action takes, from one state or another; None where any may.
+        sink: index of a state to which the last slot of *every* state leads, or None.
+            Those edges are left out of the predecessor table, which a state with `S`
+            predecessors would otherwise make quadratic.
+        stay: the slot by which every state leads to itself, where each move has a slot of its own; None elsewhere.
+    """
+
+    shifts: tuple[int, ...] | None = None
+    aligned: bool = False
+    slots: tuple[tuple[int, ...], ...] | None = None
+    sink: int | None = None
+    stay: int | None = None

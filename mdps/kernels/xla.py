@@ -1,0 +1,27 @@
+"""What knows the compiler and the device."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def on_cpu() -> bool:
+    """Whether programs run on a processor, which reads in place; an accelerator would rather compute than copy."""
+    return jax.default_backend() == "cpu"
+
+
+def apart(always: Array, function: Callable, *operands):
+    """`function(*operands)`, which the compiler does not merge with what surrounds it.
+
+    Args:
+        always: a condition that holds, NaN or not, though the compiler cannot know; the other branch is NaN.
+        function: any function of arrays.
+        *operands: its arguments.
+    """
+
+    def never(*operands):
+        return jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(function, *operands))
+
+    return jax.lax.cond(always, function, never, *operands)
