@@ -73,6 +73,40 @@ def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) 
         raise ValueError(f"{name}{at(index)} sums to {float(total[tuple(index)]):.6g}; it must sum to one.")
 
 
+def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, tolerance: float = 1e-5) -> np.ndarray:
+    """Concrete rows that are let in as probability distributions: checked, and divided by their sums.
+
+    A row that misses one by less than `tolerance` was meant to sum to one (printed with six digits, say), and is
+    divided by its sum, in float64, before anything is rounded to the dtype that it is stored in.  A row that
+    misses it by no more than four units in the last place of that dtype is left to the bit.  What misses it by
+    more is refused.  This is the one place where numbers from outside become probabilities.
+
+    Args:
+        name: what the rows are, for errors.
+        x: the rows, along the last axis; a single row when one-dimensional.
+        axes: names of the leading axes, for errors; they name the first bad row.
+        dtype: floating dtype that the rows will be stored in; JAX's default for `x` when left out.
+        tolerance: how far from one a sum may be.
+
+    Returns:
+        The rows as a NumPy array, `x` itself where no row was divided.
+
+    Raises:
+        ValueError: for a negative or non-finite entry, or a sum that is not one.
+
+    Example:
+        >>> as_distributions("initial", [0.333333, 0.333333, 0.333333], axes=()).tolist() == [1 / 3] * 3
+        True
+    """
+    check_rows(name, x, axes=axes, tolerance=tolerance)
+    x = np.asarray(x)
+    if dtype is None:
+        dtype = jnp.result_type(float, *(x,) * (x.dtype.kind == "f"))
+    total = x.sum(axis=-1, keepdims=True, dtype=np.float64)
+    kept = np.abs(total - 1) <= 4 * float(jnp.finfo(dtype).eps)
+    return x if kept.all() else np.where(kept, x, np.divide(x, total, dtype=np.float64))
+
+
 def check_horizon_and_discount(horizon: int | None, discount) -> None:
     """Raise unless the horizon is a positive whole number or None and the discount fits it."""
     if horizon is not None and (not isinstance(horizon, numbers.Integral) or isinstance(horizon, bool) or horizon < 1):

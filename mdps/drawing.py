@@ -43,6 +43,33 @@ def host_policy(grid, policy) -> np.ndarray:
     return policy
 
 
+def state_of(grid, cell) -> int:
+    """The state of a cell (row, column)."""
+    row, column = (int(i) for i in cell)
+    H, W = np.shape(grid.cell)
+    if not (0 <= row < H and 0 <= column < W) or grid.cell[row, column] < 0:
+        raise ValueError(f"start is row {row}, column {column}, which is no open cell of this map of {H} × {W} cells.")
+    return int(grid.cell[row, column])
+
+
+def walk(grid, choice: np.ndarray, state: int, num_steps: int) -> list[tuple[int, int]]:
+    """The cells of the likeliest action and outcome at each step; see `GridWorld.most_likely_path`."""
+    table, chance, cells = np.asarray(grid.mdp.next_state), np.asarray(grid.mdp.probability), np.asarray(grid.cell)
+    row, column = np.nonzero(cells >= 0)  # of each state, which are numbered row by row
+    path, action = [(int(row[state]), int(column[state]))], 0
+    for t in range(num_steps if choice.ndim == 2 else min(num_steps, len(choice))):
+        share = choice[state] if choice.ndim == 2 else choice[t, state]
+        if share[action] < share.max() - 1e-6:
+            action = int(np.argmax(share))
+        if np.isclose(chance[state][:, table[state] == state].sum(axis=1), 1).all():
+            break
+        state = int(table[state, np.argmax(chance[state, action])])
+        if state >= len(row):
+            break
+        path.append((int(row[state]), int(column[state])))
+    return path
+
+
 def _first_step(grid, policy) -> np.ndarray | None:
     """The policy's first step, `[S, A]`."""
     if policy is None:
@@ -71,6 +98,12 @@ def _keeps(grid) -> np.ndarray:
     return np.asarray(grid.goal) | np.asarray(grid.where(*grid.terminal))
 
 
+def _starts(grid) -> np.ndarray:
+    """Which states are marked as starts, `[S]`: none where runs begin nearly anywhere, which would hide the terrain."""
+    begins = np.asarray(grid.mdp.initial) > 0
+    return begins & (begins.sum() <= max(8, np.sum(np.asarray(grid.cell) >= 0) // 2))
+
+
 def letters(names: tuple[str, ...]) -> dict[str, str]:
     """One letter per terrain: the first of its name that no earlier terrain has."""
     taken: dict[str, str] = {}
@@ -86,7 +119,7 @@ def text(grid, policy=None) -> str:
     policy = _first_step(grid, policy)
     letter = letters(grid.names)
     terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
-    goal, begins, keeps = np.asarray(grid.goal), np.asarray(grid.mdp.initial) > 0, _keeps(grid)
+    goal, begins, keeps = np.asarray(grid.goal), _starts(grid), _keeps(grid)
     lines = []
     for r in range(cell.shape[0]):
         line = []
@@ -101,8 +134,9 @@ def text(grid, policy=None) -> str:
             line.append(here)
         lines.append(" ".join(line).rstrip())
     key = ", ".join(f"{mark} {name}" for name, mark in letter.items())
-    marks = "S start" + (", G goal" if goal.any() else "") + (", # wall" if (cell < 0).any() else "")
-    return "\n".join([*lines, f"{key}; {marks}"])
+    anywhere = f"runs begin in {np.sum(np.asarray(grid.mdp.initial) > 0)} of {np.sum(cell >= 0)} cells"
+    marks = ["S start" if begins.any() else anywhere, "G goal" * bool(goal.any()), "# wall" * bool((cell < 0).any())]
+    return "\n".join([*lines, f"{key}; {', '.join(filter(None, marks))}"])
 
 
 def _colours(names: tuple[str, ...]) -> list[str]:
@@ -211,6 +245,24 @@ def _arrows(ax, grid, policy: np.ndarray) -> None:
         )  # fmt: skip
 
 
+def _cells(grid, path) -> np.ndarray:
+    """A path as cells (row, column), `[n, 2]`, from cells or from states, of which the end state is no cell."""
+    path = _array(path)
+    if path.ndim == 1 and path.dtype.kind == "i":
+        where = np.argwhere(np.asarray(grid.cell) >= 0)
+        path = where[path[path < len(where)]]
+    if path.ndim != 2 or path.shape[1] != 2:
+        raise ValueError(f"a trajectory has shape {path.shape}; give a sequence of cells (row, column), or of states.")
+    return path
+
+
+def _array(path) -> np.ndarray:
+    try:
+        return np.asarray(path)
+    except ValueError as error:
+        raise ValueError(f"a trajectory is ragged: {path!r}; every cell is (row, column).") from error
+
+
 def _paths(ax, grid, trajectories) -> list:
     """Draw labelled paths side by side where they share cells; returns the legend's handles."""
     if trajectories is None:
@@ -218,31 +270,24 @@ def _paths(ax, grid, trajectories) -> list:
     named = isinstance(trajectories, Mapping)
     items = list(trajectories.items()) if named else [(None, path) for path in trajectories]
     handles = []
-    for i, (label, path) in enumerate(items):
-        path = np.asarray(path)
-        if path.ndim == 1 and path.dtype.kind == "i":  # states, as `rollout` gives them; the end state is no cell
-            where = np.argwhere(np.asarray(grid.cell) >= 0)
-            path = where[path[path < len(where)]]
-        if path.ndim != 2 or path.shape[1] != 2:
-            raise ValueError(
-                f"a trajectory has shape {path.shape}; give a sequence of cells (row, column), or of states."
-            )
+    for i, (label, found) in enumerate(items):
+        several = isinstance(found, list | tuple) and bool(found) and all(_array(path).ndim == 2 for path in found)
         shift = 0.11 * (i - (len(items) - 1) / 2)
-        colour = _PATH_COLOURS[i % len(_PATH_COLOURS)]
-        style = ("-", "--", "-.", ":")[i % 4]
-        (line,) = ax.plot(
-            path[:, 1] + shift, path[:, 0] + shift, style, color=colour, linewidth=2.4, zorder=4 + i, label=label,
-            path_effects=_halo(4.4), solid_capstyle="round",
-        )  # fmt: skip
-        ax.plot(*(path[-1, ::-1] + shift), "o", color=colour, markersize=5, zorder=4 + i, markeredgecolor="white")
-        if named:
-            handles.append(line)
+        style, colour = ("-", "--", "-.", ":")[i % 4], _PATH_COLOURS[i % len(_PATH_COLOURS)]
+        lines = []
+        for path in [_cells(grid, path) for path in (found if several else [found])]:
+            lines += ax.plot(
+                path[:, 1] + shift, path[:, 0] + shift, style, color=colour, linewidth=2.4, zorder=4 + i, label=label,
+                path_effects=_halo(4.4), solid_capstyle="round",
+            )  # fmt: skip
+            ax.plot(*(path[-1, ::-1] + shift), "o", color=colour, markersize=5, zorder=4 + i, markeredgecolor="white")
+        handles += lines[:1] if named else []
     return handles
 
 
 def _mark(ax, grid, *, aside: bool) -> None:
     """Write S on the start and G on the goals; in the corner of the start where an arrow has its middle."""
-    begins, goal = np.asarray(grid.mdp.initial) > 0, np.asarray(grid.goal)
+    begins, goal = _starts(grid), np.asarray(grid.goal)
     for (r, c), s in np.ndenumerate(np.asarray(grid.cell)):
         if s >= 0 and (begins[s] or goal[s]):
             corner = aside and not goal[s]

@@ -64,18 +64,20 @@ class GridWorld:
         horizon: int | None = None,
         terminal: Sequence[str] = (),
         step: bool = False,
+        initial=None,
         emissions=None,
         feature_names: Sequence[str] | None = None,
     ) -> "GridWorld":
         """Read a map from text, one character per cell.
 
-        Blank lines around the map are dropped.  Unless the legend gives the space a meaning,
-        so are indentation and trailing spaces.
+        Blank lines around the map are dropped, and so is what all lines of a string are indented by, also where
+        the legend gives the space a meaning; elsewhere trailing spaces are dropped too.  A map whose first column
+        is all spaces that mean something is given as a list of its rows, which are taken as they are.
 
         Args:
             text: the map, or its lines.
             legend: terrain name of each character, the start's and the goal's included.
-            start: character of the cell where runs begin; the map has exactly one.
+            start: character of the cells where runs begin, with equal probability where there are several.
             goal: character of the goal cells; a map may have none, one or several.
             wall: character of cells that cannot be entered, or None.
             slip: probability of moving perpendicular to the action, split between both sides.
@@ -83,6 +85,8 @@ class GridWorld:
             horizon: number of steps (static), or None for an endless MDP.
             terminal: terrains that pay once, on leaving, and then end all reward.
             step: add a feature "step" that is 1 per step until a goal or terminal terrain is entered.
+            initial: probability of starting in each cell `[H, W]`, or in each state `[S]`, in place of what
+                the start's character says; a map may then do without that character.
             emissions: features of each terrain, `[number of terrains, K]` or a mapping from terrain to
                 `[K]`; None: one indicator per terrain.
             feature_names: names of the `K` emitted features; the terrain names when left out.
@@ -93,7 +97,7 @@ class GridWorld:
 
         Raises:
             ValueError: for an empty or ragged map, a character that the legend does not know (with
-                its line and column, from 1), not exactly one start, or a setting out of range.
+                its line and column, from 1), no start, or a setting out of range.
 
         Example:
             >>> grid = GridWorld.from_text('''
@@ -105,11 +109,13 @@ class GridWorld:
             >>> grid.mdp.reward(grid.weights(target=1.0)).tolist()
             [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
         """
-        terrain, names, begin, goals = maps.parse(text, legend, start=start, goal=goal, wall=wall)
+        terrain, names, starts, goals = maps.parse(text, legend, start=start, goal=goal, wall=wall)
+        if initial is None and not starts.any():
+            raise ValueError(f"the map has no start cell {start!r}; it needs at least one, or initial.")
         return GridWorld.from_terrain(
             terrain,
             names,
-            start=begin,
+            start=starts if initial is None else None,
             goal=goals if goals.any() else None,
             walls=terrain < 0,
             slip=slip,
@@ -117,6 +123,7 @@ class GridWorld:
             horizon=horizon,
             terminal=terminal,
             step=step,
+            initial=initial,
             emissions=emissions,
             feature_names=feature_names,
         )
@@ -126,7 +133,7 @@ class GridWorld:
         terrain: Int[Array, " H W"] | np.ndarray,
         names: Sequence[str],
         *,
-        start,
+        start=None,
         goal,
         walls: np.ndarray | None = None,
         slip: ArrayLike = 0.0,
@@ -134,6 +141,7 @@ class GridWorld:
         horizon: int | None = None,
         terminal: Sequence[str] = (),
         step: bool = False,
+        initial=None,
         emissions=None,
         feature_names: Sequence[str] | None = None,
     ) -> "GridWorld":
@@ -145,7 +153,8 @@ class GridWorld:
         Args:
             terrain: terrain of each cell, an index into `names`, `[H, W]`; ignored under walls.
             names: terrain names.
-            start: (row, column) of the cell where runs begin, or its number `row * W + column`.
+            start: (row, column) of the cell where runs begin, or its number `row * W + column`, or a mask
+                `[H, W]` of cells that runs begin in with equal probability.
             goal: (row, column) or number of the goal, a mask `[H, W]` of goal cells, or None.  A goal
                 emits whatever terrain it stands on.
             walls: concrete mask `[H, W]` of cells that cannot be entered; None for none.
@@ -154,6 +163,7 @@ class GridWorld:
             horizon: number of steps, or None.
             terminal: terrains that pay once and then end all reward.
             step: add the feature "step".
+            initial: probability of starting in each cell `[H, W]` or state `[S]`, in place of `start`.
             emissions: features of each terrain, `[number of terrains, K]` or a mapping.
             feature_names: names of the `K` emitted features.
 
@@ -185,7 +195,7 @@ class GridWorld:
         dtype = jnp.result_type(float)
         row, column = np.nonzero(~walls)
         n, S = len(row), len(row) + bool(terminal)
-        begins = maps.mark(start, "start", walls)[row, column]
+        begins = maps.check_initial(start, initial, walls, S, dtype)
         goals: Any = np.zeros(n, bool) if goal is None else maps.mark(goal, "goal", walls)[row, column]
         ground = terrain[row, column]
         ends = _is_one_of(ground, [names.index(name) for name in terminal])
@@ -212,7 +222,7 @@ class GridWorld:
             predecessor_state=jnp.asarray(predecessor_state),
             predecessor_slot=jnp.asarray(predecessor_slot),
             features=jnp.asarray(_pad(xp, features, S)),
-            initial=jnp.asarray(_pad(xp, xp.asarray(begins, dtype), S)),
+            initial=jnp.asarray(begins, dtype),
             discount=jnp.asarray(discount, dtype),
             horizon=horizon,
             feature_names=emitted_names,
@@ -225,7 +235,7 @@ class GridWorld:
             ),
         )
         if goal is not None and all(is_concrete(x) for x in (begins, goals, ends)):
-            _warn_of_unreachable_goals(next_state, begins, goals, ends, row, column)
+            _warn_of_unreachable_goals(next_state, begins[:n] > 0, goals, ends, row, column)
         return GridWorld(
             mdp=mdp,
             terrain=jnp.asarray(xp.where(walls, -1, terrain), jnp.int32),
@@ -312,7 +322,13 @@ class GridWorld:
         state = jnp.where(self.cell < 0, S, self.cell)  # walls fall off the end
         return jnp.zeros(S, bool).at[state].set(here, mode="drop")
 
-    def most_likely_path(self, policy: Float[Array, " ... S A"] | np.ndarray, num_steps: int) -> list[tuple[int, int]]:
+    def most_likely_path(
+        self,
+        policy: Float[Array, " ... S A"] | np.ndarray,
+        num_steps: int,
+        *,
+        start: tuple[int, int] | None = None,
+    ) -> list[tuple[int, int]]:
         """The cells (row, column) of the likeliest action and outcome at each step, on the host.
 
         Among tied actions it keeps to its last direction if it can.  The path ends where the run is
@@ -321,24 +337,26 @@ class GridWorld:
         Args:
             policy: `[S, A]`, or `[T, S, A]` with a horizon.
             num_steps: most moves.
+            start: the cell (row, column) to begin in; None: the likeliest start, of equals the first.
         """
-        mdp = self.mdp
         choice = drawing.host_policy(self, policy)
-        table, chance = np.asarray(mdp.next_state), np.asarray(mdp.probability)
-        position = {int(s): (int(r), int(c)) for (r, c), s in np.ndenumerate(np.asarray(self.cell)) if s >= 0}
-        state, action = int(np.argmax(mdp.initial)), 0
-        path = [position[state]]
-        for t in range(num_steps if choice.ndim == 2 else min(num_steps, len(choice))):
-            share = choice[state] if choice.ndim == 2 else choice[t, state]
-            if share[action] < share.max() - 1e-6:
-                action = int(np.argmax(share))
-            if np.isclose(chance[state][:, table[state] == state].sum(axis=1), 1).all():
-                break
-            state = int(table[state, np.argmax(chance[state, action])])
-            if state not in position:
-                break
-            path.append(position[state])
-        return path
+        state = int(np.argmax(self.mdp.initial)) if start is None else drawing.state_of(self, start)
+        return drawing.walk(self, choice, state, num_steps)
+
+    def most_likely_paths(
+        self, policy: Float[Array, " ... S A"] | np.ndarray, num_steps: int
+    ) -> list[list[tuple[int, int]]]:
+        """`most_likely_path` from each cell that runs may begin in, in the order of the states.
+
+        Example:
+            >>> grid = GridWorld.from_text("S.GS", {"S": "dirt", ".": "dirt", "G": "target"}, discount=0.9)
+            >>> grid.most_likely_paths([[0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], 5)
+            [[(0, 0), (0, 1), (0, 2)], [(0, 3), (0, 2)]]
+        """
+        choice = drawing.host_policy(self, policy)
+        cells = np.asarray(self.cell)
+        starts = np.flatnonzero(np.asarray(self.mdp.initial) > 0)
+        return [drawing.walk(self, choice, int(s), num_steps) for s in starts if s <= cells.max()]
 
     def show(self, policy: Float[Array, " ... S A"] | np.ndarray | None = None) -> str:
         """The map as text, with a policy's actions as arrows.
@@ -371,7 +389,8 @@ class GridWorld:
         Args:
             policy: arrows for its actions, `[S, A]`, or the first step of `[T, S, A]`.
             trajectories: paths to draw, a mapping from label to path or a sequence of paths, each a sequence of
-                (row, column), as `most_likely_path` makes them, or of states, as `rollout` does.
+                (row, column), as `most_likely_path` makes them, or of states, as `rollout` does.  In place of a
+                path there may be a list of paths of cells, from several starts (`most_likely_paths`).
             values: one number per state `[S]` or per cell `[H, W]`, drawn as a heat map in place of the terrain.
             value_label: what the numbers are, beside the colour bar.
             title: title of the picture.

@@ -1,32 +1,34 @@
 """Maps as people write them (text with a legend, TOML files, arrays of terrain), read and checked."""
 
+import codecs
+import itertools
+import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from mdps.checks import check_finite, is_concrete
+from mdps.checks import as_distributions, check_finite, is_concrete
 
 
 def parse(
     text: str | Sequence[str], legend: Mapping[str, str], *, start: str, goal: str | None, wall: str | None
-) -> tuple[np.ndarray, tuple[str, ...], tuple[int, int], np.ndarray]:
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray, np.ndarray]:
     """Read a map's text; see `GridWorld.from_text`.
 
     Returns:
-        The terrain `[H, W]` (-1: wall), the terrain names, the start (row, column) and the goals `[H, W]`.
+        The terrain `[H, W]` (-1: wall), the terrain names, the starts `[H, W]` and the goals `[H, W]`.
     """
     legend = _check_legend(legend, start, goal, wall)
-    rows = _rows(text, keep_spaces=" " in legend or wall == " ")
+    rows = _rows(text, meant={*legend, wall})
     names = tuple(dict.fromkeys(legend.values()))
     number = {character: names.index(name) for character, name in legend.items()}
     terrain = np.full((len(rows), len(rows[0])), -1)
-    starts: list[tuple[int, int]] = []
-    goals = np.zeros(terrain.shape, bool)
+    starts, goals = np.zeros(terrain.shape, bool), np.zeros(terrain.shape, bool)
     for r, row in enumerate(rows):
         for c, character in enumerate(row):
             if character == wall:
@@ -39,20 +41,18 @@ def parse(
                 )
             terrain[r, c] = number[character]
             goals[r, c] = character == goal
-            if character == start:
-                starts.append((r, c))
-    if len(starts) != 1:
-        where = " and ".join(f"line {r + 1}, column {c + 1}" for r, c in starts)
-        found = f"{len(starts)} start cells {start!r} ({where})" if starts else f"no start cell {start!r}"
-        raise ValueError(f"the map has {found}; it needs exactly one.")
-    return terrain, names, starts[0], goals
+            starts[r, c] = character == start
+    return terrain, names, starts, goals
 
 
 def read_toml(path: str | Path) -> tuple[str, dict[str, Any]]:
     """Read a map file: its text and the arguments of `GridWorld.from_text` that it holds."""
     path = Path(path)
+    written = path.read_bytes()
+    if written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{path} begins with the byte order mark of UTF-16; TOML is UTF-8: save the file as that.")
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(written.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
     for key, value in settings.items():
@@ -133,6 +133,35 @@ def check_terrain(terrain: Any, walls: np.ndarray, names: tuple[str, ...]) -> An
     return terrain
 
 
+def check_initial(start: Any, initial: Any, walls: np.ndarray, num_states: int, dtype) -> Any:
+    """Probability of starting in each state, `[S]`: uniform over the cells of `start`, or as `initial` says.
+
+    `start` is what `mark` takes, `initial` one number per cell `[H, W]` or per state `[S]`; one of the two is None.
+    """
+    if (start is None) == (initial is None):
+        raise ValueError("give start (a cell, or a mask of cells) or initial (a distribution), one of the two.")
+    share: Any = mark(start, "start", walls) if initial is None else initial
+    if isinstance(share, list | tuple) and not all(is_concrete(x) for x in share):
+        share = jnp.stack([jnp.asarray(x) for x in share])
+    known = is_concrete(share)
+    xp = np if known else jnp
+    share = np.asarray(share) if known else share
+    if share.shape not in (walls.shape, (num_states,)):
+        raise ValueError(
+            f"initial has shape {share.shape}; give one probability per cell, {list(walls.shape)}, "
+            f"or per state, [{num_states}]."
+        )
+    if share.ndim == 2:
+        if known and (share[walls] != 0).any():
+            r, c = (int(i) for i in np.argwhere(walls & (share != 0))[0])
+            raise ValueError(f"initial is {share[r, c]} at row {r}, column {c}, which is a wall; it must be 0 there.")
+        share = share[np.nonzero(~walls)]
+        share = xp.concatenate([share, np.zeros(num_states - share.shape[0], share.dtype)])
+    if initial is None:
+        return share / xp.maximum(share.sum(), 1)  # a traced start off the map begins nowhere
+    return as_distributions("initial", share, axes=(), dtype=dtype) if known else share
+
+
 def mark(cell: Any, what: str, walls: np.ndarray) -> Any:
     """A mask `[H, W]` of the cell (row, column), of the cell with that number, or the mask itself."""
     H, W = walls.shape
@@ -140,14 +169,16 @@ def mark(cell: Any, what: str, walls: np.ndarray) -> Any:
         cell = jnp.stack([jnp.asarray(x) for x in cell])
     known = is_concrete(cell)
     at: Any = np.asarray(cell) if known else cell
-    if what == "goal" and at.dtype == np.bool_ and at.shape == (H, W):
+    if at.dtype == np.bool_ and at.shape == (H, W):
         if known and (at & walls).any():
-            raise ValueError("a goal stands on a wall; move it or open the cell.")
+            raise ValueError(f"a {what} stands on a wall; move it or open the cell.")
+        if known and what == "start" and not at.any():
+            raise ValueError("start marks no cell; runs need at least one to begin in.")
         return at
     if at.shape not in ((), (2,)) or not jnp.issubdtype(at.dtype, jnp.integer):
         raise ValueError(
-            f"{what} is {at.dtype} of shape {at.shape}; give whole numbers (row, column), or the cell's number "
-            f"row * {W} + column."
+            f"{what} is {at.dtype} of shape {at.shape}; give whole numbers (row, column), the cell's number "
+            f"row * {W} + column, or a boolean mask of cells [{H}, {W}]."
         )
     row, column = at if at.shape else (at // W, at % W)
     if known:
@@ -203,6 +234,7 @@ _TOML = {
     "discount": ((int, float), "a number"),
     "horizon": ((int,), "a whole number of steps"),
     "terminal": ((list,), "a list of terrain names"),
+    "initial": ((list,), "a list of rows of probabilities, one for each cell"),
     "step": ((bool,), "true or false"),
     "emissions": ((dict,), "a table from terrain names to lists of numbers"),
     "feature_names": ((list,), "a list of names"),
@@ -220,7 +252,11 @@ def _check_legend(legend: Mapping[str, str], start: str, goal: str | None, wall:
         if character is None and what in ("goal", "wall"):
             continue
         if not isinstance(character, str) or len(character) != 1 or character in "\n\r":
-            raise ValueError(f"{what} holds {character!r}; every cell of a map is one character, so give exactly one.")
+            points = " ".join(f"U+{ord(c):04X}" for c in character) if isinstance(character, str) else ""
+            raise ValueError(
+                f"{what} holds {character!r}{f' ({points})' if points else ''}; "
+                "every cell of a map is one character (one code point), so give exactly one."
+            )
     if not legend:
         raise ValueError("the legend is empty; give a terrain name for every character of the map.")
     for character, name in legend.items():
@@ -238,18 +274,35 @@ def _check_legend(legend: Mapping[str, str], start: str, goal: str | None, wall:
     return legend
 
 
-def _rows(text: str | Sequence[str], *, keep_spaces: bool) -> list[str]:
-    """The lines of a map, all of one length."""
-    lines = text.splitlines() if isinstance(text, str) else list(text)
-    while lines and not lines[0].strip():
+def _rows(text: str | Sequence[str], *, meant: Set[str | None]) -> list[str]:
+    """The lines of a map, all of one length; `meant` are the characters that stand for something.
+
+    Lines end at a line feed, a carriage return or both, and nowhere else: `str.splitlines` would also break a row
+    at a character that means a terrain.  What all lines of a string are indented by is no part of the map, whatever
+    a space means; rows that are given one by one are complete.
+    """
+    blank = "".join(character for character in " \t" if character not in meant)
+    if isinstance(text, str):
+        lines = re.split(r"\r\n|\n|\r", text.removeprefix("\ufeff"))
+        if not lines[0] and not lines[-1].strip(" \t"):
+            lines.pop()  # what stands before the closing quotes, where the map begins below the opening ones
+    else:
+        lines = list(text) if isinstance(text, Iterable) else [text]
+        if not all(isinstance(line, str) for line in lines):
+            raise ValueError(f"the map is {text!r}; give it as one string, or as a list of strings, one for each row.")
+        lines = [line.removesuffix("\n").removesuffix("\r") for line in lines]
+    if isinstance(text, str) or " " in blank:
+        begins = [line[: len(line) - len(line.lstrip(" \t"))] for line in lines if line.strip(" \t")]
+        furthest = zip(min(begins, default=""), max(begins, default=""), strict=False)  # in the order of the alphabet
+        indent = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], furthest))
+        lines = [line[indent:] for line in lines]
+    lines = [line.rstrip(blank) for line in lines]
+    while lines and not lines[0]:
         lines.pop(0)
-    while lines and not lines[-1].strip():
+    while lines and not lines[-1]:
         lines.pop()
     if not lines:
         raise ValueError("the map is empty; give at least one line with a start.")
-    if not keep_spaces:
-        indent = min(len(line) - len(line.lstrip(" ")) for line in lines if line.strip())
-        lines = [line[indent:].rstrip(" ") for line in lines]
     for i, line in enumerate(lines):
         if len(line) != len(lines[0]):
             raise ValueError(

@@ -146,7 +146,7 @@ def test_blank_lines_indentation_and_trailing_spaces_do_not_matter(text):
 
 
 def test_spaces_count_where_the_legend_says_so():
-    grid = GridWorld.from_text(" A \n  G", {"A": "floor", " ": "floor", "G": "goal"}, start="A", discount=0.9)
+    grid = GridWorld.from_text([" A ", "  G"], {"A": "floor", " ": "floor", "G": "goal"}, start="A", discount=0.9)
     assert grid.terrain.shape == (2, 3)
     walls = GridWorld.from_text("A \n G\n.G", {"A": "a", ".": "a", "G": "b"}, start="A", wall=" ", horizon=1, goal=None)
     assert walls.cell.tolist() == [[0, -1], [-1, 1], [2, 3]]
@@ -247,6 +247,36 @@ def test_starts_and_goals_in_every_spelling_are_the_same():
         jax.tree.map(np.testing.assert_array_equal, grids[0], traced(start, goal))
 
 
+def test_several_starts_are_equally_likely_and_another_distribution_takes_their_place(x64):
+    text = ["S.#S", "..S.", "G..."]
+    grid = GridWorld.from_text(text, LEGEND, discount=0.9, terminal=("lava",))
+    want = np.zeros(12)
+    want[[0, 2, 5]] = 1 / 3
+    np.testing.assert_array_equal(grid.mdp.initial, want)
+    share = np.where(np.array([list(row) for row in text]) == "S", 0.25, 0.0)
+    share[2, 3] = 0.25
+    by_cell = GridWorld.from_text(text, LEGEND, discount=0.9, terminal=("lava",), initial=share)
+    by_state = GridWorld.from_text(
+        ["..#.", "....", "G..."], LEGEND, discount=0.9, terminal=("lava",), initial=by_cell.mdp.initial
+    )
+    want[[0, 2, 5, 10]] = 0.25
+    np.testing.assert_array_equal(by_cell.mdp.initial, want)
+    np.testing.assert_array_equal(by_state.mdp.initial, want)
+    solution = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(target=1.0)))
+    from_each = [0.9**2, 0.9**5, 0.9**3]  # over the steps to the goal, which then pays for ever
+    np.testing.assert_allclose(grid.mdp.initial @ solution.value, np.mean(from_each) / 0.1, atol=1e-6)
+
+
+def test_starts_may_be_drawn_inside_jit():
+    terrain = np.zeros((2, 3), int)
+    build = lambda **begin: GridWorld.from_terrain(terrain, ("a",), goal=None, discount=0.5, **begin).mdp.initial  # noqa: E731
+    mask = np.array([[True, False, False], [False, True, True]])
+    share = np.array([[0.5, 0.25, 0.0], [0.25, 0.0, 0.0]])
+    np.testing.assert_allclose(jax.jit(lambda x: build(start=x))(mask), mask.ravel() / 3, rtol=1e-6)
+    np.testing.assert_array_equal(jax.jit(lambda x: build(initial=x))(share), share.ravel())
+    assert not jax.jit(lambda x: build(start=x))((5, 0)).any()  # off the map, unchecked: nowhere
+
+
 def test_emissions_give_any_features_to_a_terrain():
     table = {"dirt": [0.0, 1.0], "grass": [1.0, 1.0], "target": [2.0, 0.0], "lava": [2.0, 5.0]}
     named = GridWorld.from_text("S,GL", LEGEND, discount=0.9, emissions=table, feature_names=("red", "blue"))
@@ -286,8 +316,10 @@ def test_weights_are_by_name_and_may_be_traced():
         (" \n\n", LEGEND, {}, "map is empty"),
         ("S..\n.G", LEGEND, {}, "ragged: line 2 has 2 characters, line 1 has 3"),
         ("S..\n\n..G", LEGEND, {}, "ragged: line 2 has 0 characters"),
-        ("..G", LEGEND, {}, "no start cell 'S'; it needs exactly one"),
-        ("S.G\n.S.", LEGEND, {}, "2 start cells 'S' .line 1, column 1 and line 2, column 2.; it needs exactly one"),
+        ("..G", LEGEND, {}, "no start cell 'S'; it needs at least one, or initial"),
+        ("S.G", LEGEND, {"initial": [1.0, 0.0]}, r"initial has shape \(2,\); .*\[1, 3\], or per state, \[3\]"),
+        ("S.G", LEGEND, {"initial": [0.5, 0.4, 0.0]}, r"initial sums to 0.9"),
+        ("S#G", LEGEND, {"initial": [[0.5, 0.5, 0.0]]}, "initial is 0.5 at row 0, column 1, which is a wall"),
         ("S.G", {}, {}, "legend is empty"),
         ("S.G", {"S": "dirt", ".": "", "G": "target"}, {}, "non-empty string"),
         ("S.G", {"S": "dirt", "..": "dirt", "G": "target"}, {}, "exactly one"),
@@ -333,6 +365,10 @@ def test_bad_maps_and_settings_say_what_is_wrong(text, legend, settings, message
         ({"start": (0, -1)}, "start is row 0, column -1"),
         ({"start": (0.0, 1.0)}, "start is float64"),
         ({"start": (0, 1, 2)}, r"shape \(3,\)"),
+        ({"start": None}, r"give start .* or initial .*, one of the two"),
+        ({"initial": [[1.0, 0.0], [0.0, 0.0]]}, r"give start .* or initial .*, one of the two"),
+        ({"start": np.zeros((2, 2), bool)}, "start marks no cell"),
+        ({"start": np.ones((2, 2), bool)}, "a start stands on a wall"),
         ({"start": (0, 1)}, r"start \(row 0, column 1\) stands on a wall"),
         ({"goal": 1}, r"goal \(row 0, column 1\) stands on a wall"),
         ({"goal": np.array([[False, True], [False, False]])}, "goal stands on a wall"),
@@ -490,6 +526,23 @@ def test_the_most_likely_path_follows_the_policy_on_the_host():
         jax.jit(lambda p: grid.most_likely_path(p, 2))(policy)
 
 
+def test_every_start_has_its_path():
+    grid = GridWorld.from_text("S.GS\n..#.", LEGEND, discount=0.9)
+    policy = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(target=1.0))).policy
+    assert grid.most_likely_paths(policy, 9) == [[(0, 0), (0, 1), (0, 2)], [(0, 3), (0, 2)]]
+    assert grid.most_likely_path(policy, 9) == [(0, 0), (0, 1), (0, 2)]
+    assert grid.most_likely_path(policy, 9, start=(1, 1)) == [(1, 1), (0, 1), (0, 2)]
+    for cell in ((1, 2), (0, 4), (-1, 0)):
+        with pytest.raises(ValueError, match=f"start is row {cell[0]}, column {cell[1]}, which is no open cell"):
+            grid.most_likely_path(policy, 9, start=cell)
+    assert grid.show().splitlines()[0] == "S d G S"
+    many = GridWorld.from_text(["....", "....", "...G"], LEGEND, discount=0.9, initial=np.full((3, 4), 1 / 12))
+    assert many.show().splitlines()[2:] == [
+        "d d d G",
+        "d dirt, g grass, t target, l lava; runs begin in 12 of 12 cells, G goal",
+    ]
+
+
 def test_a_tied_path_keeps_its_direction():
     grid = GridWorld.from_text("S..\n...\n..G", LEGEND, discount=0.9)
     policy = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(target=1.0))).policy
@@ -524,6 +577,15 @@ def test_pictures_show_terrain_policy_paths_and_values(tmp_path):
     by_state = grid.plot(trajectories={"walk": np.array([*states, grid.mdp.num_states - 1])}, legend=False)
     by_cell = grid.plot(trajectories={"walk": path}, legend=False)
     np.testing.assert_array_equal(by_state.lines[0].get_xydata(), by_cell.lines[0].get_xydata())
+    two = GridWorld.from_text("S.GS", LEGEND, discount=0.9)
+    paths = two.most_likely_paths(np.eye(4)[[1, 1, 1, 3]], 5)
+    both = two.plot(trajectories={"there": paths, "here": paths[0]})
+    drawn = [line.get_xydata()[:, 0] for line in both.lines if len(line.get_xydata()) > 1]
+    assert sorted(len(x) for x in drawn) == [2, 3, 3]
+    assert [text.get_text() for text in both.get_legend().get_texts()] == ["dirt", "target", "there", "here"]
+    assert [text.get_text() for text in both.texts].count("S") == 2
+    with pytest.raises(ValueError, match="trajectory is ragged"):
+        two.plot(trajectories=[[(0, 0), (0, 1, 2)]])
     plt.close("all")
 
 
