@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.checks import check_finite, require_concrete
+from mdps.checks import as_distributions, check_finite, require_concrete
 from mdps.graph import from_edges
 from mdps.gridworld import GridWorld
 from mdps.mdp import MDP
+
+LARGEST = 10_000_000  # entries of a table with time in its states
 
 
 def from_gymnasium(
@@ -89,23 +91,72 @@ def from_gymnasium(
     return mdp, mdp.features[:, :, 0]
 
 
-def to_gymnasium(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]) -> dict[int, dict[int, list[tuple]]]:
+class GymnasiumTable(dict[int, dict[int, list[tuple]]]):
+    """A table `P[s][a]`, and what gymnasium's tables have no place for.
+
+    Attributes:
+        initial_state_distrib: probability of starting in each state of the table.
+        discount: discount factor per step, which whoever plans on the table has to be told.
+        horizon: steps of the MDP; None: endless.  The states of the table hold the time already.
+    """
+
+    def __init__(self, rows: Mapping[int, dict[int, list[tuple]]], initial: np.ndarray, discount: float, horizon):
+        super().__init__(rows)
+        self.initial_state_distrib, self.discount, self.horizon = initial, discount, horizon
+
+
+def to_gymnasium(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]) -> GymnasiumTable:
     """The table `P[s][a] = [(probability, next state, reward, terminated), ...]` of an MDP and a reward.
 
     A state that no action leaves and that pays nothing ends the episode: edges into it are
-    `terminated`.  The discount, the horizon and the initial distribution have no place in a table.
+    `terminated`.  An action that does not exist in a state is left out there.
+
+    Nothing in such a table says when to stop or how to discount.  So an MDP with a horizon T has time in the states
+    of its table, state s at step t as number `t * S + s`, and the edges of the last step are terminated and lead to
+    an end, number `T * S`: whoever reads the table as endless finds the values of the horizon.  (`make_env` keeps the
+    states, and truncates.)  The discount and the initial distribution are attributes of the table.
 
     Args:
         mdp: the MDP.
         reward: `[S]` or `[S, A]`.
 
+    Returns:
+        A dictionary with the attributes of `GymnasiumTable`.
+
+    Raises:
+        ValueError: for a reward of another shape or one that is not finite, a stack of MDPs, or a horizon that makes
+            the table too large.
+        TypeError: when called with traced arrays.
+
     Example:
         >>> import mdps
         >>> grid = mdps.GridWorld.from_text("SG", {"S": "dirt", "G": "gold"}, discount=0.9, terminal=("gold",))
-        >>> to_gymnasium(grid.mdp, grid.mdp.reward(grid.weights(gold=1.0)))[1][0]
+        >>> table = to_gymnasium(grid.mdp, grid.mdp.reward(grid.weights(gold=1.0)))
+        >>> table[1][0]
         [(1.0, 2, 1.0, True)]
+        >>> round(table.discount, 6)
+        0.9
     """
-    require_concrete("to_gymnasium", mdp=mdp.probability, reward=reward)
+    rows = _rows("to_gymnasium", mdp, reward)
+    initial = as_distributions("initial", mdp.initial, axes=(), dtype=np.float64)
+    T, S = mdp.horizon, mdp.num_states
+    if T is not None:
+        size = T * sum(len(row) for actions in rows.values() for row in actions.values())
+        if size > LARGEST:
+            raise ValueError(
+                f"with {T} steps in its states the table would have {size:,} entries; make_env keeps the states as "
+                "they are, and truncates."
+            )
+        rows = _with_time(rows, T)
+        initial = np.append(initial, np.zeros((T - 1) * S + 1))
+    return GymnasiumTable(rows, initial, float(mdp.discount), T)
+
+
+def _rows(name: str, mdp: MDP, reward) -> dict[int, dict[int, list[tuple]]]:
+    """The table of one step of an MDP, whatever its horizon."""
+    require_concrete(name, mdp=mdp.probability, reward=reward)
+    if mdp.probability.ndim != 3:
+        raise ValueError(f"mdp is a stack of shape {mdp.probability.shape[:-3]}; a table holds one MDP.")
     S, A = mdp.num_states, mdp.num_actions
     paid = np.asarray(reward, float)
     if paid.shape not in ((S,), (S, A)):
@@ -114,36 +165,53 @@ def to_gymnasium(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]) ->
         )
     check_finite("reward", paid)
     paid = np.broadcast_to(paid[:, None] if paid.ndim == 1 else paid, (S, A))
-    next_state, probability = np.asarray(mdp.next_state), np.asarray(mdp.probability, float)
-    stays = np.where((next_state == np.arange(S)[:, None])[:, None, :], probability, 0).sum(axis=-1)
-    ends = (np.abs(stays - 1) < 1e-6).all(axis=1) & (paid == 0).all(axis=1)
-    table: dict[int, dict[int, list[tuple]]] = {s: {a: [] for a in range(A)} for s in range(S)}
-    for s, successors in enumerate(next_state.tolist()):
-        for a in range(A):
-            chances: dict[int, float] = {}
-            for target, p in zip(successors, probability[s, a].tolist(), strict=True):
-                if p > 0:
-                    chances[target] = chances.get(target, 0.0) + p
-            table[s][a] = [(p, target, float(paid[s, a]), bool(ends[target])) for target, p in chances.items()]
+    exists = np.ones((S, A), bool) if mdp.available is None else np.asarray(mdp.available)
+    next_state = np.asarray(mdp.next_state)
+    probability = as_distributions("probability", mdp.probability, axes=("state", "action"), dtype=np.float64)
+    leaves = ((probability > 0) & (next_state != np.arange(S)[:, None])[:, None, :]).any(axis=-1)
+    ends = ~(exists & (leaves | (paid != 0))).any(axis=1)
+    table: dict[int, dict[int, list[tuple]]] = {s: {} for s in range(S)}
+    for s, a in np.argwhere(exists).tolist():
+        chances: dict[int, float] = {}
+        for target, p in zip(next_state[s].tolist(), probability[s, a].tolist(), strict=True):
+            if p > 0:
+                chances[target] = chances.get(target, 0.0) + p
+        table[s][a] = [(p, target, float(paid[s, a]), bool(ends[target])) for target, p in chances.items()]
     return table
+
+
+def _with_time(rows: dict[int, dict[int, list[tuple]]], T: int) -> dict[int, dict[int, list[tuple]]]:
+    """A table whose states are those of `rows` once for each of T steps, and then the end."""
+    S = len(rows)
+
+    def at(t: int, row: list[tuple]) -> list[tuple]:
+        if t == T - 1:
+            return [(1.0, T * S, row[0][2], True)]
+        return [(p, (t + 1) * S + target, paid, ended) for p, target, paid, ended in row]
+
+    timed = {t * S + s: {a: at(t, row) for a, row in rows[s].items()} for t in range(T) for s in range(S)}
+    actions = sorted({a for row in rows.values() for a in row})
+    return timed | {T * S: {a: [(1.0, T * S, 0.0, True)] for a in actions}}
 
 
 def make_env(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]):
     """A gymnasium environment that plays an MDP: integer observations and actions, one reward.
 
     Runs begin as `mdp.initial` says, terminate as in `to_gymnasium`, and are truncated after
-    `mdp.horizon` steps if there is one.
+    `mdp.horizon` steps if there is one.  Returns of episodes are not discounted; `metadata` holds the discount that was
+    meant, and the horizon.  Where some actions do not exist everywhere, `info["action_mask"]` says which do.
 
     Args:
         mdp: the MDP.
         reward: `[S]` or `[S, A]`.
 
     Returns:
-        A `gymnasium.Env`.  It has the attributes `P` and `initial_state_distrib`, so that
-        `from_gymnasium` reads it back.
+        A `gymnasium.Env`.  It has the attributes `P` (of one step: without time in the states) and
+        `initial_state_distrib`, so that `from_gymnasium` reads it back, when told the discount and the horizon.
 
     Raises:
         ImportError: if gymnasium is not installed.
+        ValueError: as `to_gymnasium`; `step` raises it for an action that does not exist.
     """
     try:
         import gymnasium
@@ -151,32 +219,44 @@ def make_env(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]):
         raise ImportError(
             'make_env needs gymnasium, which is not installed; pip install "inverse-reward-design[gymnasium]".'
         ) from error
-    table = to_gymnasium(mdp, reward)
+    table = _rows("make_env", mdp, reward)
+    initial = as_distributions("initial", mdp.initial, axes=(), dtype=np.float64)
+    horizon, masked = mdp.horizon, mdp.available is not None
 
     class TabularEnv(gymnasium.Env):
         """An MDP as a gymnasium environment."""
 
+        metadata = {"render_modes": [], "discount": float(mdp.discount), "horizon": horizon}  # noqa: RUF012
         observation_space = gymnasium.spaces.Discrete(mdp.num_states)
         action_space = gymnasium.spaces.Discrete(mdp.num_actions)
 
         def __init__(self):
             self.P = table
-            self.initial_state_distrib = np.asarray(mdp.initial, float)
-            self.initial_state_distrib /= self.initial_state_distrib.sum()  # float32 rounding
+            self.initial_state_distrib = initial
             self.state, self.time = 0, 0
 
         def reset(self, *, seed=None, options=None):
             super().reset(seed=seed)
-            self.state = int(self.np_random.choice(mdp.num_states, p=self.initial_state_distrib))
+            self.state = int(self.np_random.choice(len(initial), p=initial))
             self.time = 0
-            return self.state, {}
+            return self.state, self._info()
 
         def step(self, action):
+            known = self.action_space.contains(action) and int(action) in self.P[self.state]
+            if not known:
+                raise ValueError(f"state {self.state} has no action {action!r}; it has {list(self.P[self.state])}.")
             rows = self.P[self.state][int(action)]
             chance = np.array([row[0] for row in rows])
-            _, self.state, paid, terminated = rows[int(self.np_random.choice(len(rows), p=chance / chance.sum()))]
+            _, self.state, paid, terminated = rows[int(self.np_random.choice(len(rows), p=chance))]
             self.time += 1
-            return self.state, paid, terminated, mdp.horizon is not None and self.time >= mdp.horizon, {}
+            return self.state, paid, terminated, horizon is not None and self.time >= horizon, self._info()
+
+        def _info(self):
+            if not masked:
+                return {}
+            mask = np.zeros(mdp.num_actions, np.int8)
+            mask[list(self.P[self.state])] = 1
+            return {"action_mask": mask}
 
     return TabularEnv()
 

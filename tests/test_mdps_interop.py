@@ -99,6 +99,58 @@ def test_a_table_survives_the_way_out_and_back(x64):
     assert sorted(rows) == [(0.25, 0, 2.75, False), (0.25, 1, 2.75, False), (0.5, 2, 2.75, True)]
 
 
+@pytest.mark.parametrize("discount", [0.9, 1.0])
+def test_a_horizon_is_in_the_states_of_the_table(discount, x64):
+    """Whoever reads the table as endless, and heeds `terminated` or not, finds the values of the horizon."""
+    text = dict(zip("S.,LG", "aabcd", strict=True))
+    grid = GridWorld.from_text("S.,\n.LG", text, slip=0.2, discount=discount, horizon=5, terminal=("c",))
+    reward = grid.mdp.reward(grid.weights(a=-0.1, b=-0.5, c=-9.0, d=1.0))
+    table, S = interop.to_gymnasium(grid.mdp, reward), grid.mdp.num_states
+    assert len(table) == 5 * S + 1 and table.horizon == 5 and table.discount == pytest.approx(discount)
+    wanted = mdps.solve(grid.mdp, reward).value
+    np.testing.assert_allclose(table_values(table, discount)[:S], wanted, atol=1e-12)
+    deaf = {s: {a: [(*edge[:3], False) for edge in table[s][a]] for a in table[s]} for s in table}
+    np.testing.assert_allclose(table_values(deaf, discount)[:S], wanted, atol=1e-12)
+    at_start = np.append(grid.mdp.initial, np.zeros(4 * S + 1))
+    np.testing.assert_array_equal(table.initial_state_distrib, at_start)
+    if discount < 1:
+        back, paid = interop.from_gymnasium(table, discount=table.discount, initial=table.initial_state_distrib)
+        np.testing.assert_allclose(mdps.solve(back, paid, tol=1e-9).value[:S], wanted, atol=2e-9)
+
+
+def test_the_discount_and_the_start_are_beside_the_table(dtype):
+    mdp, reward = interop.from_gymnasium(TABLE, discount=0.75, initial=[0.25, 0.75])
+    table = interop.to_gymnasium(mdp, reward)
+    assert table.discount == 0.75 and table.horizon is None
+    assert table.initial_state_distrib[:2].tolist() == [0.25, 0.75]
+
+
+def test_a_state_that_is_left_at_all_is_no_end(x64):
+    rows = np.array([[[1 - 1e-8, 1e-8]], [[0.0, 1.0]]])
+    mdp = mdps.MDP.from_dense(rows, np.array([[0.0], [1.0]]), [1.0, 0.0], discount=0.9)
+    table = interop.to_gymnasium(mdp, mdp.reward(np.ones(1)))
+    assert not any(ended for s in table for *_, ended in table[s][0])
+
+
+def test_actions_that_do_not_exist_are_left_out():
+    gymnasium = pytest.importorskip("gymnasium")
+    stay = np.broadcast_to(np.eye(2)[:, None], (2, 3, 2)).copy()
+    stay[0, 1] = [0.5, 0.5]
+    mdp = mdps.MDP.from_dense(stay, np.eye(2), [1.0, 0.0], discount=0.9)
+    mdp = mdp.replace(available=np.array([[False, True, False], [True, True, True]]))
+    table = interop.to_gymnasium(mdp, mdp.reward(np.array([0.0, 0.0])))
+    assert list(table[0]) == [1] and list(table[1]) == [0, 1, 2]
+    assert table[0][1] == [(0.5, 0, 0.0, False), (0.5, 1, 0.0, True)]
+    timed = interop.to_gymnasium(mdp.replace(horizon=2), mdp.reward(np.ones(2)))
+    assert [list(timed[s]) for s in timed] == [[1], [0, 1, 2], [1], [0, 1, 2], [0, 1, 2]]
+    env = interop.make_env(mdp, np.ones(2))
+    assert isinstance(env, gymnasium.Env) and env.reset(seed=0)[1]["action_mask"].tolist() == [0, 1, 0]
+    for action in (0, 3, -1, 0.5, None):
+        with pytest.raises(ValueError, match=rf"state 0 has no action {action!r}; it has \[1\]"):
+            env.step(action)
+    assert env.step(np.int64(1))[4]["action_mask"].sum() in (1, 3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -136,6 +188,10 @@ def test_bad_settings_say_what_is_missing():
         interop.to_gymnasium(mdp, reward.at[0, 0].set(np.nan))
     with pytest.raises(TypeError, match="cannot be traced"):
         jax.jit(lambda r: interop.to_gymnasium(mdp, r))(reward)
+    with pytest.raises(ValueError, match=r"mdp is a stack of shape \(2,\); a table holds one MDP"):
+        interop.to_gymnasium(mdps.stack([mdp, mdp]), reward)
+    with pytest.raises(ValueError, match="with 5000000 steps in its states the table would have 40,000,000 entries"):
+        interop.to_gymnasium(mdp.replace(horizon=5_000_000), reward)
 
 
 def test_an_environment_plays_the_mdp():
@@ -157,6 +213,18 @@ def test_an_environment_plays_the_mdp():
     assert max(lengths) <= 6 and abs(total / 400 - exact) < 0.9  # 4 standard errors
     again, _ = interop.from_gymnasium(env, discount=0.9)
     np.testing.assert_array_equal(again.initial[:-1], grid.mdp.initial)
+
+
+def test_an_environment_says_its_discount_and_its_horizon(dtype):
+    pytest.importorskip("gymnasium")
+    thirds = np.array([0.333333, 0.333333, 0.333334])
+    mdp = mdps.MDP.from_dense(np.broadcast_to(thirds, (3, 1, 3)), np.eye(3), thirds, discount=0.5, horizon=4)
+    env = interop.make_env(mdp, mdp.reward(np.ones(3)))
+    assert env.metadata["discount"] == 0.5 and env.metadata["horizon"] == 4
+    assert abs(env.initial_state_distrib.sum() - 1) < 1e-15 and env.reset(seed=1)[1] == {}
+    assert [env.step(0)[3] for _ in range(4)] == [False, False, False, True]
+    again, _ = interop.from_gymnasium(env, discount=env.metadata["discount"], horizon=env.metadata["horizon"])
+    assert again.num_states == 3 and again.horizon == 4
 
 
 def test_without_gymnasium_the_extra_is_named(monkeypatch):
