@@ -4,7 +4,15 @@ from mdps import graph, interop, worlds
 from mdps.gridworld import GridWorld
 from mdps.mdp import MDP, stack
 from mdps.optima import Optimum, optimum
-from mdps.policies import Trajectory, feature_expectations, occupancy, policy_return, rollout, visit_probability
+from mdps.policies import (
+    Trajectory,
+    discounted_first_visit,
+    feature_expectations,
+    occupancy,
+    policy_return,
+    rollout,
+    visit_probability,
+)
 from mdps.solvers import Solution, solve
 
 __all__ = [
@@ -13,6 +21,7 @@ __all__ = [
     "Optimum",
     "Solution",
     "Trajectory",
+    "discounted_first_visit",
     "feature_expectations",
     "graph",
     "interop",

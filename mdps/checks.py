@@ -1,12 +1,20 @@
-"""Checks of concrete values at the door of public functions; tracers pass through untouched."""
+"""The door of every public function: one set of checks for numbers, arrays, flags, counts, keys, rewards and MDPs.
+
+Each check returns what it was given as the function will use it (numbers and arrays in a floating dtype, flags as
+booleans), or raises a `ValueError` that names the argument, what it was and what to give instead.  Values are judged
+*after* they were brought into the dtype in which they will be used: 1e300 is infinite in float32, and 1e-50 is zero.
+Of a tracer only its shape and dtype can be judged; its values pass.
+"""
 
 import math
 import numbers
+from collections.abc import Callable
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 
 def is_concrete(x) -> bool:
@@ -24,41 +32,211 @@ def require_concrete(where: str, **arrays) -> None:
             )
 
 
+def shown(x) -> str:
+    """What an argument is, for an error: a short value itself, else its type, shape and dtype."""
+    if hasattr(x, "dtype") and hasattr(x, "shape"):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return f"random keys of shape {x.shape}" if x.shape else "a random key"
+        if x.shape == () and is_concrete(x):
+            return str(x)
+        return f"an array of {x.dtype} with shape {tuple(x.shape)}"
+    if x is None or isinstance(x, bool | numbers.Number | str):
+        text = repr(x)
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    if isinstance(x, type):
+        return f"the class {x.__name__}"
+    name = type(x).__name__
+    return f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
+
+
+def check_number(
+    name: str,
+    x,
+    allowed: Callable[[float], bool] = math.isfinite,
+    cure: str = "give one finite number.",
+    *,
+    dtype=None,
+) -> Array:
+    """One real number, in `dtype` (JAX's default float, when None), refused unless it is `allowed` there.
+
+    Args:
+        name: of the argument.
+        x: a number, an array of shape [], or a tracer of one.
+        allowed: which values are fine; NaN must not be.
+        cure: what to give instead, the end of the error.
+        dtype: floating dtype.
+    """
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        if x.shape != ():
+            raise ValueError(f"{name} has shape {tuple(x.shape)}; give one number, and use jax.vmap for several.")
+        real = _is_real(x.dtype) and not jnp.issubdtype(x.dtype, jnp.bool_) and not isinstance(x, np.ma.MaskedArray)
+    else:
+        real = isinstance(x, numbers.Real) and not isinstance(x, bool)
+    if not real:
+        raise ValueError(f"{name} is {shown(x)}; {cure}")
+    if not is_concrete(x):
+        return jnp.asarray(x, dtype)
+    value = _as_dtype(np.asarray(_as_float(x)), dtype)
+    if not allowed(float(value)):
+        raise ValueError(f"{name} is {shown(x)}{_cast(float(value), x, dtype)}; {cure}")
+    return jnp.asarray(value)
+
+
+def check_array(name: str, x, *, finite: bool = True, dtype=None) -> Array:
+    """An array of real numbers: floats keep their dtype, integers and booleans get JAX's default float.
+
+    Args:
+        name: of the argument.
+        x: an array, or nested sequences of numbers.
+        finite: whether every entry must be a finite number.
+        dtype: floating dtype to bring it to; None: its own.
+    """
+    held = check_real(name, x)
+    dtype = jax.dtypes.canonicalize_dtype(held.dtype if dtype is None else dtype)
+    if not is_concrete(held):
+        return jnp.asarray(held, dtype)
+    values = _as_dtype(np.asarray(held), dtype)
+    if finite:
+        fine = np.isfinite(values)
+        if not fine.all():
+            where = tuple(int(i) for i in np.argwhere(~fine)[0])
+            beyond = dtype if np.isfinite(np.asarray(held)[where]) else None
+            raise ValueError(_not_finite(name, np.asarray(held), where, beyond, int((~fine).sum())))
+    return held if isinstance(held, jax.Array) and held.dtype == dtype else jnp.asarray(values)
+
+
+def check_real(name: str, x) -> np.ndarray | Array:
+    """What holds real numbers and nothing else, as a NumPy array, or as the JAX array or tracer that it is.
+
+    Integers become float64 here, before anything can wrap around.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):
+            raise ValueError(
+                f"{name} is a masked array with {np.ma.count_masked(x)} masked entries, and the mask would be lost; "
+                "fill them first, such as x.filled(0.0)."
+            )
+        x = x.data
+    if not isinstance(x, jax.Array):
+        try:
+            x = np.asarray(x)
+        except jax.errors.TracerArrayConversionError:  # sequences that hold tracers
+            x = jnp.asarray(x)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name} makes no array ({error}); give rows of one length.") from error
+        if x.dtype == object and x.size and all(isinstance(each, numbers.Real) for each in np.ravel(x)):
+            # Fractions, and integers beyond int64.
+            x = np.array([_as_float(each) for each in np.ravel(x)]).reshape(x.shape)
+    if not _is_real(x.dtype):
+        if jnp.issubdtype(x.dtype, jnp.complexfloating):
+            raise ValueError(f"{name} is {shown(x)}; give real numbers, such as x.real.")
+        what = shown(x.item() if x.shape == () and isinstance(x, np.ndarray) else x)
+        raise ValueError(f"{name} is {what}; give an array of numbers.")
+    if x.dtype.kind in "iub" and isinstance(x, np.ndarray):
+        x = x.astype(np.float64)
+    return x.astype(jnp.result_type(float)) if x.dtype.kind in "iub" else x
+
+
 def check_finite(name: str, x) -> None:
     """Raise if a concrete array holds NaN or infinity, and say where."""
     if is_concrete(x):
-        finite = np.isfinite(np.asarray(x))
-        if not finite.all():
-            bad = np.argwhere(~finite)
-            where = tuple(int(i) for i in bad[0])
-            raise ValueError(
-                f"{name} is {np.asarray(x)[where]} at index {where} ({len(bad)} such entries); "
-                "every entry must be finite."
-            )
+        values = np.asarray(x)
+        fine = np.isfinite(values)
+        if not fine.all():
+            where = tuple(int(i) for i in np.argwhere(~fine)[0])
+            raise ValueError(_not_finite(name, values, where, None, int((~fine).sum())))
 
 
-def check_key(key) -> None:
-    """Raise unless `key` is one key of `jax.random`."""
+def check_flags(name: str, x, size: int, each: str = "state") -> Array:
+    """Flags `[size]`, one for each state: booleans, or concrete numbers that are all 0 or 1."""
+    cure = f"give one flag per {each}, [{size}]"
+    boolean = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.bool_)
+    held = check_mask(name, x) if boolean else check_real(name, x)
+    if held.shape != (size,):
+        raise ValueError(
+            f"{name} has shape {tuple(held.shape)}; {cure} (of a list of indices: np.isin(np.arange({size}), indices))."
+        )
+    if boolean:
+        return jnp.asarray(held)
+    if not is_concrete(held):
+        raise ValueError(f"{name} is {shown(x)}; {cure} of booleans, such as x > 0.")
+    values = np.asarray(held)
+    odd = (values != 0) & (values != 1)
+    if odd.any():
+        raise ValueError(f"{name} is {values[odd][0]:.6g} at index {int(odd.argmax())}; {cure}, true or false.")
+    return jnp.asarray(values == 1)
+
+
+def check_mask(name: str, x) -> Array:
+    """Booleans of any shape, refused if some of them are themselves masked."""
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(
+            f"{name} is a masked array, and the mask would be lost; fill it first, such as x.filled(False)."
+        )
+    return jnp.asarray(x)
+
+
+def check_count(name: str, x, least: int = 1, most: int | None = None) -> int:
+    """A whole number that is known before anything is traced, at least `least`."""
+    cure = f"give a whole number ≥ {least}" + ("" if most is None else f" and ≤ {most}")
+    if not is_concrete(x):
+        raise ValueError(f"{name} is a tracer; it is static, because it decides what is compiled: {cure}.")
+    whole = isinstance(x, int | np.integer) and not isinstance(x, bool)
+    whole = whole or (getattr(x, "shape", None) == () and getattr(getattr(x, "dtype", None), "kind", "") in "iu")
+    if not whole or int(x) < least or (most is not None and int(x) > most):
+        raise ValueError(f"{name} is {shown(x)}; {cure}.")
+    return int(x)
+
+
+def check_key(key) -> Array:
+    """One key of `jax.random`."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
     if not typed and not (dtype == np.uint32 and shape == (2,)):  # the second is what jax.random.PRNGKey makes
-        what = repr(key) if dtype is None else f"an array of {dtype} with shape {shape}"
-        raise ValueError(f"key is {what}; give one random key, such as jax.random.key(0).")
+        raise ValueError(f"key is {shown(key)}; give one random key, such as jax.random.key(0).")
+    return key
 
 
 def check_index(name: str, x, size: int, what: str) -> None:
-    """Raise unless a concrete `x` is one whole number in 0..size-1, the index of one of `what`."""
+    """Raise unless `x` is one whole number in 0..size-1, the index of one of `what`."""
+    cure = f"it must be one of the {size} {what}, a whole number in 0..{size - 1}."
+    if not is_concrete(x):
+        if x.shape != () or x.dtype.kind not in "iu":
+            raise ValueError(f"{name} is {shown(x)}; {cure}")
+        return
+    whole = isinstance(x, int | np.integer) and not isinstance(x, bool)
+    whole = whole or (getattr(x, "shape", None) == () and getattr(getattr(x, "dtype", None), "kind", "") in "iu")
+    if not whole or not 0 <= int(x) < size:
+        raise ValueError(f"{name} is {shown(x)}; {cure}")
+
+
+def check_indices(name: str, x, size: int, what: str) -> np.ndarray | Array:
+    """Whole numbers in 0..size-1, an array of any shape; tracers are judged by their dtype alone."""
+    cure = f"give whole numbers in 0..{size - 1}, indices of {what}."
+    if not hasattr(x, "dtype"):
+        try:
+            x = np.asarray(x)
+        except jax.errors.TracerArrayConversionError:
+            x = jnp.asarray(x)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name} makes no array ({error}); {cure}") from error
+    if x.dtype.kind not in "iu" or isinstance(x, np.ma.MaskedArray):
+        what = shown(x.item() if x.shape == () and isinstance(x, np.ndarray) else x)
+        raise ValueError(f"{name} is {what}; {cure}")
     if is_concrete(x):
-        value = np.asarray(x)
-        if value.shape != () or value.dtype.kind not in "iu" or not 0 <= int(value) < size:
-            raise ValueError(f"{name} is {x}; it must be one of the {size} {what}, a whole number in 0..{size - 1}.")
+        values = np.asarray(x)
+        bad = (values < 0) | (values >= size)
+        if bad.any():
+            raise ValueError(f"{name} holds {values[bad][0]}; {cure}")
+    return x
 
 
 def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) -> None:
     """Raise if the last axis of a concrete array is not a probability distribution, naming the row by `axes`."""
     if not is_concrete(x):
         return
-    x = np.asarray(x, np.float64)
+    x = np.asarray(check_real(name, x), np.float64)
 
     def at(index) -> str:
         return "".join(f" of {axis} {int(i)}" for axis, i in zip(axes, index, strict=False))
@@ -89,7 +267,7 @@ def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, toleran
         tolerance: how far from one a sum may be.
 
     Returns:
-        The rows as a NumPy array, `x` itself where no row was divided.
+        The rows as a floating NumPy array, as they are where no row was divided.
 
     Raises:
         ValueError: for a negative or non-finite entry, or a sum that is not one.
@@ -99,7 +277,7 @@ def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, toleran
         True
     """
     check_rows(name, x, axes=axes, tolerance=tolerance)
-    x = np.asarray(x)
+    x = np.asarray(check_real(name, x))
     if dtype is None:
         dtype = jnp.result_type(float, *(x,) * (x.dtype.kind == "f"))
     total = x.sum(axis=-1, keepdims=True, dtype=np.float64)
@@ -110,11 +288,93 @@ def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, toleran
 def check_horizon_and_discount(horizon: int | None, discount) -> None:
     """Raise unless the horizon is a positive whole number or None and the discount fits it."""
     if horizon is not None and (not isinstance(horizon, numbers.Integral) or isinstance(horizon, bool) or horizon < 1):
-        raise ValueError(f"horizon is {horizon!r}; give a whole number of steps ≥ 1, or None for an endless MDP.")
-    if not is_concrete(discount):
-        return
-    gamma = float(discount)
-    if not math.isfinite(gamma) or gamma < 0 or gamma > 1:
-        raise ValueError(f"discount is {gamma}; it must lie in [0, 1).")
-    if horizon is None and gamma >= 1:
-        raise ValueError(f"discount is {gamma} without a horizon; give a discount below 1, or a horizon.")
+        raise ValueError(f"horizon is {shown(horizon)}; give a whole number of steps ≥ 1, or None for an endless MDP.")
+    check_number("discount", discount, lambda gamma: 0 <= gamma <= 1, "it must lie in [0, 1).")
+    if horizon is None and is_concrete(discount):
+        dtype = jnp.result_type(float)
+        gamma = float(_as_dtype(np.asarray(_as_float(discount)), dtype))
+        if gamma >= 1:
+            raise ValueError(
+                f"discount is {float(discount)}{_cast(gamma, discount, dtype)} without a horizon; give a discount "
+                "below 1, or a horizon."
+            )
+
+
+def check_mdp(mdp, name: str = "mdp"):
+    """One `mdps.MDP`: not the grid or the game that holds it, and not a stack of them."""
+    from mdps.mdp import MDP
+
+    if not isinstance(mdp, MDP):
+        held = getattr(mdp, "mdp", None)
+        cure = f"pass {_instance(mdp)}.mdp" if isinstance(held, MDP) else "pass an mdps.MDP, such as grid.mdp"
+        raise ValueError(f"{name} is {shown(mdp)}; {cure}.")
+    shape = np.shape(mdp.probability)
+    if len(shape) != 3:
+        raise ValueError(
+            f"{name} is a stack of MDPs (probability has shape {shape}); this takes one: index it, or use jax.vmap "
+            "over the stack."
+        )
+    return mdp
+
+
+def check_weights(mdp, weights) -> Array:
+    """Reward weights `[K]`, one for each feature of the MDP."""
+    weights = check_array("weights", weights, finite=False)
+    if weights.shape != (mdp.num_features,):
+        raise ValueError(
+            f"weights has shape {weights.shape}, but this MDP has {mdp.num_features} features "
+            f"{mdp.feature_names}; give one weight per feature, in that order."
+        )
+    return check_array("weights", weights)
+
+
+def check_reward(mdp, reward) -> Array:
+    """A reward `[S]` or `[S, A]` of one MDP; weights `[K]`, and -inf for actions that do not exist, get their cure."""
+    held = check_real("reward", reward)
+    S, A, K = mdp.num_states, mdp.num_actions, mdp.num_features
+    if held.shape not in ((S,), (S, A)):
+        cure = " Did you mean mdp.reward(weights)?" if held.shape == (K,) else ""
+        raise ValueError(
+            f"reward has shape {tuple(held.shape)}; with S={S} states and A={A} actions it must be [S] or [S, A].{cure}"
+        )
+    if is_concrete(held) and np.isneginf(np.asarray(held)).any():
+        where = tuple(int(i) for i in np.argwhere(np.isneginf(np.asarray(held)))[0])
+        raise ValueError(
+            f"reward is -inf at index {where}; for actions that do not exist build the MDP with available=[S, A], "
+            "and give every reward a finite number."
+        )
+    return check_array("reward", held)
+
+
+def _instance(x) -> str:
+    return {"GridWorld": "grid", "Game": "game"}.get(type(x).__name__, "it")
+
+
+def _is_real(dtype) -> bool:
+    """Whether a dtype holds real numbers (or booleans, which count as 0 and 1)."""
+    return jnp.issubdtype(dtype, jnp.bool_) or (
+        jnp.issubdtype(dtype, jnp.number) and not jnp.issubdtype(dtype, jnp.complexfloating)
+    )
+
+
+def _as_float(x) -> float:
+    try:
+        return float(x)
+    except OverflowError:  # an integer beyond every float
+        return math.inf if x > 0 else -math.inf
+
+
+def _as_dtype(values: np.ndarray, dtype) -> np.ndarray:
+    with np.errstate(over="ignore", under="ignore"):
+        return values.astype(dtype)
+
+
+def _cast(value: float, x, dtype) -> str:
+    """What became of a number in some dtype, where that is another thing: zero, one or infinity."""
+    moved = value != float(_as_float(x)) and (math.isinf(value) or value.is_integer())
+    return f", which is {value} in {np.dtype(dtype).name}" if moved else ""
+
+
+def _not_finite(name: str, held: np.ndarray, where: tuple[int, ...], beyond, count: int) -> str:
+    there = "" if beyond is None else f", beyond {beyond} (at most {float(jnp.finfo(beyond).max):.3g})"
+    return f"{name} is {held[where]}{there} at index {where} ({count} such entries); every entry must be finite."

@@ -70,20 +70,20 @@ def _solve(mdp: MDP, weights, source, tol, *, forward: bool):
         )[0]
 
     return jax.lax.custom_linear_solve(
-        lambda x: x - gamma * (_arrive if forward else _depart)(mdp, weights, x),
+        lambda x: x - gamma * (arrive if forward else depart)(mdp, weights, x),
         source,
         solve=lambda _, b: solve(b, forward),
         transpose_solve=lambda _, b: solve(b, not forward),
     )
 
 
-def _depart(mdp: MDP, weights, x):
-    """`M x`, the expectation over successors (of step `t + 1`, with a horizon); its transpose is `_arrive`."""
+def depart(mdp: MDP, weights, x):
+    """`M x`, the expectation over successors (of step `t + 1`, with a horizon); its transpose is `arrive`."""
     ahead = x if mdp.horizon is None else jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
     return jnp.sum(weights * ahead[..., mdp.next_state], axis=-1)
 
 
-def _arrive(mdp: MDP, weights, y):
+def arrive(mdp: MDP, weights, y):
     """`Mᵀ y`, what arrives from the predecessors (at step `t - 1`, with a horizon)."""
     pushed = jnp.sum(_arrivals(mdp, weights) * y[..., mdp.predecessor_state], axis=-1)
     if mdp.layout.sink is not None:

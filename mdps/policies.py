@@ -1,17 +1,29 @@
 """What a policy does: where it goes, what it collects, what it earns, and a sampled run of it."""
 
 import functools
+import warnings
 from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mdps.checks import check_finite, check_key, check_rows
-from mdps.linear import evaluate, policy_weights, push
+from mdps.checks import (
+    as_distributions,
+    check_count,
+    check_flags,
+    check_key,
+    check_mdp,
+    check_real,
+    check_reward,
+    is_concrete,
+)
+from mdps.linear import MAX_STEPS, evaluate, policy_weights, push
 from mdps.mdp import MDP
+from mdps.reaching import ever, probability
 from mdps.sharding import place, spread
 
 
@@ -78,46 +90,110 @@ def policy_return(mdp: MDP, policy: Float[Array, " ... S A"], reward: Float[Arra
     Raises:
         ValueError: for a policy or a reward of the wrong shape, or values that are not finite.
     """
-    reward = jnp.asarray(reward)
-    S, A = mdp.num_states, mdp.num_actions
-    if reward.shape not in ((S,), (S, A)):
-        raise ValueError(
-            f"reward has shape {reward.shape}; with S={S} states and A={A} actions it must be [S] or [S, A]."
-        )
-    check_finite("reward", reward)
+    reward = check_reward(check_mdp(mdp), reward)
     visits = occupancy(mdp, policy)
     return jnp.sum(visits * (reward[:, None] if reward.ndim == 1 else reward))
 
 
-def visit_probability(mdp: MDP, policy: Float[Array, " ... S A"], states: Bool[Array, " S"]) -> Float[Array, ""]:
-    """Probability of being in one of `states` at least once, at times 0..T-1 (or ever, discounted by γ).
+def visit_probability(
+    mdp: MDP,
+    policy: Float[Array, " ... S A"],
+    where: Bool[Array, " S"] | Int[Array, " S"],
+    *,
+    max_steps: int = MAX_STEPS,
+) -> Float[Array, ""]:
+    """Probability of being in one of the states `where` at least once: at times 0..T-1, or ever without a horizon.
 
-    Exact: the states are made to keep what reaches them, and the probability that arrives is summed.
-    Without a horizon it is the expected value of γ to the power of the first visit.
+    With a horizon the probability that arrives is summed.  Without one, the discount does not matter: the least
+    solution of `x(s) = Σ_a π(a|s) E[x(s')]` with `x = 1` on `where` (Puterman 2005, section 7.1) is iterated from
+    below, until what can still arrive is less than a millionth of it.  States from which there is no way are 0,
+    and those from which there is no way past are 1, exactly.  For rewards paid at the first visit see
+    `discounted_first_visit`.
 
     Args:
         mdp: the MDP.
         policy: `[S, A]`, or `[T, S, A]` with a horizon.
-        states: which states count.
+        where: which states count, such as `grid.where("lava")`.
+        max_steps: most sweeps over the states (endless MDPs; static).
+
+    Returns:
+        The probability; NaN if after `max_steps` sweeps more than 1e-6 could still arrive.
+
+    Raises:
+        ValueError: for a policy that is none, or flags that are neither true nor false.
+
+    Warns:
+        RuntimeWarning: outside `jit`, when the result is NaN.
+
+    Example:
+        >>> import mdps
+        >>> legend = {"S": "floor", ".": "floor", "L": "lava", "G": "goal"}
+        >>> grid = mdps.GridWorld.from_text("S.LG", legend, discount=0.9)
+        >>> right = jnp.zeros((4, 4)).at[:, 1].set(1.0)
+        >>> mdps.visit_probability(grid.mdp, right, grid.where("lava")).item()
+        1.0
     """
-    policy = _check_policy(mdp, policy)
-    states = jnp.asarray(states)
-    if states.shape != (mdp.num_states,):
-        raise ValueError(f"states has shape {states.shape}; give one flag per state, [{mdp.num_states}].")
-    return _visit_probability(mdp, policy, states)
+    policy, where = _check_visits(mdp, policy, where)
+    max_steps = check_count("max_steps", max_steps)
+    if mdp.horizon is not None:
+        return _first_visit(mdp, policy, where, discounted=False)
+    found, left = _ever(mdp, policy, where, max_steps)
+    if is_concrete(found) and np.isnan(np.asarray(found)):
+        warnings.warn(
+            f"after {max_steps} sweeps a probability of {float(left):.2g} could still arrive, so visit_probability is "
+            "NaN; give a larger max_steps, or the MDP a horizon: mdp.replace(horizon=T).",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return found
 
 
-@jax.jit
-def _visit_probability(mdp: MDP, policy, states) -> Array:
-    keep = (~states).astype(mdp.probability.dtype)
-    # Cut the edges that leave `states`; each run then pays 1 at its first visit and nothing later.
+def discounted_first_visit(
+    mdp: MDP, policy: Float[Array, " ... S A"], where: Bool[Array, " S"] | Int[Array, " S"]
+) -> Float[Array, ""]:
+    """Expected discount at the first visit to one of the states `where`: `E[γ^τ]`, where γ^τ is 0 if there is none.
+
+    What a reward of one, paid once at the first visit, is worth; at most `visit_probability`, and equal to it
+    at discount 1.
+
+    Args:
+        mdp: the MDP; with a horizon only visits at times 0..T-1 count.
+        policy: `[S, A]`, or `[T, S, A]` with a horizon.
+        where: which states count, such as `grid.where("lava")`.
+
+    Raises:
+        ValueError: for a policy that is none, or flags that are neither true nor false.
+
+    Example:
+        >>> import mdps
+        >>> legend = {"S": "floor", ".": "floor", "L": "lava", "G": "goal"}
+        >>> grid = mdps.GridWorld.from_text("S.LG", legend, discount=0.5)
+        >>> right = jnp.zeros((4, 4)).at[:, 1].set(1.0)
+        >>> mdps.discounted_first_visit(grid.mdp, right, grid.where("lava")).item()
+        0.25
+    """
+    policy, where = _check_visits(mdp, policy, where)
+    return _first_visit(mdp, policy, where, discounted=True)
+
+
+@functools.partial(jax.jit, static_argnames="max_steps")
+def _ever(mdp: MDP, policy, where, max_steps: int) -> tuple[Array, Array]:
+    return ever(mdp, policy_weights(mdp, policy), where, max_steps)
+
+
+@functools.partial(jax.jit, static_argnames="discounted")
+def _first_visit(mdp: MDP, policy, where, discounted: bool) -> Array:
+    keep = (~where).astype(mdp.probability.dtype)
+    # Cut the edges that leave `where`; each run then pays 1 at its first visit and nothing later.
     weights = policy_weights(mdp, policy)
     weights = weights * jnp.expand_dims(keep[:, None], tuple(range(weights.ndim - 2)))
-    paid = states.astype(mdp.probability.dtype)
+    paid = where.astype(mdp.probability.dtype)
     if mdp.horizon is None:
         return jnp.sum(push(mdp, weights, mdp.initial) * paid)
-    undiscounted = replace(mdp, discount=jnp.ones_like(mdp.discount))
-    return mdp.initial @ evaluate(undiscounted, weights, jnp.broadcast_to(paid, (mdp.horizon, *paid.shape)))[0]
+    if not discounted:
+        mdp = replace(mdp, discount=jnp.ones_like(mdp.discount))
+    reached = evaluate(mdp, weights, jnp.broadcast_to(paid, (mdp.horizon, *paid.shape)))[0]
+    return probability(mdp.initial, reached)
 
 
 def rollout(mdp: MDP, policy: Float[Array, " ... S A"], *, key: Key[Array, ""], num_steps: int) -> Trajectory:
@@ -136,8 +212,7 @@ def rollout(mdp: MDP, policy: Float[Array, " ... S A"], *, key: Key[Array, ""], 
         ValueError: for a policy of the wrong shape, fewer than one step, or what is no key.
     """
     check_key(key)
-    if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}; take at least one step.")
+    num_steps = check_count("num_steps", num_steps)
     return _rollout(mdp, _check_policy(mdp, policy, num_steps=num_steps), key, num_steps)
 
 
@@ -158,8 +233,13 @@ def _rollout(mdp: MDP, policy, key, num_steps: int) -> Trajectory:
     return Trajectory(states, actions)
 
 
+def _check_visits(mdp: MDP, policy, where) -> tuple[Array, Array]:
+    return _check_policy(mdp, policy), check_flags("where", where, mdp.num_states)
+
+
 def _check_policy(mdp: MDP, policy, num_steps: int | None = None) -> Array:
-    policy = jnp.asarray(policy)
+    check_mdp(mdp)
+    policy = check_real("policy", policy)
     S, A, T = mdp.num_states, mdp.num_actions, mdp.horizon
     steps = T if num_steps is None else num_steps
     per_step = policy.ndim == 3 and policy.shape[1:] == (S, A) and steps is not None
@@ -168,5 +248,6 @@ def _check_policy(mdp: MDP, policy, num_steps: int | None = None) -> Array:
     if policy.shape != (S, A) and not per_step:
         shapes = f"[{S}, {A}]" + ("" if steps is None else f" or [{steps}, {S}, {A}]")
         raise ValueError(f"policy has shape {policy.shape}; it must be {shapes}.")
-    check_rows("policy", policy, axes=("step", "state")[3 - policy.ndim :], tolerance=1e-4)
-    return policy
+    if is_concrete(policy):
+        policy = as_distributions("policy", policy, axes=("step", "state")[3 - policy.ndim :])
+    return jnp.asarray(policy)

@@ -132,6 +132,18 @@ def visit_discounted(P, policy, initial, states, gamma):
     return float(initial @ h)
 
 
+def visit_ever(P, policy, initial, states):
+    """Probability of ever visiting `states`: 0 where no way leads there, a linear solve elsewhere."""
+    M, target = chain(P, policy), np.asarray(states)
+    leads = target.copy()
+    for _ in range(len(P)):
+        leads = leads | (M[:, leads] > 0).any(axis=1)
+    out = leads & ~target
+    h = target.astype(float)
+    h[out] = np.linalg.solve(np.eye(out.sum()) - M[np.ix_(out, out)], M[np.ix_(out, target)].sum(axis=1))
+    return float(initial @ h)
+
+
 def central(f, x, h=1e-5):
     """Gradient of a scalar function by central differences, in the shape of `x`."""
     x = np.asarray(x, float)

@@ -94,12 +94,116 @@ def test_visit_probability_by_enumeration(x64, lead):
     assert float(mdps.visit_probability(mdp, policy, states)) == pytest.approx(exact, abs=1e-12)
 
 
-def test_visit_probability_without_a_horizon_discounts_the_first_visit(x64):
-    policy, states = policies(3), np.arange(S) >= 4
-    exact = oracles.visit_discounted(P, policy, INITIAL, states, 0.9)
-    assert float(mdps.visit_probability(model(), policy, states)) == pytest.approx(exact, abs=1e-11)
-    assert float(mdps.visit_probability(model(), policy, np.zeros(S, bool))) == 0.0
-    assert float(mdps.visit_probability(model(), policy, np.ones(S, bool))) == pytest.approx(1.0)
+def test_the_discounted_first_visit_is_a_linear_solve(x64):
+    policy, where = policies(3), np.arange(S) >= 4
+    exact = oracles.visit_discounted(P, policy, INITIAL, where, 0.9)
+    assert float(mdps.discounted_first_visit(model(), policy, where)) == pytest.approx(exact, abs=1e-11)
+    assert float(mdps.discounted_first_visit(model(), policy, np.zeros(S, bool))) == 0.0
+    assert float(mdps.discounted_first_visit(model(), policy, np.ones(S, bool))) == pytest.approx(1.0)
+
+
+def test_the_discounted_first_visit_with_a_horizon(x64):
+    policy, where = policies(3), np.arange(S) == 2
+    by = [oracles.visit_by_enumeration(P, policy, INITIAL, where, t) for t in range(1, 5)]
+    exact = sum(0.7**t * p for t, p in enumerate(np.diff([0.0, *by])))
+    found = mdps.discounted_first_visit(model(discount=0.7, horizon=4), policy, where)
+    assert float(found) == pytest.approx(exact, abs=1e-12)
+
+
+def endings(kind, rng):
+    """Moves of `S` states, and a policy, under which some states are never left."""
+    moves = np.zeros((S, A, S))
+    for s, a in np.ndindex(S, A):
+        n = {"certain": 1, "periodic": 2}.get(kind, 3)
+        moves[s, a, rng.choice(S, n, replace=False)] = rng.dirichlet(np.ones(n))
+    if kind == "periodic":  # every step changes sides
+        moves = np.zeros((S, A, S))
+        for s, a in np.ndindex(S, A):
+            moves[s, a, (1 - s % 2) :: 2] = rng.dirichlet(np.ones(S // 2))
+    for s in rng.choice(S, 2, replace=False):
+        moves[s], moves[s, :, s] = 0, 1
+    if kind == "waiting":
+        moves = 1e-6 * moves + (1 - 1e-6) * np.eye(S)[:, None]
+    if kind == "leaking":
+        moves = 1e-3 * moves + (1 - 1e-3) * np.eye(S)[[0, 0, 2, 2, 4, 4]][:, None]
+    return moves, rng.dirichlet(np.ones(A), S) if kind != "certain" else np.eye(A)[rng.integers(0, A, S)]
+
+
+@pytest.mark.parametrize("kind", ["certain", "random", "periodic", "waiting", "leaking"])
+def test_the_probability_of_ever_visiting_is_that_of_a_linear_solve(dtype, kind):
+    rng = np.random.default_rng(7)
+    for _ in range(6):
+        moves, policy = endings(kind, rng)
+        where = np.arange(S) == rng.integers(S)
+        mdp = mdps.MDP.from_dense(moves, FEATURES, INITIAL, discount=rng.uniform())
+        found = float(mdps.visit_probability(mdp, policy, where))
+        held = np.asarray(mdp.to_dense(), np.float64)  # as rounded: 1 - 1e-6 is another number in float32
+        exact = oracles.visit_ever(moves, policy, INITIAL, where)
+        near = 1e-6 if dtype == np.float64 else 2e-6 if kind != "waiting" else 1e-6 + abs(held - moves).max() * 1e6
+        assert 0 <= found <= 1
+        assert found == pytest.approx(exact, abs=near)
+
+
+def test_a_way_that_cannot_be_missed_is_certain(dtype):
+    grid = mdps.GridWorld.from_text("S.LG", {"S": "dirt", ".": "dirt", "L": "lava", "G": "goal"}, discount=0.9)
+    solution = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(goal=1.0)))
+    lava = grid.where("lava")
+    ever = mdps.visit_probability(grid.mdp, solution.policy, lava)
+    assert ever.dtype == dtype
+    assert float(ever) == 1.0
+    assert float(mdps.discounted_first_visit(grid.mdp, solution.policy, lava)) == pytest.approx(0.81, rel=1e-6)
+    # Bumping about for ever so long changes nothing: the corridor has no other way.
+    uniform = jnp.full((4, 4), 0.25)
+    assert float(mdps.visit_probability(grid.mdp, uniform, lava)) == 1.0
+    stay = jnp.zeros((4, 4)).at[:, 0].set(1.0)
+    assert float(mdps.visit_probability(grid.mdp, stay, lava)) == 0.0
+    several = jax.jit(jax.vmap(lambda p: mdps.visit_probability(grid.mdp, p, lava)))(jnp.stack([uniform, stay]))
+    assert several.tolist() == [1.0, 0.0]
+
+
+def test_a_visit_that_is_rare_keeps_its_digits(dtype):
+    # From 0 on with probability 1/8 at each of 12 steps, else to an end: 8^-12 = 1.5e-11, exact in binary.
+    moves = np.zeros((14, 1, 14))
+    moves[np.arange(12), 0, np.arange(1, 13)], moves[np.arange(12), 0, 13] = 1 / 8, 7 / 8
+    moves[[12, 13], 0, [12, 13]] = 1
+    mdp = mdps.MDP.from_dense(moves, np.zeros((14, 1)), np.eye(14)[0], discount=0.5)
+    found = mdps.visit_probability(mdp, np.ones((14, 1)), np.arange(14) == 12)
+    assert float(found) == pytest.approx(8.0**-12, rel=1e-6)
+
+
+def test_what_could_still_arrive_is_not_guessed():
+    moves = np.zeros((S, A, S))  # a walk of a thousand steps or so between two ends
+    moves[range(1, S - 1), :, range(S - 2)], moves[range(1, S - 1), :, range(2, S)] = 0.5, 0.5
+    moves[[0, S - 1], :, [0, S - 1]] = 1
+    mdp, policy = mdps.MDP.from_dense(moves, FEATURES, np.eye(S)[1], discount=0.9), np.full((S, A), 1 / A)
+    where = np.arange(S) == S - 1
+    assert float(mdps.visit_probability(mdp, policy, where)) == pytest.approx(1 / (S - 1), abs=1e-6)
+    with pytest.warns(RuntimeWarning, match="after 3 sweeps a probability of .* could still arrive.*max_steps"):
+        assert np.isnan(mdps.visit_probability(mdp, policy, where, max_steps=3))
+    assert np.isnan(jax.jit(lambda p: mdps.visit_probability(mdp, p, where, max_steps=3))(policy))
+
+
+def test_the_derivative_of_ever_visiting_is_that_of_the_linear_system(x64):
+    moves, policy = endings("random", np.random.default_rng(3))
+    where = ~np.asarray((moves == 1).any(axis=(1, 2))) & (np.arange(S) == 1)
+    mdp = mdps.MDP.from_dense(moves, FEATURES, INITIAL, discount=0.9)
+    f = jax.jit(lambda p: mdps.visit_probability(mdp, p, where))
+    shift = np.random.default_rng(4).normal(size=(S, A))
+    shift -= shift.mean(axis=1, keepdims=True)
+    ahead, behind = (oracles.visit_ever(moves, policy + h * shift, INITIAL, where) for h in (1e-6, -1e-6))
+    slope = (ahead - behind) / 2e-6
+    assert slope != 0
+    assert float(jnp.sum(jax.grad(f)(jnp.asarray(policy)) * shift)) == pytest.approx(slope, abs=1e-8)
+    assert float(jnp.sum(jax.jacfwd(f)(jnp.asarray(policy)) * shift)) == pytest.approx(slope, abs=1e-8)
+
+
+def test_flags_given_as_numbers_are_those_flags(x64):
+    policy, where = policies(3), np.arange(S) == 2
+    for mdp in (model(), model(horizon=4)):
+        right = float(mdps.visit_probability(mdp, policy, where))
+        assert float(mdps.visit_probability(mdp, policy, where.astype(int))) == right
+        with pytest.raises(ValueError, match=r"where is 2 at index 0; give one flag per state, \[6\], true or false"):
+            mdps.visit_probability(mdp, policy, np.full(S, 2))
 
 
 def test_visit_probability_through_a_sink(x64):
@@ -151,9 +255,9 @@ def test_bad_policies_rewards_and_states_are_named():
         mdps.policy_return(mdp, uniform, np.zeros(5))
     with pytest.raises(ValueError, match=r"reward is nan at index \(3,\)"):
         mdps.policy_return(mdp, uniform, np.where(np.arange(S) == 3, np.nan, 0.0))
-    with pytest.raises(ValueError, match=r"states has shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"where has shape \(2,\)"):
         mdps.visit_probability(mdp, uniform, np.ones(2, bool))
-    with pytest.raises(ValueError, match="num_steps is 0; take at least one step"):
+    with pytest.raises(ValueError, match="num_steps is 0; give a whole number ≥ 1"):
         mdps.rollout(mdp, uniform, key=jax.random.key(0), num_steps=0)
     for key, told in ((7, "key is 7"), (jnp.zeros(3), r"an array of float32 with shape \(3,\)")):
         with pytest.raises(ValueError, match=f"{told}; give one random key"):
