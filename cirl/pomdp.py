@@ -54,13 +54,12 @@ class Pomdp:
 
     def __post_init__(self):
         tables = {key: _table(key, getattr(self, key)) for key in ("transition", "observation", "reward", "start")}
-        names = {key: tuple(getattr(self, key)) for key in ("states", "actions", "observations")}
+        names = {key: _names(key, getattr(self, key)) for key in ("states", "actions", "observations")}
         A, X, O = _sizes(**{key: table.shape for key, table in tables.items()})
         check_finite("reward", tables["reward"])
         for key, axes in (("transition", ("action", "state")), ("observation", ("action", "end state")), ("start", ())):
             tables[key] = as_distributions(key, tables[key], axes=axes, dtype=np.float64)
-        number = isinstance(self.discount, numbers.Real) and not isinstance(self.discount, bool)
-        if not number or not 0 <= self.discount <= 1:
+        if not _is_discount(self.discount):
             raise ValueError(f"discount is {self.discount!r}; give one number in [0, 1].")
         if self.horizon is not None:
             check_horizon_and_discount(self.horizon, self.discount)
@@ -105,9 +104,13 @@ class Pomdp:
 
 def _table(name: str, x) -> np.ndarray:
     """An array of numbers, in float64."""
-    table = np.asarray(x)
-    if table.dtype.kind not in "fiu":
-        raise ValueError(f"{name} is an array of {table.dtype}; give numbers.")
+    try:
+        table = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} makes no array ({error}).") from error
+    if table.dtype.kind not in "fiu" or np.ma.is_masked(x):
+        told = "a masked array" if np.ma.is_masked(x) else f"an array of {table.dtype}"
+        raise ValueError(f"{name} is {told}; give numbers.")
     return table.astype(np.float64)
 
 
@@ -125,6 +128,10 @@ def _sizes(transition, observation, reward, start) -> tuple[int, int, int]:
     return A, X, observation[2]
 
 
+def _is_discount(x) -> bool:
+    return isinstance(x, numbers.Real) and not isinstance(x, bool) and 0 <= float(x) <= 1
+
+
 def _first(x, X: int, O: int) -> np.ndarray:
     first = np.asarray(x)
     if first.shape != (X,) or first.dtype.kind not in "iu" or first.min() < 0 or first.max() >= O:
@@ -132,6 +139,12 @@ def _first(x, X: int, O: int) -> np.ndarray:
             f"first_observation must hold the number of an observation, 0 to {O - 1}, for each of {X} states."
         )
     return first
+
+
+def _names(key: str, given) -> tuple[str, ...]:
+    if not isinstance(given, tuple | list):
+        raise ValueError(f"{key} is {given!r}; give a tuple of names, empty for numbers.")
+    return tuple(given)
 
 
 def _check_names(key: str, names: tuple[str, ...], size: int) -> None:
@@ -271,7 +284,7 @@ def read(path: str | Path, *, discount: float | None = None) -> Pomdp:
         [[4.0, 0.0]]
     """
     path = _path(path)
-    if discount is not None and not (isinstance(discount, numbers.Real) and 0 <= discount <= 1):
+    if discount is not None and not _is_discount(discount):
         raise ValueError(f"discount is {discount!r}; give one number in [0, 1], or leave it to the file.")
     tables = pomdp_format.parse(pomdp_format.decode(path.read_bytes(), path.name), path.name, discount)
     return Pomdp(**tables._asdict())

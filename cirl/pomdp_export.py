@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from cirl.pomdp import Pomdp
 
+LARGEST = 20_000_000  # numbers in a file
 Rows = tuple[np.ndarray, ...]  # an array for each index, then the numbers
 
 
@@ -54,7 +55,7 @@ def endless(p: "Pomdp") -> Listing:
     makes it e times larger at most.  The step before the first is made up for in the same way.
 
     Raises:
-        ValueError: for a discount of 1 without a horizon.
+        ValueError: for a discount of 1 without a horizon, or more than `LARGEST` numbers.
     """
     A, X, _ = p.transition.shape
     T = 1 if p.discount == 0 else p.horizon  # with a discount of 0 only the first step counts
@@ -68,18 +69,18 @@ def endless(p: "Pomdp") -> Listing:
     end, before = copies * X, copies * X + (T is not None)
     first = X if T is None and early else 0  # where the states of the first step begin
     gamma = p.discount if 0 < p.discount < 1 else (copies + early) / (copies + early + 1)
+    (ma, mx, my, moved), (sa, sy, so, seen), (pa, px, paid) = map(_nonzero, (p.transition, p.observation, p.reward))
+    if copies * (len(moved) + len(seen) + len(paid)) > LARGEST:
+        raise ValueError(f"with {T} steps in its states the file would hold more than {LARGEST:,} numbers.")
     moves, sights, pays = [], [], []
     for own in range(0, end, X):
         t, ahead = (0, 0) if T is None else (own // X, own + X)
-        a, x, y, chance = _nonzero(p.transition)
-        last = _whatever(A, np.arange(own, own + X), np.full(X, end))
-        moves.append((a, own + x, ahead + y, chance) if ahead < end else last)
-        a, y, o, chance = _nonzero(p.observation)
+        to_the_end = _whatever(A, np.arange(own, own + X), np.full(X, end))
+        moves.append((ma, own + mx, ahead + my, moved) if ahead < end else to_the_end)
         shown = None if p.first_observation is None else _whatever(A, np.arange(own, own + X), p.first_observation)
-        sights.append((a, own + y, o, chance) if shown is None or own != first else shown)
-        a, x, number = _nonzero(p.reward)
+        sights.append((sa, own + sy, so, seen) if shown is None or own != first else shown)
         with np.errstate(over="ignore"):  # looked at below
-            pays.append((a, own + x, number * ((p.discount / gamma) ** t / gamma**early)))
+            pays.append((pa, own + px, paid * ((p.discount / gamma) ** t / gamma**early)))
     start, size = _nonzero(p.start), before
     if T is not None:
         moves.append(_whatever(A, [end], [end]))

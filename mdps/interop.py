@@ -154,6 +154,9 @@ def to_gymnasium(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]) ->
 
 def _rows(name: str, mdp: MDP, reward) -> dict[int, dict[int, list[tuple]]]:
     """The table of one step of an MDP, whatever its horizon."""
+    if not isinstance(mdp, MDP):
+        grid = "; pass grid.mdp" if isinstance(mdp, GridWorld) else ""
+        raise ValueError(f"mdp is a {type(mdp).__name__}, not an MDP{grid}.")
     require_concrete(name, mdp=mdp.probability, reward=reward)
     if mdp.probability.ndim != 3:
         raise ValueError(f"mdp is a stack of shape {mdp.probability.shape[:-3]}; a table holds one MDP.")

@@ -251,6 +251,8 @@ def test_what_no_file_can_hold_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="beyond float64"):
         tiny.write(tmp_path / "game.pomdp")
+    with pytest.raises(ValueError, match="with 20000000 steps in its states the file would hold more than 20,000,000"):
+        dataclasses.replace(endless, horizon=20_000_000).write(tmp_path / "game.pomdp")
     assert not list(tmp_path.iterdir())
 
 
@@ -278,6 +280,9 @@ def test_games_that_cannot_be_reduced_are_refused():
         ({"transition": np.array([[[0.5, 0.6], [0, 1]]])}, "transition of action 0 of state 0 sums to 1.1"),
         ({"transition": np.array([[[2.0, -1.0], [0, 1]]])}, "transition of action 0 of state 0 holds -1.0"),
         ({"transition": [["a", "b"], ["c", "d"]]}, "transition is an array of <U1"),
+        ({"transition": [[1.0, 2.0], [3.0]]}, "transition makes no array"),
+        ({"transition": None}, "transition is an array of object"),
+        ({"reward": np.ma.masked_array([[1.0, 2.0]], [[True, False]])}, "reward is a masked array"),
         ({"observation": np.ones((1, 3, 1))}, r"observation has shape .*must be \[A, X, O\]"),
         ({"observation": np.full((1, 2, 2), np.nan)}, "observation of action 0 of end state 0 holds nan"),
         ({"reward": np.ones(2)}, r"reward has shape \(2,\); with A=1 and X=2"),
@@ -287,11 +292,14 @@ def test_games_that_cannot_be_reduced_are_refused():
         ({"discount": 1.5}, "discount is 1.5; give one number in"),
         ({"discount": float("nan")}, "discount is nan"),
         ({"discount": "0.9"}, "discount is '0.9'"),
+        ({"discount": True}, "discount is True"),
         ({"horizon": 0}, "horizon is 0"),
         ({"horizon": 2.5}, "horizon is 2.5"),
         ({"first_observation": np.array([0, 1])}, "first_observation must hold"),
         ({"states": ("a", "a")}, "states are .*give 2 distinct names"),
         ({"states": ("a b", "c")}, "give 2 distinct names"),
+        ({"states": "ab"}, "states is 'ab'; give a tuple of names"),
+        ({"states": 3}, "states is 3; give a tuple"),
         ({"actions": ("0x",)}, "give 1 distinct names"),
     ],
 )
