@@ -12,7 +12,7 @@ import numpy as np
 from cirl import pomdp_export, pomdp_format
 from cirl.game import Game, Order
 from cirl.human import Fixed
-from mdps.checks import as_distributions, check_finite, check_horizon_and_discount, require_concrete
+from mdps.checks import as_distributions, check_finite, check_horizon_and_discount, check_real, require_concrete
 
 LARGEST = 20_000_000  # entries of the transition tensor
 
@@ -103,15 +103,9 @@ class Pomdp:
 
 
 def _table(name: str, x) -> np.ndarray:
-    """An array of numbers, in float64."""
-    try:
-        table = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} makes no array ({error}).") from error
-    if table.dtype.kind not in "fiu" or np.ma.is_masked(x):
-        told = "a masked array" if np.ma.is_masked(x) else f"an array of {table.dtype}"
-        raise ValueError(f"{name} is {told}; give numbers.")
-    return table.astype(np.float64)
+    """An array of real numbers, in float64."""
+    require_concrete("Pomdp", **{name: x})
+    return np.asarray(check_real(name, x)).astype(np.float64)
 
 
 def _sizes(transition, observation, reward, start) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.checks import as_distributions, check_finite, require_concrete
+from mdps.checks import as_distributions, check_mdp, check_real, check_reward, require_concrete
 from mdps.graph import from_edges
 from mdps.gridworld import GridWorld
 from mdps.mdp import MDP
@@ -154,19 +154,11 @@ def to_gymnasium(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]) ->
 
 def _rows(name: str, mdp: MDP, reward) -> dict[int, dict[int, list[tuple]]]:
     """The table of one step of an MDP, whatever its horizon."""
-    if not isinstance(mdp, MDP):
-        grid = "; pass grid.mdp" if isinstance(mdp, GridWorld) else ""
-        raise ValueError(f"mdp is a {type(mdp).__name__}, not an MDP{grid}.")
+    mdp = check_mdp(mdp)
     require_concrete(name, mdp=mdp.probability, reward=reward)
-    if mdp.probability.ndim != 3:
-        raise ValueError(f"mdp is a stack of shape {mdp.probability.shape[:-3]}; a table holds one MDP.")
+    check_reward(mdp, reward)
     S, A = mdp.num_states, mdp.num_actions
-    paid = np.asarray(reward, float)
-    if paid.shape not in ((S,), (S, A)):
-        raise ValueError(
-            f"reward has shape {paid.shape}; with S={S} states and A={A} actions it must be [S] or [S, A]."
-        )
-    check_finite("reward", paid)
+    paid = np.asarray(check_real("reward", reward), float)
     paid = np.broadcast_to(paid[:, None] if paid.ndim == 1 else paid, (S, A))
     exists = np.ones((S, A), bool) if mdp.available is None else np.asarray(mdp.available)
     next_state = np.asarray(mdp.next_state)

@@ -281,7 +281,7 @@ def test_games_that_cannot_be_reduced_are_refused():
         ({"transition": np.array([[[2.0, -1.0], [0, 1]]])}, "transition of action 0 of state 0 holds -1.0"),
         ({"transition": [["a", "b"], ["c", "d"]]}, "transition is an array of <U1"),
         ({"transition": [[1.0, 2.0], [3.0]]}, "transition makes no array"),
-        ({"transition": None}, "transition is an array of object"),
+        ({"transition": None}, "transition is None; give an array of numbers"),
         ({"reward": np.ma.masked_array([[1.0, 2.0]], [[True, False]])}, "reward is a masked array"),
         ({"observation": np.ones((1, 3, 1))}, r"observation has shape .*must be \[A, X, O\]"),
         ({"observation": np.full((1, 2, 2), np.nan)}, "observation of action 0 of end state 0 holds nan"),

@@ -189,9 +189,9 @@ def test_bad_settings_say_what_is_missing():
     with pytest.raises(TypeError, match="cannot be traced"):
         jax.jit(lambda r: interop.to_gymnasium(mdp, r))(reward)
     grid = GridWorld.from_text("SG", {"S": "dirt", "G": "gold"}, discount=0.9)
-    with pytest.raises(ValueError, match=r"mdp is a GridWorld, not an MDP; pass grid\.mdp"):
+    with pytest.raises(ValueError, match=r"mdp is a GridWorld; pass grid\.mdp"):
         interop.to_gymnasium(grid, reward)
-    with pytest.raises(ValueError, match=r"mdp is a stack of shape \(2,\); a table holds one MDP"):
+    with pytest.raises(ValueError, match=r"mdp is a stack of MDPs"):
         interop.to_gymnasium(mdps.stack([mdp, mdp]), reward)
     with pytest.raises(ValueError, match="with 5000000 steps in its states the table would have 40,000,000 entries"):
         interop.to_gymnasium(mdp.replace(horizon=5_000_000), reward)
