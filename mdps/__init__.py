@@ -2,7 +2,7 @@
 
 from mdps import graph, interop, worlds
 from mdps.gridworld import GridWorld
-from mdps.mdp import MDP, stack
+from mdps.mdp import MDP
 from mdps.optima import Optimum, optimum
 from mdps.policies import (
     Trajectory,
@@ -14,6 +14,7 @@ from mdps.policies import (
     visit_probability,
 )
 from mdps.solvers import Solution, solve
+from mdps.stacking import stack
 
 __all__ = [
     "MDP",

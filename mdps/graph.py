@@ -6,6 +6,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from mdps import tables
 from mdps.checks import check_rows, require_concrete
 from mdps.mdp import MDP, from_table
 
@@ -34,7 +35,8 @@ def to_networkx(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = Non
     graph = nx.MultiDiGraph(discount=float(mdp.discount), horizon=mdp.horizon, feature_names=mdp.feature_names)
     graph.add_nodes_from((s, {"features": features[s], "initial": float(initial[s])}) for s in range(mdp.num_states))
     next_state, probability = np.asarray(mdp.next_state), np.asarray(mdp.probability, np.float64)
-    origin, action, slot = np.nonzero(probability)
+    possible = probability > 0 if mdp.available is None else (probability > 0) & np.asarray(mdp.available)[:, :, None]
+    origin, action, slot = np.nonzero(possible)
     if share is not None:
         taken = share[origin, action] > 0
         origin, action, slot = origin[taken], action[taken], slot[taken]
@@ -58,6 +60,9 @@ def from_networkx(
     feature_names: Sequence[str] | None = None,
 ) -> MDP:
     """Build an MDP from a directed graph whose edges are keyed by action.
+
+    An action of which a node has no edge is not available there.  Probabilities are those of `MDP.from_dense`:
+    what misses one by at most 1e-5 is divided by its sum.
 
     Args:
         graph: nodes with `features` (`[K]`, or `[A, K]`) and, where runs begin, `initial`; edges with
@@ -86,7 +91,7 @@ def from_networkx(
         )
     nodes = list(graph.nodes)
     if not nodes or not graph.number_of_edges():
-        raise ValueError("the graph has no nodes or no edges; every state needs at least one edge per action.")
+        raise ValueError("the graph has no nodes or no edges; every state needs at least one action.")
     number = {node: i for i, node in enumerate(nodes)}
     keys = list(dict.fromkeys(key for _, _, key in graph.edges(keys=True)))
     if actions is None:
@@ -112,68 +117,28 @@ def from_networkx(
     origin, action, target, chance = (np.array(column) for column in zip(*edges, strict=True))
     total = np.zeros((len(nodes), len(index)))
     np.add.at(total, (origin, action), chance)
-    for s, a in np.argwhere(np.abs(total - 1) > 1e-5)[:1]:
+    exist = np.zeros(total.shape, bool)
+    exist[origin, action] = True
+    for s in np.flatnonzero(~exist.any(axis=1))[:1]:
+        raise ValueError(f"no edge leaves node {nodes[s]!r}; every state needs at least one action (an end may stay).")
+    for s, a in np.argwhere(exist & (np.abs(total - 1) > 1e-5))[:1]:
         raise ValueError(
             f"the edges of action {actions[a]!r} out of node {nodes[s]!r} have total probability "
             f"{total[s, a]:.6g}; it must be one."
         )
     settings = graph.graph
-    return from_edges(
-        origin,
-        action,
-        target,
-        chance,
+    next_state, probability, slots = tables.from_edges(origin, action, target, chance, total.shape)
+    return from_table(
+        next_state,
+        probability,
         np.array([graph.nodes[node]["features"] for node in nodes], float),
         np.array([graph.nodes[node].get("initial", 0.0) for node in nodes], float),
-        num_actions=len(index),
+        available=exist,
+        edges=slots,
         discount=settings.get("discount", 1.0) if discount is None else discount,
         horizon=settings.get("horizon") if horizon is None else horizon,
         feature_names=settings.get("feature_names") if feature_names is None else feature_names,
     )
-
-
-def from_edges(
-    origin: np.ndarray,
-    action: np.ndarray,
-    target: np.ndarray,
-    probability: np.ndarray,
-    features: np.ndarray,
-    initial: np.ndarray,
-    *,
-    num_actions: int,
-    sink: int | None = None,
-    **settings,
-) -> MDP:
-    """Build an MDP from a list of edges, on the host; edges that occur twice add up.
-
-    Args:
-        origin: state that each edge leaves.
-        action: action of each edge.
-        target: state that each edge enters.
-        probability: probability of each edge, given its state and action.
-        features: feature counts, `[S, K]` or `[S, A, K]`.
-        initial: probability of starting in each state, `[S]`.
-        num_actions: A.
-        sink: a state to keep out of the predecessor table, see `Layout.sink`.
-        **settings: `discount`, `horizon` and `feature_names`, as in `MDP.from_dense`.
-    """
-    S, A = len(initial), num_actions
-    used = (probability > 0) & (target != (-1 if sink is None else sink))
-    pairs, which = np.unique(origin[used] * S + target[used], return_inverse=True)
-    first = np.searchsorted(pairs // S, np.arange(S))
-    slot = np.arange(len(pairs)) - first[pairs // S]
-    D = max(int(slot.max(initial=0)) + 1, 1) + (sink is not None)
-    next_state = np.broadcast_to(np.arange(S)[:, None], (S, D)).copy()
-    next_state[pairs // S, slot] = pairs % S
-    edges = np.zeros((S, D), bool)
-    edges[pairs // S, slot] = True
-    table = np.zeros((S, A, D))
-    np.add.at(table, (origin[used], action[used], slot[which]), probability[used])
-    if sink is not None:
-        next_state[:, -1] = sink
-        ends = (probability > 0) & (target == sink)
-        np.add.at(table[:, :, D - 1], (origin[ends], action[ends]), probability[ends])
-    return from_table(next_state, table, features, initial, edges=edges, sink=sink, **settings)
 
 
 def reachable(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = None) -> Bool[np.ndarray, " S"]:
@@ -218,6 +183,7 @@ def drop_unreachable(mdp: MDP) -> MDP:
         probability,
         np.asarray(mdp.features)[keep],
         np.asarray(mdp.initial)[keep],
+        available=None if mdp.available is None else np.asarray(mdp.available)[keep],
         discount=float(mdp.discount),
         horizon=mdp.horizon,
         feature_names=mdp.feature_names,
@@ -313,12 +279,17 @@ def _check_policy(mdp: MDP, policy) -> np.ndarray:
             "the same at every step."
         )
     check_rows("policy", policy, axes=("state",), tolerance=1e-4)
+    if mdp.available is not None and (policy[~np.asarray(mdp.available)] != 0).any():
+        s, a = (int(i) for i in np.argwhere((policy != 0) & ~np.asarray(mdp.available))[0])
+        raise ValueError(f"policy takes action {a} in state {s}, which is not available there; give it no share.")
     return policy
 
 
 def _support(mdp: MDP, policy) -> np.ndarray:
     """Which successor slots have positive probability, `[S, D]`."""
     possible = np.asarray(mdp.probability) > 0
+    if mdp.available is not None:
+        possible = possible & np.asarray(mdp.available)[:, :, None]
     if policy is not None:
         possible = possible & (_check_policy(mdp, policy) > 0)[..., None]
     return np.any(possible, axis=1)

@@ -350,7 +350,7 @@ class GridWorld:
 
         Example:
             >>> grid = GridWorld.from_text("S.GS", {"S": "dirt", ".": "dirt", "G": "target"}, discount=0.9)
-            >>> grid.most_likely_paths([[0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], 5)
+            >>> grid.most_likely_paths(np.eye(4)[[1, 1, 1, 3]], 5)  # right, and left from the last cell
             [[(0, 0), (0, 1), (0, 2)], [(0, 3), (0, 2)]]
         """
         choice = drawing.host_policy(self, policy)

@@ -1,15 +1,16 @@
 """Other people's worlds: gymnasium's transition tables in and out, MiniGrid's grids in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.checks import as_distributions, check_mdp, check_real, check_reward, require_concrete
-from mdps.graph import from_edges
+from mdps import gymnasium_tables, tables
+from mdps.checks import as_distributions, check_mdp, check_real, check_reward, check_rows, require_concrete
 from mdps.gridworld import GridWorld
-from mdps.mdp import MDP
+from mdps.mdp import MDP, from_table
 
 LARGEST = 10_000_000  # entries of a table with time in its states
 
@@ -20,33 +21,89 @@ def from_gymnasium(
     discount: float,
     horizon: int | None = None,
     initial: Array | np.ndarray | Sequence[float] | None = None,
+    features: Callable[[int, int, int], Any] | Array | np.ndarray | None = None,
+    feature_names: Sequence[str] | None = None,
+    available: Callable[[int], Any] | Array | np.ndarray | None = None,
 ) -> tuple[MDP, Float[Array, " S A"]]:
     """Read a gymnasium environment's table `P[s][a] = [(probability, next state, reward, terminated), ...]`.
 
-    In such a table `terminated` ends all reward, whatever the next state is (CliffWalking's goal
-    and Taxi's drop-off do not absorb by themselves).  Here those edges pay their reward and lead to
-    an end state, added as the last state, which no action leaves and which pays nothing.
+    In such a table `terminated` ends all reward, whatever the next state's own rows say.  A state that other
+    states enter by terminated edges alone, and that no run begins in, *is* an end here: runs stay in it, and it
+    pays nothing (FrozenLake's holes and goal, CliffWalking's goal), so that it can be asked which end a run came
+    to.  Terminated edges into a state in which runs also go on (as in Taxi) pay their reward and lead to one more
+    state, the last, which is the end of them all.
+
+    Probabilities are those of `MDP.from_dense`: what misses one by at most 1e-5 is divided by its sum.
 
     Args:
-        env_or_P: an environment with a table (FrozenLake, CliffWalking, Taxi, ...), or the table.
+        env_or_P: an environment with a table (FrozenLake, CliffWalking, Taxi, ...), or the table.  An action that
+            `P[s]` does not have is not available in `s`.
         discount: discount factor per step; below 1 unless a horizon is given.
         horizon: number of steps, or None for an endless MDP.
         initial: probability of starting in each state of the table; None: the environment's own
             `initial_state_distrib`.
+        features: what to count in place of the reward: a function of `(s, a, s')` that gives `[K]` or one number,
+            or an array `[S, K]`, `[S, A, K]` or `[S, A, S', K]` over the table's states.  It is averaged over the
+            successors, as in `MDP.from_dense`.  Features `[S, K]` of a state are collected on leaving it; those of
+            a state that a run ends in, which it never leaves, are collected on the step that ends it.
+        feature_names: one name per feature; "reward" where `features` is None.
+        available: flags `[S, A]` of the actions that exist, or a function that gives them for a state, such as
+            an environment's `action_mask`; None: all that the table has.
 
     Returns:
-        The MDP, with the single feature "reward" of each state and action, and the expected reward
-        `[S, A]`, which is also `mdp.reward([1.0])`.
+        The MDP, with the single feature "reward" of each state and action unless others are given, and the expected
+        reward `[S, A]`.
 
     Raises:
         ValueError: for an environment without a table, or a bad entry, naming its state and action.
 
     Example:
-        >>> table = {0: {0: [(0.5, 0, 0.0, False), (0.5, 1, 1.0, True)]}, 1: {0: [(1.0, 1, 5.0, False)]}}
+        >>> table = {0: {0: [(0.5, 0, 0.0, False), (0.5, 1, 1.0, True)]}, 1: {}}
         >>> mdp, reward = from_gymnasium(table, discount=0.9, initial=[1.0, 0.0])
-        >>> reward.tolist()  # the last state is the end
-        [[0.5], [5.0], [0.0]]
+        >>> reward.tolist()  # state 1 is an end
+        [[0.5], [0.0]]
+        >>> arrivals, _ = from_gymnasium(
+        ...     table, discount=0.9, initial=[1.0, 0.0], features=lambda s, a, t: t == 1, feature_names=["arrives"]
+        ... )
+        >>> arrivals.features.tolist()
+        [[[0.5]], [[0.0]]]
     """
+    P, initial = _table_and_start(env_or_P, initial)
+    require_concrete("from_gymnasium", initial=initial, features=features, available=available)
+    edges = gymnasium_tables.read(P, available)
+    S = len(edges.exist)
+    initial = np.asarray(initial, float)
+    if initial.shape != (S,):
+        raise ValueError(f"initial has shape {initial.shape}; this table has {S} states, so it must be [{S}].")
+    check_rows("initial", initial, axes=())
+    is_end = gymnasium_tables.ends(edges, initial)
+    counts = None if features is None else gymnasium_tables.features(edges, is_end, features)
+    edges = gymnasium_tables.ended(edges, is_end)
+    reward = gymnasium_tables.mean(edges, edges.paid[:, None])
+    extra = edges.exist.shape[0] - S
+    if counts is not None:
+        counts = np.concatenate([counts, np.zeros((extra, *counts.shape[1:]))])
+    next_state, probability, slots = tables.from_edges(
+        edges.origin, edges.action, edges.target, edges.chance, edges.exist.shape, sink=S if extra else None
+    )
+    mdp = from_table(
+        next_state,
+        probability,
+        reward if counts is None else counts,
+        np.append(initial, np.zeros(extra)),
+        available=edges.exist,
+        edges=slots,
+        sink=S if extra else None,
+        discount=discount,
+        horizon=horizon,
+        feature_names=("reward",) if features is None else feature_names,
+        called="P",
+    )
+    return mdp, mdp.features[:, :, 0] if features is None else jnp.asarray(reward[:, :, 0], mdp.features.dtype)
+
+
+def _table_and_start(env_or_P: Any, initial: Any) -> tuple[Any, Any]:
+    """The table of an environment, or the table itself, and where runs begin."""
     P = env_or_P
     if not isinstance(P, Mapping | list | tuple):
         env = getattr(env_or_P, "unwrapped", env_or_P)
@@ -56,39 +113,11 @@ def from_gymnasium(
                 f"{type(env).__name__} has no transition table P; only tabular environments such as FrozenLake, "
                 "CliffWalking and Taxi can be read."
             )
-        if initial is None:
-            initial = getattr(env, "initial_state_distrib", None)
+        initial = getattr(env, "initial_state_distrib", None) if initial is None else initial
+    initial = getattr(P, "initial_state_distrib", None) if initial is None else initial
     if initial is None:
         raise ValueError("a bare table says nothing of where runs begin; give initial, one probability per state.")
-    S, A, rows = _read(P)
-    require_concrete("from_gymnasium", initial=initial)
-    initial = np.asarray(initial, float)
-    if initial.shape != (S,):
-        raise ValueError(f"initial has shape {initial.shape}; this table has {S} states, so it must be [{S}].")
-    origin, action, chance, target, paid, ended = (np.array(column) for column in zip(*rows, strict=True))
-    ended = ended.astype(bool)
-    any_end = bool(ended.any())
-    reward = np.zeros((S + any_end, A))
-    np.add.at(reward, (origin, action), chance * paid)
-    if any_end:
-        target = np.where(ended, S, target)
-        last = np.full(A, S)
-        origin, action, target = (np.concatenate(x) for x in ((origin, last), (action, np.arange(A)), (target, last)))
-        chance, initial = np.concatenate([chance, np.ones(A)]), np.append(initial, 0.0)
-    mdp = from_edges(
-        origin,
-        action,
-        target,
-        chance,
-        reward[:, :, None],
-        initial,
-        num_actions=A,
-        sink=S if any_end else None,
-        discount=discount,
-        horizon=horizon,
-        feature_names=("reward",),
-    )
-    return mdp, mdp.features[:, :, 0]
+    return P, initial
 
 
 class GymnasiumTable(dict[int, dict[int, list[tuple]]]):
@@ -303,41 +332,3 @@ def from_minigrid(env: Any, *, discount: float = 1.0, horizon: int | None = None
         terminal=("lava", "goal"),
         step=step,
     )
-
-
-def _read(P) -> tuple[int, int, list[tuple[int, int, float, int, float, bool]]]:
-    """The table as a list of (state, action, probability, next state, reward, terminated), checked."""
-    S = len(P)
-    by_state = P if isinstance(P, Mapping) else dict(enumerate(P))
-    if S == 0 or set(by_state) != set(range(S)):
-        raise ValueError(
-            f"the table's states must be the numbers 0 to one less than their count; they are {list(by_state)[:10]}."
-        )
-    A = len(by_state[0])
-    rows = []
-    for s in range(S):
-        actions = by_state[s] if isinstance(by_state[s], Mapping) else dict(enumerate(by_state[s]))
-        if A == 0 or set(actions) != set(range(A)):
-            raise ValueError(
-                f"state {s} has the actions {list(actions)}; every state needs the same actions, "
-                f"0 to A-1 (state 0 has {A})."
-            )
-        for a in range(A):
-            total = 0.0
-            for entry in actions[a]:
-                if len(entry) != 4:
-                    raise ValueError(
-                        f"P[{s}][{a}] holds {entry!r}; every entry is (probability, next state, reward, terminated)."
-                    )
-                p, target, paid, ended = float(entry[0]), int(entry[1]), float(entry[2]), bool(entry[3])
-                if not np.isfinite(p) or p < 0:
-                    raise ValueError(f"P[{s}][{a}] holds the probability {p}; it must be finite and not negative.")
-                if not 0 <= target < S or target != entry[1]:
-                    raise ValueError(f"P[{s}][{a}] leads to state {entry[1]}, but the states are 0..{S - 1}.")
-                if not np.isfinite(paid):
-                    raise ValueError(f"P[{s}][{a}] pays {paid}; every reward must be finite.")
-                total += p
-                rows.append((s, a, p, target, paid, ended))
-            if abs(total - 1) > 1e-5:
-                raise ValueError(f"the probabilities of P[{s}][{a}] sum to {total:.6g}; they must sum to one.")
-    return S, A, rows

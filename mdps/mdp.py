@@ -3,14 +3,15 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mdps import tables
-from mdps.checks import check_finite, check_horizon_and_discount, check_rows, is_concrete, require_concrete
+from mdps import inputs, moves, tables
+from mdps.checks import as_distributions, check_finite, check_horizon_and_discount, is_concrete, require_concrete
 from mdps.kernels.layout import Layout
 
 
@@ -149,56 +150,41 @@ class MDP:
         new = dataclasses.replace(new, **given)
         if changes.get("available", False) is None:
             new = dataclasses.replace(new, available=None)
-        new._check(tables="next_state" in given or "probability" in given)
+        inputs.check_fields(new, tables="next_state" in given or "probability" in given)
+        axes = ("mdp",) * (self.probability.ndim - 3)
+        for name, rows in (("initial", axes), ("probability", (*axes, "state", "action"))):
+            if name in given and is_concrete(changes[name]):
+                exact = as_distributions(name, changes[name], axes=rows, dtype=given[name].dtype)
+                new = dataclasses.replace(new, **{name: jnp.asarray(exact, given[name].dtype)})
         return _rebuilt(new, self) if "next_state" in given or "probability" in given else new
-
-    def _check(self, *, tables: bool) -> None:
-        """The constructors' checks, of what is concrete; of one MDP or of a stack of them."""
-        axes = self.probability.ndim - 3
-        where = ("mdp",) * axes
-        S, A, D = self.probability.shape[-3:]
-        shape = self.features.shape[axes:]
-        if len(shape) not in (2, 3) or shape[:-1] not in ((S,), (S, A)):
-            raise ValueError(f"features has shape {shape}; with S={S}, A={A} it must be [S, K] or [S, A, K].")
-        if self.initial.shape[axes:] != (S,):
-            raise ValueError(f"initial has shape {self.initial.shape}; it must be [S] with S={S}.")
-        if self.next_state.shape[axes:] != (S, D):
-            raise ValueError(
-                f"next_state has shape {self.next_state.shape} and probability {self.probability.shape}; "
-                "they must be [S, D] and [S, A, D]."
-            )
-        if len(self.feature_names) != shape[-1] or len(set(self.feature_names)) != shape[-1]:
-            raise ValueError(
-                f"feature_names has {len(self.feature_names)} names {self.feature_names}; "
-                f"give {shape[-1]} distinct names, one per feature."
-            )
-        if self.available is not None and self.available.shape[axes:] != (S, A):
-            raise ValueError(f"available has shape {self.available.shape}; it must be [S, A] with S={S}, A={A}.")
-        check_finite("features", self.features)
-        check_rows("initial", self.initial, axes=where)
-        for gamma in np.ravel(self.discount) if is_concrete(self.discount) else (self.discount,):
-            check_horizon_and_discount(self.horizon, gamma)
-        if tables:
-            check_rows("probability", self.probability, axes=(*where, "state", "action"))
-            if is_concrete(self.next_state):
-                check_successors(self.next_state, S)
 
     @staticmethod
     def from_dense(
-        transition: Float[Array, " S A S"] | np.ndarray,
-        features: Float[Array, " S K"] | Float[Array, " S A K"] | np.ndarray,
+        transition: Float[Array, " S A S"] | np.ndarray | Sequence,
+        features: Float[Array, " S K"] | Float[Array, " S A K"] | Float[Array, " S A S K"] | np.ndarray | Sequence,
         initial: Float[Array, " S"] | np.ndarray | Sequence[float],
         *,
+        available: Bool[Array, " S A"] | np.ndarray | Sequence | None = None,
         discount: float = 1.0,
         horizon: int | None = None,
         feature_names: Sequence[str] | None = None,
     ) -> "MDP":
         """Build an MDP from dense arrays, on the host.
 
+        Rows that miss one by at most 1e-5 (printed with six digits, say) are divided by their sums, in float64,
+        before they are rounded to the MDP's dtype; those within four units in its last place are left as they are.
+
+        Features of the transition, r(s, a, s') for one, are averaged over the successors.  Nothing is lost by
+        that for planning: values, policies and feature expectations are those of the transition's features.  What
+        is lost is the features along one realised path, which are then those expected at each step.
+
         Args:
             transition: probability of `s'` after `(s, a)`, `[S, A, S']`; rows sum to one.
-            features: feature counts of each state `[S, K]` or of each state and action `[S, A, K]`.
+            features: feature counts of each state `[S, K]`, of each state and action `[S, A, K]`, or of each
+                transition `[S, A, S', K]` (of a reward `[S, A, S']`: `reward[..., None]`).
             initial: probability of starting in each state, `[S]`.
+            available: which actions exist in each state, `[S, A]`; None: all.  What the other arrays hold where
+                an action does not exist is not read.
             discount: discount factor; below 1 unless a horizon is given.
             horizon: number of steps, or None for an endless MDP.
             feature_names: one name per feature; "feature 0", "feature 1", ... when left out.
@@ -207,8 +193,8 @@ class MDP:
             The MDP; its floating dtype is JAX's default for the inputs.
 
         Raises:
-            ValueError: on a wrong shape, a row that is not a distribution (named by state and action),
-                non-finite features, or a discount that does not fit the horizon.
+            ValueError: on a wrong shape, a row that is not a distribution (named by state and action), a state
+                without actions, non-finite features, or a discount that does not fit the horizon.
             TypeError: when called with traced arrays.
 
         Example:
@@ -219,16 +205,131 @@ class MDP:
             (2, 2, 2)
         """
         require_concrete("MDP.from_dense", transition=transition, features=features, initial=initial)
-        transition, features, initial = (np.asarray(x) for x in (transition, features, initial))
-        if transition.ndim != 3 or transition.shape[0] != transition.shape[2] or 0 in transition.shape:
-            raise ValueError(f"transition has shape {transition.shape}; it must be [S, A, S'] with S' = S and A ≥ 1.")
-        check_rows("transition", transition, axes=("state", "action"))
+        transition, features = np.asarray(transition), np.asarray(features)
+        A = inputs.num_actions_of(transition)
+        exist = inputs.which_exist(available, len(transition), A)
+        if exist is not None:
+            transition = np.where(exist[:, :, None], transition, 0)
         next_state, probability, edges = tables.shared_support(transition)
+        return from_table(
+            next_state,
+            probability,
+            inputs.by_slot(features, next_state, A),
+            initial,
+            available=exist,
+            discount=discount,
+            horizon=horizon,
+            feature_names=feature_names,
+            edges=edges,
+            called="transition",
+        )
+
+    @staticmethod
+    def from_sparse(
+        transition: Any,
+        features: Float[Array, " S K"] | Float[Array, " S A K"] | np.ndarray | Sequence,
+        initial: Float[Array, " S"] | np.ndarray | Sequence[float],
+        *,
+        num_actions: int | None = None,
+        available: Bool[Array, " S A"] | np.ndarray | Sequence | None = None,
+        discount: float = 1.0,
+        horizon: int | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> "MDP":
+        """Build an MDP from SciPy's sparse matrices, on the host; everything else is as in `from_dense`.
+
+        A reward of the transition in a matrix `R` of the same shape is, averaged over the successors,
+        `np.asarray(transition.multiply(R).sum(axis=1)).reshape(S, A, 1)`.
+
+        Args:
+            transition: one matrix `[S·A, S]` whose row `s·A + a` is that of action `a` in state `s`, or a list of
+                A matrices `[S, S]`; entries that occur twice add up.
+            features: `[S, K]` or `[S, A, K]`.
+            initial: probability of starting in each state, `[S]`.
+            num_actions: A; None: what the shape says.
+            available: which actions exist, `[S, A]`; the rows of others are not read, and may be empty.
+            discount: discount factor.
+            horizon: number of steps, or None.
+            feature_names: one name per feature.
+
+        Raises:
+            ValueError: as `from_dense`, and for an empty row of an action that exists.
+
+        Example:
+            >>> import numpy as np, scipy.sparse
+            >>> go = scipy.sparse.csr_array(np.array([[0.0, 1.0], [0.5, 0.5]]))
+            >>> MDP.from_sparse([go], np.eye(2), [1.0, 0.0], discount=0.9).to_dense().tolist()
+            [[[0.0, 1.0]], [[0.5, 0.5]]]
+        """
+        require_concrete("MDP.from_sparse", transition=transition, features=features, initial=initial)
+        origin, action, target, probability, S, A = inputs.edges_of(transition, num_actions)
+        exist = inputs.which_exist(available, S, A)
+        if exist is not None:
+            probability = np.where(exist[origin, action], probability, 0)
+        next_state, probability, edges = tables.from_edges(origin, action, target, probability, (S, A))
+        return from_table(
+            next_state,
+            probability,
+            inputs.by_slot(np.asarray(features), next_state, A),
+            initial,
+            available=exist,
+            discount=discount,
+            horizon=horizon,
+            feature_names=feature_names,
+            edges=edges,
+            called="transition",
+        )
+
+    @staticmethod
+    def from_table(
+        next_state: Int[Array, " S D"] | Int[Array, " S A D"] | np.ndarray | Sequence,
+        probability: Float[Array, " S A D"] | np.ndarray | Sequence,
+        features: Float[Array, " S K"] | Float[Array, " S A K"] | Float[Array, " S A D K"] | np.ndarray | Sequence,
+        initial: Float[Array, " S"] | np.ndarray | Sequence[float],
+        *,
+        available: Bool[Array, " S A"] | np.ndarray | Sequence | None = None,
+        discount: float = 1.0,
+        horizon: int | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> "MDP":
+        """Build an MDP from lists of successors, on the host; everything else is as in `from_dense`.
+
+        Args:
+            next_state: successors of each state `[S, D]`, or of each state and action `[S, A, D]`; those without
+                probability may be any states.
+            probability: probability of each, `[S, A, D]`.
+            features: `[S, K]`, `[S, A, K]`, or of each listed transition `[S, A, D, K]`.
+            initial: probability of starting in each state, `[S]`.
+            available: which actions exist, `[S, A]`.
+            discount: discount factor.
+            horizon: number of steps, or None.
+            feature_names: one name per feature.
+
+        Raises:
+            ValueError: as `from_dense`, and for successors that are no states.
+
+        Example:
+            >>> import numpy as np
+            >>> ring = np.array([[1], [2], [0]])
+            >>> mdp = MDP.from_table(ring, np.ones((3, 1, 1)), np.eye(3), [1.0, 0.0, 0.0], discount=0.5)
+            >>> mdp.to_dense()[2, 0].tolist()
+            [1.0, 0.0, 0.0]
+        """
+        require_concrete("MDP.from_table", next_state=next_state, probability=probability, features=features)
+        next_state, probability, features = (np.asarray(x) for x in (next_state, probability, features))
+        S, A = inputs.check_lists(next_state, probability)
+        exist = inputs.which_exist(available, S, A)
+        if exist is not None:
+            probability = np.where(exist[:, :, None], probability, 0)
+        if features.ndim == 4:
+            features = inputs.features_by_action(features, inputs.share(probability), exist)
+        next_state, probability, edges = inputs.table_of_lists(next_state, probability, S)
         return from_table(
             next_state,
             probability,
             features,
             initial,
+            available=exist,
             discount=discount,
             horizon=horizon,
             feature_names=feature_names,
@@ -240,46 +341,42 @@ def from_table(
     next_state: np.ndarray,
     probability: np.ndarray,
     features: np.ndarray,
-    initial: np.ndarray,
+    initial: Array | np.ndarray | Sequence[float],
     *,
+    available: np.ndarray | None = None,
     discount: float = 1.0,
     horizon: int | None = None,
     feature_names: Sequence[str] | None = None,
     edges: np.ndarray | None = None,
     sink: int | None = None,
+    called: str = "probability",
 ) -> MDP:
     """Build an MDP from a successor table (`next_state` `[S, D]`, `probability` `[S, A, D]`), on the host.
 
     `edges` `[S, D]` marks the slots that are real edges (all, when None); the others must carry no
     probability.  `sink` declares that the last slot of every state leads to that state.  The checks
-    and the remaining arguments are those of `MDP.from_dense`.
+    and the remaining arguments are those of `MDP.from_dense`; errors name the rows as they were `called`.
     """
     require_concrete("from_table", next_state=next_state, probability=probability, features=features, initial=initial)
     next_state, probability, features, initial = (np.asarray(x) for x in (next_state, probability, features, initial))
-    if probability.ndim != 3 or next_state.shape != (probability.shape[0], probability.shape[2]):
-        raise ValueError(
-            f"next_state has shape {next_state.shape} and probability {probability.shape}; "
-            "they must be [S, D] and [S, A, D]."
-        )
-    S, A, D = probability.shape
-    check_successors(next_state, S)
-    check_rows("probability", probability, axes=("state", "action"))
-    if not (features.shape[:1] == (S,) and (features.ndim == 2 or (features.ndim == 3 and features.shape[1] == A))):
-        raise ValueError(f"features has shape {features.shape}; with S={S}, A={A} it must be [S, K] or [S, A, K].")
-    check_finite("features", features)
+    S, A = inputs.check_lists(next_state, probability, by_action=False)
+    dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
+    exist = inputs.which_exist(available, S, A)
+    if exist is not None:
+        probability = np.where(exist[:, :, None], probability, np.arange(probability.shape[2]) == 0)
+    probability = as_distributions(called, probability, axes=("state", "action"), dtype=dtype)
+    features = inputs.features_by_action(features, probability, exist)
     if initial.shape != (S,):
         raise ValueError(f"initial has shape {initial.shape}; it must be [S] with S={S}.")
-    check_rows("initial", initial, axes=())
+    initial = as_distributions("initial", initial, axes=(), dtype=dtype)
     check_horizon_and_discount(horizon, discount)
-    K = features.shape[-1]
-    names = tuple(f"feature {k}" for k in range(K)) if feature_names is None else tuple(feature_names)
-    if len(names) != K or len(set(names)) != K:
-        raise ValueError(f"feature_names has {len(names)} names {names}; give {K} distinct names, one per feature.")
-    real = np.ones((S, D), bool) if edges is None else edges
+    names = inputs.name_features(feature_names, features.shape[-1])
+    real = np.ones(next_state.shape, bool) if edges is None else edges
+    if exist is not None:
+        next_state, probability, real = tables.without(exist, next_state, probability, real)
     next_state, probability, predecessor_state, predecessor_slot, layout = tables.lay_out(
         next_state, probability, real, sink
     )
-    dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
     with jax.ensure_compile_time_eval():  # values, not tracers, also when called while something is traced
         return MDP(
             next_state=jnp.asarray(next_state, jnp.int32),
@@ -289,17 +386,11 @@ def from_table(
             features=jnp.asarray(features, dtype),
             initial=jnp.asarray(initial, dtype),
             discount=jnp.asarray(discount, dtype),
+            available=None if exist is None else jnp.asarray(exist),
             horizon=horizon,
             feature_names=names,
             layout=layout,
         )
-
-
-def check_successors(next_state, num_states: int) -> None:
-    """Raise unless every successor is a state."""
-    next_state = np.asarray(next_state)
-    if next_state.min() < 0 or next_state.max() >= num_states:
-        raise ValueError(f"next_state holds states outside 0..{num_states - 1}; every successor must be a state index.")
 
 
 def _rebuilt(new: MDP, old: MDP) -> MDP:
@@ -308,7 +399,7 @@ def _rebuilt(new: MDP, old: MDP) -> MDP:
     if moved:
         require_concrete("MDP.replace", next_state=new.next_state, probability=new.probability)
     if old.layout.stay is not None and not moved:  # the edges stay: which move has which slot is known
-        probability = _stay_where_blocked(new, old.layout.stay)
+        probability = moves.stay_where_blocked(new.next_state, new.probability, old.layout.sink, old.layout.stay)
         slots = (
             tables.taken_slots(np.asarray(probability)) if probability.ndim == 3 and is_concrete(probability) else None
         )
@@ -335,97 +426,4 @@ def _rebuilt(new: MDP, old: MDP) -> MDP:
         predecessor_state=jnp.asarray(origin),
         predecessor_slot=jnp.asarray(slot),
         layout=layout,
-    )
-
-
-def _stay_where_blocked(mdp: MDP, stay: int) -> Float[Array, " S A D"]:
-    """The probabilities, with what goes to a blocked move (which leads nowhere) added to that of staying."""
-    S, D = mdp.next_state.shape[-2:]
-    own, slot = np.arange(S)[:, None], np.arange(D)[None, :]
-    # The end leads to itself by the slot by which all lead there.
-    keep = np.where(own == mdp.layout.sink, D - 1, stay)
-    blocked = (mdp.next_state == own) & (slot != keep)
-    idle = jnp.sum(jnp.where(blocked[..., None, :], mdp.probability, 0), axis=-1, keepdims=True)
-    return jnp.where(blocked[..., None, :], 0, mdp.probability) + idle * (slot == keep)[:, None, :]
-
-
-def stack(mdps: Sequence[MDP]) -> MDP:
-    """Stack MDPs into one pytree with a leading axis, for `jax.vmap`.
-
-    MDPs with fewer states or successors are padded: padding states are never reached, have no
-    features and stay where they are.
-
-    Args:
-        mdps: MDPs with the same number of actions, the same horizon and the same features.
-
-    Returns:
-        An `MDP` whose arrays have a leading axis of length `len(mdps)`.
-
-    Raises:
-        ValueError: for an empty sequence, or MDPs that differ in horizon, actions or features.
-    """
-    mdps = list(mdps)
-    if not mdps:
-        raise ValueError("stack needs at least one MDP; the sequence is empty.")
-    require_concrete("stack", **{f"mdp {i}": m.probability for i, m in enumerate(mdps)})
-    head = mdps[0]
-    for i, m in enumerate(mdps[1:], 1):
-        for what, a, b in (
-            ("horizon", head.horizon, m.horizon),
-            ("number of actions", head.num_actions, m.num_actions),
-            ("feature names", head.feature_names, m.feature_names),
-            ("features per action", head.features.ndim, m.features.ndim),
-        ):
-            if a != b:
-                raise ValueError(f"MDPs to stack must share their {what}: mdp 0 has {a!r}, mdp {i} has {b!r}.")
-    if len({(m.num_states, m.layout.shifts) for m in mdps}) == 1 and head.layout.shifts is not None:
-        layout = dataclasses.replace(head.layout, slots=tables.either([m.layout.slots for m in mdps]))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *[dataclasses.replace(m, layout=layout) for m in mdps])
-    S = max(m.num_states for m in mdps)
-    D = max(m.next_state.shape[1] for m in mdps)
-    keep_sink = len({(m.layout.sink, m.next_state.shape[1]) for m in mdps}) == 1
-    padded = [_pad(m, S, D, head.layout.sink if keep_sink else None) for m in mdps]
-    P = max(m.predecessor_state.shape[1] for m in padded)
-    padded = [_pad_predecessors(m, P) for m in padded]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
-
-
-def _pad(m: MDP, S: int, D: int, sink: int | None) -> MDP:
-    """`m` with `S` states and `D` successors; the extra states stay put and are never reached."""
-    s, d = m.next_state.shape
-    own = np.arange(S, dtype=np.int32)[:, None]
-    next_state = np.broadcast_to(own, (S, D)).copy()
-    next_state[:s, :d] = m.next_state
-    probability = np.zeros((S, m.num_actions, D), m.probability.dtype)
-    probability[:s, :, :d] = m.probability
-    probability[s:, :, 0] = 1.0
-    edges = np.zeros((S, D), bool)
-    edges[:s, :d] = np.asarray(m.probability).any(axis=1)
-    edges[s:, 0] = True
-    if sink is not None:
-        next_state[s:, -1] = sink
-        edges &= np.arange(D) < D - 1
-    predecessor_state, predecessor_slot = tables.predecessors(next_state, edges)
-    pad_state = lambda x: jnp.concatenate([x, jnp.zeros((S - s, *x.shape[1:]), x.dtype)])  # noqa: E731
-    return dataclasses.replace(
-        m,
-        next_state=jnp.asarray(next_state),
-        probability=jnp.asarray(probability),
-        predecessor_state=jnp.asarray(predecessor_state),
-        predecessor_slot=jnp.asarray(predecessor_slot),
-        features=pad_state(m.features),
-        initial=pad_state(m.initial),
-        layout=Layout(sink=sink),
-    )
-
-
-def _pad_predecessors(m: MDP, P: int) -> MDP:
-    """`m` with `P` predecessor columns."""
-    S, p = m.predecessor_state.shape
-    own = jnp.broadcast_to(jnp.arange(S, dtype=jnp.int32)[:, None], (S, P - p))
-    blank = jnp.full((S, P - p), m.next_state.shape[1], jnp.int32)
-    return dataclasses.replace(
-        m,
-        predecessor_state=jnp.concatenate([m.predecessor_state, own], axis=1),
-        predecessor_slot=jnp.concatenate([m.predecessor_slot, blank], axis=1),
     )

@@ -26,6 +26,97 @@ def shared_support(transition: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     return next_state, np.where(edges[:, None, :], probability, 0.0), edges
 
 
+def merged(next_state: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The successor table of lists by state and action, `next_state` and `probability` `[S, A, D]`.
+
+    Returns:
+        As `shared_support`; successors that occur twice add up.
+    """
+    S, A, D = next_state.shape
+    target = np.where(probability != 0, next_state, S).astype(np.int32).reshape(S, A * D)  # S: not taken, sorted last
+    order = np.argsort(target, axis=1, kind="stable")
+    ordered = np.take_along_axis(target, order, axis=1)
+    rank = np.cumsum(np.diff(ordered, axis=1, prepend=ordered[:, :1]) != 0, axis=1)
+    slot = np.empty_like(rank)
+    np.put_along_axis(slot, order, rank, axis=1)
+    origin, action, _ = np.indices((S, A, D), sparse=True)
+    used = probability != 0
+    width = 1 + int(rank[ordered < S].max(initial=0))
+    edges = [np.broadcast_to(x, used.shape)[used] for x in (origin, action, slot.reshape(S, A, D), next_state)]
+    return _filled(edges, probability[used], (S, A, width))
+
+
+def from_edges(
+    origin: np.ndarray,
+    action: np.ndarray,
+    target: np.ndarray,
+    probability: np.ndarray,
+    shape: tuple[int, int],
+    sink=None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The successor table of a list of edges; edges that occur twice add up.
+
+    Args:
+        origin: state that each edge leaves.
+        action: action of each edge.
+        target: state that each edge enters.
+        probability: probability of each edge, given its state and action.
+        shape: `(S, A)`.
+        sink: a state to which the last slot of every state shall lead, or None.
+
+    Returns:
+        As `shared_support`.
+    """
+    S, A = shape
+    used = probability != 0
+    inner = used if sink is None else used & (target != sink)
+    pairs, which = np.unique(origin[inner].astype(np.int64) * S + target[inner], return_inverse=True)
+    slot = np.arange(len(pairs)) - np.searchsorted(pairs // S, np.arange(S))[pairs // S]
+    D = 1 + int(slot.max(initial=0)) + (sink is not None)
+    slots = np.full(len(origin), D - 1)
+    slots[inner] = slot[which]
+    table, chance, edges = _filled([x[used] for x in (origin, action, slots, target)], probability[used], (S, A, D))
+    if sink is not None:
+        table[:, -1] = sink
+    return table, chance, edges
+
+
+def _filled(columns: Sequence[np.ndarray], probability: np.ndarray, shape: tuple[int, int, int]):
+    """A table of the shape `(S, A, D)` of edges (origin, action, slot, target); empty slots repeat the state itself."""
+    S, A, D = shape
+    origin, action, slot, target = columns
+    flat = (origin.astype(np.int64) * A + action) * D + slot
+    chance = np.bincount(flat, weights=probability, minlength=S * A * D).reshape(shape)
+    next_state = np.broadcast_to(np.arange(S)[:, None], (S, D)).copy()
+    next_state[origin, slot] = target
+    edges = np.zeros((S, D), bool)
+    edges[origin, slot] = True
+    return next_state, chance.astype(probability.dtype if probability.dtype.kind == "f" else float), edges
+
+
+def without(available: np.ndarray, next_state: np.ndarray, probability: np.ndarray, edges: np.ndarray):
+    """The table in which actions that do not exist stay where they are, so that it has no holes.
+
+    A first slot that leads to the state itself is added where some state needs one and has none.
+
+    Args:
+        available: which actions exist, `[S, A]`.
+        next_state: `[S, D]`.
+        probability: `[S, A, D]`; what the rows of other actions hold does not matter.
+        edges: which slots are edges, `[S, D]`.
+    """
+    own = np.arange(len(next_state))[:, None]
+    lacks = np.any(~available, axis=1)
+    if (lacks & ~(next_state == own).any(axis=1)).any():
+        next_state = np.concatenate([own, next_state], axis=1)
+        probability = np.pad(probability, ((0, 0), (0, 0), (1, 0)))
+        edges = np.pad(edges, ((0, 0), (1, 0)))
+    slot = np.argmax(next_state == own, axis=1)
+    staying = np.arange(next_state.shape[1]) == slot[:, None]
+    probability = np.where(available[:, :, None], probability, staying[:, None, :])
+    return next_state, probability, edges | (staying & lacks[:, None])
+
+
 def lay_out(next_state: np.ndarray, probability: np.ndarray, edges: np.ndarray, sink: int | None):
     """Find what sweeps may rely on, and bring the table into that order.
 
@@ -51,7 +142,10 @@ def lay_out(next_state: np.ndarray, probability: np.ndarray, edges: np.ndarray, 
 def common_shifts(next_state: np.ndarray, edges: np.ndarray, most: int) -> tuple[int, ...] | None:
     """The distinct numbers `next_state[s, d] - s` over the edges, ascending; None if there are more than `most`."""
     own = np.arange(len(next_state), dtype=next_state.dtype)[:, None]
-    found = np.unique((next_state - own)[edges])
+    shifts = (next_state - own)[edges]
+    if len(np.unique(shifts[: 64 * most])) > most:  # no pattern, seen without sorting millions of edges
+        return None
+    found = np.unique(shifts)
     return tuple(found.tolist()) if 0 < len(found) <= most else None
 
 

@@ -116,6 +116,8 @@ def test_graphs_that_are_no_mdp_say_why():
         graph.from_networkx(build())
     missing = build()
     missing.add_edge("a", "a", "stop", probability=1.0)
+    assert graph.from_networkx(missing, discount=0.5).available.tolist() == [[True, True], [True, False]]
+    missing.add_edge("b", "a", "stop", probability=0.0)
     with pytest.raises(ValueError, match="edges of action 'stop' out of node 'b' have total probability 0"):
         graph.from_networkx(missing, discount=0.5)
     for features, message in [({}, "node 'c' has no attribute 'features'"), ({"features": [1, 2]}, "shapes")]:

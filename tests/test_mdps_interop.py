@@ -44,12 +44,16 @@ def test_gymnasiums_own_worlds_solve_to_the_values_of_independent_solvers(x64, n
     mdp, reward = interop.from_gymnasium(env, discount=0.9)
     P = env.unwrapped.P
     S = len(P)
-    assert mdp.num_states == S + 1 and mdp.layout.sink == S and mdp.feature_names == ("reward",)
+    # Taxi's drop-off leads to states in which one may drive on: its end is one state more.
+    assert mdp.num_states == S + name.startswith("Taxi") and mdp.feature_names == ("reward",)
+    assert mdp.layout.sink == (S if name.startswith("Taxi") else None)
     np.testing.assert_allclose(mdp.initial[:S], env.unwrapped.initial_state_distrib)
     solution = mdps.solve(mdp, reward, tol=1e-8)
     assert bool(solution.converged)
-    np.testing.assert_allclose(solution.value[:S], table_values(P, 0.9), atol=1e-7)
-    assert abs(float(solution.value[S])) <= float(solution.error_bound)
+    ends = np.flatnonzero((dense(mdp) == np.eye(mdp.num_states)[:, None, :]).all(axis=(1, 2)))
+    want = np.append(table_values(P, 0.9), np.zeros(mdp.num_states - S))
+    want[ends] = 0  # CliffWalking's table goes on from its goal, which no run does
+    np.testing.assert_allclose(solution.value, want, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CliffWalking-v1"])
@@ -81,6 +85,153 @@ def test_without_a_terminated_edge_there_is_no_end_state():
     np.testing.assert_allclose(mdps.solve(mdp, reward).value, [4 / 3, 2 / 3], rtol=1e-5)
 
 
+# fmt: off
+LAKE = [
+    "HHHHHHHHHHHH", "HFFFHFFFFFSH", "HFHFFFHHHHHH", "HFHHHHHHHHHH", "HFFFHFFHFFFH",
+    "HHFFHFFFFHFH", "HFFHHFFHFHGH", "HHFHFFFFFHHH", "HHFFFFHHFFFH", "HHHHHHHHHHHH",
+]
+# fmt: on
+
+
+def lake(**settings):
+    gymnasium = pytest.importorskip("gymnasium")
+    return gymnasium.make("FrozenLake-v1", **settings)
+
+
+def from_start(mdp, reward, **settings):
+    return float(mdp.initial @ mdps.solve(mdp, reward, **settings).value[...].reshape(-1, mdp.num_states)[0])
+
+
+@pytest.mark.parametrize(
+    "features",
+    [lambda s, a, t: t == 15, lambda s, a, t: [0.0 + (t == 15)], np.eye(16)[:, [15]],
+     np.broadcast_to(np.eye(16)[:, [15]], (16, 4, 16, 1))],
+    ids=["function", "function of [K]", "[S, K]", "[S, A, S', K]"],
+)  # fmt: skip
+def test_a_goal_of_ones_own_is_paid_on_arrival(x64, features):
+    mdp, reward = interop.from_gymnasium(lake(), discount=0.99, features=features, feature_names=["goal"])
+    goal = mdp.reward(jax.numpy.ones(1))
+    np.testing.assert_allclose(goal[:, :], reward, atol=1e-15)
+    assert abs(from_start(mdp, goal) - 0.5420259) < 1e-6
+
+
+def test_every_end_is_a_state_that_can_be_asked_for(x64):
+    mdp, reward = interop.from_gymnasium(lake(), discount=0.99, horizon=100)
+    P = lake().unwrapped.P
+    holes = np.array([s in (5, 7, 11, 12) for s in range(16)])
+    goal = np.arange(16) == 15
+    assert mdp.num_states == 16 and mdps.graph.reachable(mdp).all()
+    policy = mdps.solve(mdp, reward).policy
+    chance = np.zeros(16)
+    chance[0] = 1
+    for t in range(100):
+        new = np.where(holes | goal, chance, 0)
+        for s, a in np.argwhere(~(holes | goal)[:, None] & (np.asarray(policy)[t] > 0)):
+            for p, target, *_ in P[s][a]:
+                new[target] += chance[s] * policy[t, s, a] * p
+        chance = new
+    for where in (holes, goal):
+        arrives = mdps.visit_probability(mdp.replace(horizon=101), np.concatenate([policy, policy[-1:]]), where)
+        np.testing.assert_allclose(arrives, chance[where].sum(), atol=1e-12)
+
+
+def test_features_of_a_state_that_is_never_left_are_refused_by_action():
+    features = np.zeros((16, 4, 1))
+    interop.from_gymnasium(lake(), discount=0.9, features=features)
+    features[7] = 1
+    with pytest.raises(ValueError, match="features of state 7 would never be collected, because runs end on entering"):
+        interop.from_gymnasium(lake(), discount=0.9, features=features)
+    for bad, message in [
+        (np.zeros(16), r"features has shape \(16,\); with S=16, A=4"),
+        (lambda s, a, t: np.zeros(1 + (t > 2)), r"features\(s, a, s'\) has the shapes"),
+        (lambda s, a, t: np.nan, r"features\(s, a, s'\) is nan"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            interop.from_gymnasium(lake(), discount=0.9, features=bad)
+
+
+def test_ends_that_are_also_places_share_one_last_state_and_features_tell_them_apart():
+    table = [
+        [[(0.5, 1, 1.0, True), (0.5, 2, 3.0, True)], [(1.0, 1, 0.0, False)]],
+        [[(1.0, 2, 0.0, False)], [(1.0, 1, 5.0, True)]],
+        [[(1.0, 0, 0.0, False)], [(1.0, 1, 0.0, False)]],
+    ]
+    mdp, reward = interop.from_gymnasium(
+        table, discount=0.9, initial=[1.0, 0, 0], features=lambda s, a, t: np.eye(3)[t]
+    )
+    assert mdp.num_states == 4 and mdp.layout.sink == 3
+    assert reward.tolist() == [[2.0, 0], [0, 5], [0, 0], [0, 0]]
+    assert mdp.features[0].tolist() == [[0, 0.5, 0.5], [0, 1, 0]]
+    # Features of states: on leaving, and once more on ending in another state.
+    mdp, _ = interop.from_gymnasium(table, discount=0.9, initial=[1.0, 0, 0], features=np.eye(3))
+    assert mdp.features.tolist() == [
+        [[1, 0.5, 0.5], [1, 0, 0]], [[0, 1, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]],
+    ]  # fmt: skip
+
+
+def test_a_run_that_begins_where_others_end_is_not_over():
+    table = {0: {0: [(1.0, 1, 1.0, True)]}, 1: {0: [(1.0, 0, 2.0, False)]}}
+    both, reward = interop.from_gymnasium(table, discount=0.5, initial=[0.5, 0.5])
+    assert both.num_states == 3 and reward.tolist() == [[1.0], [2.0], [0.0]]
+    one, reward = interop.from_gymnasium(table, discount=0.5, initial=[1.0, 0.0])
+    assert one.num_states == 2 and reward.tolist() == [[1.0], [0.0]]
+
+
+def test_actions_that_a_table_does_not_have_do_not_exist(dtype):
+    ragged = {0: {0: [(1.0, 1, 1.0, False)], 2: [(1.0, 0, 2.0, False)]}, 1: {1: [(1.0, 2, 3.0, True)]}, 2: {}}
+    mdp, reward = interop.from_gymnasium(ragged, discount=0.5, initial=[1.0, 0, 0])
+    assert mdp.available.tolist() == [[True, False, True], [False, True, False], [True, True, True]]
+    assert reward.tolist() == [[1, 0, 2], [0, 3, 0], [0, 0, 0]] and reward.dtype == dtype
+    lists = [[[(1.0, 0, 0.0, False)]], [[(1.0, 0, 0.0, False)], [(1.0, 1, 0.0, False)]]]
+    mdp, _ = interop.from_gymnasium(lists, discount=0.5, initial=[1.0, 0])
+    assert mdp.available.tolist() == [[True, False], [True, True]]
+    with pytest.raises(ValueError, match=r"available is bool of shape \(1, 2\); it must hold flags, \[S, A\]"):
+        interop.from_gymnasium(lists, discount=0.5, initial=[1.0, 0], available=np.ones((1, 2), bool))
+    with pytest.raises(ValueError, match="state 1 has no actions"):
+        interop.from_gymnasium(lists, discount=0.5, initial=[1.0, 0], available=[[True, True], [False, False]])
+
+
+def test_taxis_mask_is_taken_where_it_is_given():
+    gymnasium = pytest.importorskip("gymnasium")
+    env = gymnasium.make("Taxi-v4" if "Taxi-v4" in gymnasium.registry else "Taxi-v3").unwrapped
+    plain, _ = interop.from_gymnasium(env, discount=0.99)
+    assert plain.available is None and (plain.initial > 0).sum() == 300
+    assert mdps.graph.reachable(plain).sum() == 401 and plain.num_states == 501
+    masked, _ = interop.from_gymnasium(env, discount=0.99, available=env.action_mask)
+    np.testing.assert_array_equal(masked.available[:500], [env.action_mask(s) == 1 for s in range(500)])
+
+
+@pytest.mark.parametrize(
+    ("name", "discount", "horizon", "value"),
+    [
+        ({"map_name": "4x4"}, 0.99, None, 0.5420259), ({"map_name": "4x4"}, 1.0, 100, 0.7441903),
+        ({"map_name": "8x8"}, 0.99, None, 0.4146404), ({"map_name": "8x8"}, 1.0, 200, 0.9132202),
+        ({"desc": LAKE, "is_slippery": False}, 0.9, None, 0.9**32), ({"desc": LAKE}, 1.0, 100, 1.1539e-12),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_lakes_are_worth_what_they_are(x64, name, discount, horizon, value):
+    mdp, reward = interop.from_gymnasium(lake(**name), discount=discount, horizon=horizon)
+    np.testing.assert_allclose(from_start(mdp, reward, tol=1e-9), value, rtol=1e-4, atol=2e-8 if horizon is None else 0)
+
+
+def test_cliffs_and_taxis_are_worth_what_they_are(x64):
+    gymnasium = pytest.importorskip("gymnasium")
+    cliff, reward = interop.from_gymnasium(gymnasium.make("CliffWalking-v1"), discount=0.99)
+    assert mdps.graph.drop_unreachable(cliff).num_states == 38
+    assert abs(from_start(cliff, reward) - -12.2478977) < 1e-6
+    short = cliff.replace(horizon=50, discount=1.0)
+    plan = mdps.solve(short, reward)
+    assert float(short.initial @ plan.value) == -13
+    goal = np.arange(48) == 47
+    assert float(mdps.visit_probability(short, plan.policy, goal)) == 1
+    taxi, reward = interop.from_gymnasium(
+        gymnasium.make("Taxi-v4" if "Taxi-v4" in gymnasium.registry else "Taxi-v3"), discount=0.99
+    )
+    assert abs(from_start(taxi, reward) - 6.3274643) < 1e-6
+    assert abs(from_start(taxi.replace(horizon=50, discount=1.0), reward) - 7.93) < 1e-9
+
+
 def test_a_table_survives_the_way_out_and_back(x64):
     grid = GridWorld.from_text(
         "S.,\n.LG", dict(zip("S.,LG", "aabcd", strict=True)), slip=0.2, discount=0.9, terminal=("c",)
@@ -93,7 +244,8 @@ def test_a_table_survives_the_way_out_and_back(x64):
     assert not any(end for s in range(4) for a in range(4) for *_, end in table[s][a])
     back, paid = interop.from_gymnasium(table, discount=0.9, initial=np.asarray(grid.mdp.initial))
     want, got = mdps.solve(grid.mdp, reward), mdps.solve(back, paid)
-    np.testing.assert_allclose(got.value[:S], want.value, atol=2e-6)  # each is certified to 1e-6
+    assert back.num_states == S  # the end is an end
+    np.testing.assert_allclose(got.value, want.value, atol=2e-6)  # each is certified to 1e-6
     by_action, paid_by_action = interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0])
     rows = interop.to_gymnasium(by_action, paid_by_action)[0][0]
     assert sorted(rows) == [(0.25, 0, 2.75, False), (0.25, 1, 2.75, False), (0.5, 2, 2.75, True)]
@@ -161,7 +313,11 @@ def test_actions_that_do_not_exist_are_left_out():
         ({1: {0: [(1.0, 0, float("inf"), False)], 1: [(1.0, 1, 0.0, False)]}}, r"P\[1\]\[0\] pays inf"),
         ({1: {0: [(1.0, 0, 0.0)], 1: [(1.0, 1, 0.0, False)]}}, r"P\[1\]\[0\] holds \(1.0, 0, 0.0\); every entry"),
         ({1: {0: [], 1: [(1.0, 1, 0.0, False)]}}, r"P\[1\]\[0\] sum to 0"),
-        ({1: {0: [(1.0, 0, 0.0, False)]}}, "state 1 has the actions"),
+        ({1: {0: [(1.0, 0, 0.0, False)], "right": []}}, r"state 1 has the actions \[0, 'right'\]; .* numbers from 0"),
+        ({1: {-1: [(1.0, 0, 0.0, False)]}}, r"state 1 has the actions \[-1\]"),
+        ({1: {}}, "state 1 has no actions"),
+        ({0: {}, 1: {}}, "the table has no actions"),
+        ({1: {0: [(1.0, 0, float("-inf"), False)], 1: [(1.0, 1, 0.0, False)]}}, "pays -inf; .*give available="),
         ({3: {0: [(1.0, 0, 0.0, False)]}}, "states must be the numbers 0 to"),
     ],
 )  # fmt: skip
@@ -215,7 +371,7 @@ def test_an_environment_plays_the_mdp():
     exact = float(mdps.policy_return(grid.mdp, always_right, reward))
     assert max(lengths) <= 6 and abs(total / 400 - exact) < 0.9  # 4 standard errors
     again, _ = interop.from_gymnasium(env, discount=0.9)
-    np.testing.assert_array_equal(again.initial[:-1], grid.mdp.initial)
+    np.testing.assert_array_equal(again.initial, grid.mdp.initial)
 
 
 def test_an_environment_says_its_discount_and_its_horizon(dtype):

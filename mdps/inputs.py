@@ -1,0 +1,196 @@
+"""What people bring to the constructors of `MDP`, checked on the host and made one successor table.
+
+Dense and sparse matrices, lists of successors, actions that do not exist, features of the transition.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mdps import tables
+from mdps.checks import check_finite, check_horizon_and_discount, check_rows, is_concrete
+
+
+def num_actions_of(transition: np.ndarray) -> int:
+    """A of a dense tensor `[S, A, S']`, which is refused in other shapes."""
+    shape = transition.shape
+    if transition.dtype == object:
+        raise ValueError("transition holds objects, not numbers; sparse matrices are read by MDP.from_sparse.")
+    if len(shape) == 3 and shape[1] == shape[2] != shape[0] and 0 not in shape:
+        raise ValueError(
+            f"transition has shape {shape}, which is [A, S, S']; it must be [S, A, S']: give "
+            "np.transpose(transition, (1, 0, 2)), and features and rewards with the state first, too."
+        )
+    if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
+        raise ValueError(f"transition has shape {shape}; it must be [S, A, S'] with S' = S and A ≥ 1.")
+    return shape[1]
+
+
+def check_fields(mdp: Any, *, tables: bool) -> None:
+    """The constructors' checks of the fields of an `MDP` that are concrete; of one, or of a stack of them."""
+    axes = mdp.probability.ndim - 3
+    where = ("mdp",) * axes
+    S, A, D = mdp.probability.shape[-3:]
+    shape = mdp.features.shape[axes:]
+    if len(shape) not in (2, 3) or shape[:-1] not in ((S,), (S, A)):
+        raise ValueError(f"features has shape {shape}; with S={S}, A={A} it must be [S, K] or [S, A, K].")
+    if mdp.initial.shape[axes:] != (S,):
+        raise ValueError(f"initial has shape {mdp.initial.shape}; it must be [S] with S={S}.")
+    if mdp.next_state.shape[axes:] != (S, D):
+        raise ValueError(
+            f"next_state has shape {mdp.next_state.shape} and probability {mdp.probability.shape}; "
+            "they must be [S, D] and [S, A, D]."
+        )
+    name_features(mdp.feature_names, shape[-1])
+    if mdp.available is not None and mdp.available.shape[axes:] != (S, A):
+        raise ValueError(f"available has shape {mdp.available.shape}; it must be [S, A] with S={S}, A={A}.")
+    if mdp.available is not None and is_concrete(mdp.available):
+        exist = np.reshape(mdp.available, (-1, A))
+        which_exist(exist, len(exist), A)
+    check_finite("features", mdp.features)
+    check_rows("initial", mdp.initial, axes=where)
+    for gamma in np.ravel(mdp.discount) if is_concrete(mdp.discount) else (mdp.discount,):
+        check_horizon_and_discount(mdp.horizon, gamma)
+    if tables:
+        check_rows("probability", mdp.probability, axes=(*where, "state", "action"))
+        if is_concrete(mdp.next_state):
+            check_successors(mdp.next_state, S)
+
+
+def check_lists(next_state: np.ndarray, probability: np.ndarray, *, by_action: bool = True) -> tuple[int, int]:
+    """S and A of lists of successors, `[S, D]` or, where they may be listed `by_action`, `[S, A, D]`."""
+    shapes = [probability.shape[:1] + probability.shape[2:]] + [probability.shape] * by_action
+    if probability.ndim != 3 or 0 in probability.shape or next_state.shape not in shapes:
+        raise ValueError(
+            f"next_state has shape {next_state.shape} and probability {probability.shape}; "
+            f"they must be [S, D] and [S, A, D]{', or both [S, A, D]' if by_action else ''}."
+        )
+    if next_state.dtype.kind not in "iu":
+        raise ValueError(f"next_state is {next_state.dtype}; successors are state indices, whole numbers.")
+    check_successors(next_state, len(probability))
+    return probability.shape[0], probability.shape[1]
+
+
+def check_successors(next_state, num_states: int) -> None:
+    """Raise unless every successor is a state."""
+    next_state = np.asarray(next_state)
+    if next_state.min() < 0 or next_state.max() >= num_states:
+        raise ValueError(f"next_state holds states outside 0..{num_states - 1}; every successor must be a state index.")
+
+
+def which_exist(available: Any, num_states: int, num_actions: int) -> np.ndarray | None:
+    """The flags `[S, A]` of the actions that exist, or None where all do."""
+    if available is None:
+        return None
+    available = np.asarray(available)
+    if available.shape != (num_states, num_actions) or available.dtype != bool:
+        raise ValueError(
+            f"available is {available.dtype} of shape {available.shape}; it must be boolean, [S, A] with "
+            f"S={num_states}, A={num_actions}."
+        )
+    stuck = np.flatnonzero(~available.any(axis=1))
+    if stuck.size:
+        raise ValueError(
+            f"no action is available in state {stuck[0]} ({stuck.size} such states); every state needs at least one: "
+            "give an end one action that stays."
+        )
+    return None if available.all() else available
+
+
+def features_by_action(features: np.ndarray, probability: np.ndarray, available: np.ndarray | None) -> np.ndarray:
+    """Features `[S, K]` or `[S, A, K]`, finite: those of the transition, `[S, A, D, K]`, averaged over successors.
+
+    What they are for a successor without probability, or an action that does not exist, does not count.
+    """
+    S, A, D = probability.shape
+    if features.ndim < 2 or features.shape[:-1] not in ((S,), (S, A), (S, A, D)):
+        raise ValueError(
+            f"features has shape {features.shape}; with S={S}, A={A} it must be [S, K], [S, A, K] or, by successor "
+            "too, [S, A, S', K]."
+        )
+    if features.ndim > 2 and available is not None:
+        features = np.where(available.reshape(S, A, *(1,) * (features.ndim - 2)), features, 0)
+    if features.ndim < 4:
+        check_finite("features", features)
+        return features
+    taken = np.where((probability > 0)[..., None], features, 0)
+    check_finite("features", taken)
+    mean = np.einsum("sad,sadk->sak", probability, taken, dtype=np.float64)
+    return mean.astype(features.dtype if features.dtype.kind == "f" else float)
+
+
+def name_features(feature_names: Sequence[str] | None, num_features: int) -> tuple[str, ...]:
+    """One distinct name for each feature."""
+    names = tuple(f"feature {k}" for k in range(num_features)) if feature_names is None else tuple(feature_names)
+    if len(names) != num_features or len(set(names)) != num_features:
+        raise ValueError(
+            f"feature_names has {len(names)} names {names}; give {num_features} distinct names, one per feature."
+        )
+    return names
+
+
+def share(probability: np.ndarray) -> np.ndarray:
+    """Rows divided by their sums, for means; rows that are no distributions are refused where the table is built."""
+    total = probability.sum(axis=-1, keepdims=True)
+    return np.divide(probability, total, out=np.zeros(probability.shape), where=total > 0)
+
+
+def by_slot(features: np.ndarray, next_state: np.ndarray, num_actions: int) -> np.ndarray:
+    """Features of the transition, `[S, A, S', K]`, at the successors of a table `[S, D]`; others as they are."""
+    S = len(next_state)
+    if features.ndim != 4 or features.shape[:3] != (S, num_actions, S):
+        return features
+    return np.take_along_axis(features, next_state[:, None, :, None], axis=2)
+
+
+def edges_of(
+    transition: Any, num_actions: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int, int]:
+    """Origin, action, target and probability of each entry of sparse matrices, S and A.
+
+    Args:
+        transition: one matrix `[S·A, S]` whose row `s·A + a` is that of action a in state s, or A matrices `[S, S]`.
+        num_actions: A, or None to find it.
+    """
+    if isinstance(transition, list | tuple):
+        if not transition or num_actions not in (None, len(transition)):
+            raise ValueError(
+                f"there are {len(transition)} matrices for num_actions={num_actions}; give one per action."
+            )
+        parts = [_rows(f"transition[{a}]", matrix) for a, matrix in enumerate(transition)]
+        S, A = parts[0][3][1], len(parts)
+        for a, (*_, shape) in enumerate(parts):
+            if shape != (S, S):
+                raise ValueError(f"transition[{a}] has shape {shape}; each of the A matrices must be [S, S], S={S}.")
+        action = np.repeat(np.arange(A), [len(origin) for origin, *_ in parts])
+        origin, target, probability = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        return origin, action, target, probability, S, A
+    row, target, probability, (rows, S) = _rows("transition", transition)
+    A = rows // S if num_actions is None and S else num_actions
+    if not S or not A or rows != S * A:
+        raise ValueError(
+            f"transition has shape {(rows, S)} with num_actions={num_actions}; it must be [S·A, S], row s·A + a for "
+            "action a in state s, or a list of A matrices [S, S]."
+        )
+    return row // A, row % A, target, probability, S, A
+
+
+def _rows(name: str, matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
+    """Row, column and value of each entry of a matrix that SciPy calls sparse, and its shape."""
+    if not hasattr(matrix, "tocsr"):
+        raise ValueError(
+            f"{name} is a {type(matrix).__name__}; give a SciPy sparse matrix or array "
+            "(MDP.from_dense takes arrays, MDP.from_table lists of successors)."
+        )
+    rows = matrix.tocsr()
+    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    return row, np.asarray(rows.indices, np.int64), np.asarray(rows.data), rows.shape
+
+
+def table_of_lists(next_state: np.ndarray, probability: np.ndarray, num_states: int):
+    """A table whose successors may be those of the state `[S, D]` or of state and action `[S, A, D]`."""
+    if next_state.ndim == 3:
+        return tables.merged(next_state, probability)
+    edges = (probability != 0).any(axis=1)
+    return np.where(edges, next_state, np.arange(num_states)[:, None]), probability, edges

@@ -1,0 +1,105 @@
+"""Several MDPs as one pytree with a leading axis, for `jax.vmap`."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdps import tables
+from mdps.checks import require_concrete
+from mdps.kernels.layout import Layout
+from mdps.mdp import MDP
+
+
+def stack(mdps: Sequence[MDP]) -> MDP:
+    """Stack MDPs into one pytree with a leading axis, for `jax.vmap`.
+
+    MDPs with fewer states or successors are padded: padding states are never reached, have no
+    features and stay where they are.  Where some MDP lacks actions, all get flags, and what is padded has every action.
+
+    Args:
+        mdps: MDPs with the same number of actions, the same horizon and the same features.
+
+    Returns:
+        An `MDP` whose arrays have a leading axis of length `len(mdps)`.
+
+    Raises:
+        ValueError: for an empty sequence, or MDPs that differ in horizon, actions or features.
+    """
+    mdps = list(mdps)
+    if not mdps:
+        raise ValueError("stack needs at least one MDP; the sequence is empty.")
+    require_concrete("stack", **{f"mdp {i}": m.probability for i, m in enumerate(mdps)})
+    head = mdps[0]
+    for i, m in enumerate(mdps[1:], 1):
+        for what, a, b in (
+            ("horizon", head.horizon, m.horizon),
+            ("number of actions", head.num_actions, m.num_actions),
+            ("feature names", head.feature_names, m.feature_names),
+            ("features per action", head.features.ndim, m.features.ndim),
+        ):
+            if a != b:
+                raise ValueError(f"MDPs to stack must share their {what}: mdp 0 has {a!r}, mdp {i} has {b!r}.")
+    if any(m.available is not None for m in mdps):
+        mdps = [_flagged(m) for m in mdps]
+    if len({(m.num_states, m.layout.shifts) for m in mdps}) == 1 and head.layout.shifts is not None:
+        layout = dataclasses.replace(head.layout, slots=tables.either([m.layout.slots for m in mdps]))
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *[dataclasses.replace(m, layout=layout) for m in mdps])
+    S = max(m.num_states for m in mdps)
+    D = max(m.next_state.shape[1] for m in mdps)
+    keep_sink = len({(m.layout.sink, m.next_state.shape[1]) for m in mdps}) == 1
+    padded = [_pad(m, S, D, head.layout.sink if keep_sink else None) for m in mdps]
+    P = max(m.predecessor_state.shape[1] for m in padded)
+    padded = [_pad_predecessors(m, P) for m in padded]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
+
+
+def _flagged(m: MDP) -> MDP:
+    """`m` with `available` spelled out."""
+    if m.available is not None:
+        return m
+    return dataclasses.replace(m, available=jnp.ones((m.num_states, m.num_actions), bool))
+
+
+def _pad(m: MDP, S: int, D: int, sink: int | None) -> MDP:
+    """`m` with `S` states and `D` successors; the extra states stay put and are never reached."""
+    s, d = m.next_state.shape
+    own = np.arange(S, dtype=np.int32)[:, None]
+    next_state = np.broadcast_to(own, (S, D)).copy()
+    next_state[:s, :d] = m.next_state
+    probability = np.zeros((S, m.num_actions, D), m.probability.dtype)
+    probability[:s, :, :d] = m.probability
+    probability[s:, :, 0] = 1.0
+    edges = np.zeros((S, D), bool)
+    edges[:s, :d] = np.asarray(m.probability).any(axis=1)
+    edges[s:, 0] = True
+    if sink is not None:
+        next_state[s:, -1] = sink
+        edges &= np.arange(D) < D - 1
+    predecessor_state, predecessor_slot = tables.predecessors(next_state, edges)
+    pad_state = lambda x: jnp.concatenate([x, jnp.zeros((S - s, *x.shape[1:]), x.dtype)])  # noqa: E731
+    return dataclasses.replace(
+        m,
+        next_state=jnp.asarray(next_state),
+        probability=jnp.asarray(probability),
+        predecessor_state=jnp.asarray(predecessor_state),
+        predecessor_slot=jnp.asarray(predecessor_slot),
+        features=pad_state(m.features),
+        initial=pad_state(m.initial),
+        available=None if m.available is None else jnp.pad(m.available, ((0, S - s), (0, 0)), constant_values=True),
+        layout=Layout(sink=sink),
+    )
+
+
+def _pad_predecessors(m: MDP, P: int) -> MDP:
+    """`m` with `P` predecessor columns."""
+    S, p = m.predecessor_state.shape
+    own = jnp.broadcast_to(jnp.arange(S, dtype=jnp.int32)[:, None], (S, P - p))
+    blank = jnp.full((S, P - p), m.next_state.shape[1], jnp.int32)
+    return dataclasses.replace(
+        m,
+        predecessor_state=jnp.concatenate([m.predecessor_state, own], axis=1),
+        predecessor_slot=jnp.concatenate([m.predecessor_slot, blank], axis=1),
+    )
