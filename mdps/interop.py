@@ -40,8 +40,8 @@ def from_gymnasium(
             `P[s]` does not have is not available in `s`.
         discount: discount factor per step; below 1 unless a horizon is given.
         horizon: number of steps, or None for an endless MDP.
-        initial: probability of starting in each state of the table; None: the environment's own
-            `initial_state_distrib`.
+        initial: probability of starting in each state of the table; None: the `initial_state_distrib` of the
+            environment, or of a table from `to_gymnasium`.
         features: what to count in place of the reward: a function of `(s, a, s')` that gives `[K]` or one number,
             or an array `[S, K]`, `[S, A, K]` or `[S, A, S', K]` over the table's states.  It is averaged over the
             successors, as in `MDP.from_dense`.  Features `[S, K]` of a state are collected on leaving it; those of

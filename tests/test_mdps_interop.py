@@ -266,7 +266,8 @@ def test_a_horizon_is_in_the_states_of_the_table(discount, x64):
     at_start = np.append(grid.mdp.initial, np.zeros(4 * S + 1))
     np.testing.assert_array_equal(table.initial_state_distrib, at_start)
     if discount < 1:
-        back, paid = interop.from_gymnasium(table, discount=table.discount, initial=table.initial_state_distrib)
+        back, paid = interop.from_gymnasium(table, discount=table.discount)  # the table knows where runs begin
+        np.testing.assert_array_equal(back.initial[: len(table)], at_start)
         np.testing.assert_allclose(mdps.solve(back, paid, tol=1e-9).value[:S], wanted, atol=2e-9)
 
 
@@ -293,6 +294,8 @@ def test_actions_that_do_not_exist_are_left_out():
     table = interop.to_gymnasium(mdp, mdp.reward(np.array([0.0, 0.0])))
     assert list(table[0]) == [1] and list(table[1]) == [0, 1, 2]
     assert table[0][1] == [(0.5, 0, 0.0, False), (0.5, 1, 0.0, True)]
+    back, _ = interop.from_gymnasium(table, discount=table.discount)
+    np.testing.assert_array_equal(back.available[:2], [[False, True, False], [True, True, True]])
     timed = interop.to_gymnasium(mdp.replace(horizon=2), mdp.reward(np.ones(2)))
     assert [list(timed[s]) for s in timed] == [[1], [0, 1, 2], [1], [0, 1, 2], [0, 1, 2]]
     env = interop.make_env(mdp, np.ones(2))
