@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from ird.offsets import Belief, check_belief
 from ird.queries import Query
 from mdps.mdp import MDP
-from mdps.optima import optimum
+from mdps.optimal_features import optimum
 
 
 class Information(NamedTuple):

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ird.evidence.normalizers import stream
 from mdps.checks import check_finite, is_concrete
 from mdps.mdp import MDP
-from mdps.optima import optimum
+from mdps.optimal_features import optimum
 from mdps.policies import feature_expectations
 
 BLOCK = 256  # planning problems solved side by side

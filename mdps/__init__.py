@@ -3,7 +3,7 @@
 from mdps import graph, interop, worlds
 from mdps.gridworld import GridWorld
 from mdps.mdp import MDP
-from mdps.optima import Optimum, optimum
+from mdps.optimal_features import Optimum, optimum
 from mdps.policies import (
     Trajectory,
     discounted_first_visit,
@@ -13,7 +13,7 @@ from mdps.policies import (
     rollout,
     visit_probability,
 )
-from mdps.solvers import Solution, solve
+from mdps.solvers import Solution, action_values, solve
 from mdps.stacking import stack
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Optimum",
     "Solution",
     "Trajectory",
+    "action_values",
     "discounted_first_visit",
     "feature_expectations",
     "graph",

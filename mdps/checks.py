@@ -66,7 +66,7 @@ def check_number(
         cure: what to give instead, the end of the error.
         dtype: floating dtype.
     """
-    dtype = jnp.result_type(float) if dtype is None else dtype
+    dtype = jax.dtypes.canonicalize_dtype(float if dtype is None else dtype)
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         if x.shape != ():
             raise ValueError(f"{name} has shape {tuple(x.shape)}; give one number, and use jax.vmap for several.")

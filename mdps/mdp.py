@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mdps import inputs, moves, tables
-from mdps.checks import as_distributions, check_finite, check_horizon_and_discount, is_concrete, require_concrete
+from mdps.checks import as_distributions, check_horizon_and_discount, check_weights, is_concrete, require_concrete
 from mdps.kernels.layout import Layout
 
 
@@ -95,13 +95,7 @@ class MDP:
             >>> grid.mdp.reward(grid.weights(goal=1.0)).tolist()
             [0.0, 0.0, 1.0]
         """
-        weights = jnp.asarray(weights)
-        if weights.ndim != 1 or weights.shape[0] != self.num_features:
-            raise ValueError(
-                f"weights has shape {weights.shape}, but this MDP has {self.num_features} features "
-                f"{self.feature_names}; give one weight per feature, in that order."
-            )
-        check_finite("weights", weights)
+        weights = check_weights(self, weights)
         return self.features @ weights.astype(jnp.result_type(self.features, weights))
 
     def to_dense(self) -> Float[Array, " S A S"]:

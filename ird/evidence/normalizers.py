@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ird.evidence.protocol import Normalizer
 from mdps import MDP, solve
 from mdps.checks import is_concrete
-from mdps.optima import optimum
+from mdps.optimal_features import optimum
 
 # Entries of one block of N × M: small enough for a processor's cache,
 # large enough to keep an accelerator busy.

@@ -34,10 +34,13 @@ from mdps.kernels.neighbourhood import (
     shifted,
     sweep,
 )
+from mdps.kernels.operators import Columns, Gathered, operator
 from mdps.kernels.xla import apart, on_cpu
 
 __all__ = [
     "VECTOR",
+    "Columns",
+    "Gathered",
     "Index",
     "Layout",
     "Margins",
@@ -52,6 +55,7 @@ __all__ = [
     "listed",
     "neighbours",
     "on_cpu",
+    "operator",
     "refine",
     "repeat",
     "settle",

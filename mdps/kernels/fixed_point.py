@@ -51,16 +51,29 @@ def largest(new: Array, old: Array) -> tuple[Array, Array, Array]:
     return change, jnp.zeros_like(change), jnp.max(jnp.abs(new), axis=0)
 
 
-def certify(applied, x, gamma, measure, rounding, steps) -> tuple[Settled, Array]:
-    """What one application of a γ-contraction proves of its fixed point, and the centre of the change."""
+def certify(applied, x, gamma, measure, rounding, steps, rest: float | Array = 0.0) -> tuple[Settled, Array]:
+    """What one application of a γ-contraction proves of its fixed point, and the centre of the change.
+
+    `rounding` is relative to the values; `rest` is a size that is rounded beside them.
+    """
     reach = gamma / (1 - gamma)
     radius, centre, scale = measure(applied, x)
-    floor = rounding * (scale + jnp.abs(reach * centre)) / (1 - gamma)
+    floor = rounding * (scale + rest + jnp.abs(reach * centre)) / (1 - gamma)
     return Settled(applied + reach * centre, reach * radius + floor, radius, floor, steps), centre
 
 
 def settle_in_cycles(
-    apply, advance, start, gamma, measure, tol, rounding, max_steps, period: int = 8, known: Settled | None = None
+    apply,
+    advance,
+    start,
+    gamma,
+    measure,
+    tol,
+    rounding,
+    max_steps,
+    period: int = 8,
+    known: Settled | None = None,
+    rest: float | Array = 0.0,
 ) -> Settled:
     """Iterate a γ-contraction until its certified error is at most `tol`, or at its rounding floor.
 
@@ -82,6 +95,7 @@ def settle_in_cycles(
         max_steps: most applications of the operator.
         period: sweeps in a cycle; even, since grids alternate between two colours.
         known: what is certified already; columns in which that is within `tol` are left alone.
+        rest: a size that is rounded beside the values, as in `certify`.
     """
     longest = gamma**period / (1 - gamma**period)  # the secant step of the slowest possible mode, γ itself
     patience = 16 + np.log(1e4) / jnp.maximum(-jnp.log(gamma) * period, 1e-6)
@@ -89,7 +103,7 @@ def settle_in_cycles(
     def body(carry):
         x, before, settled, done, shrunk_at, stale, steps = carry
         applied, context = apply(x)
-        fresh, _ = certify(applied, x, gamma, measure, rounding, jnp.full_like(stale, steps + 1))
+        fresh, _ = certify(applied, x, gamma, measure, rounding, jnp.full_like(stale, steps + 1), rest)
         settled = jax.tree.map(lambda old, new: jnp.where(done, old, new), settled, fresh)
         shrunk = fresh.residual < 0.9 * shrunk_at
         stale = jnp.where(shrunk, 0, stale + 1)
@@ -102,9 +116,11 @@ def settle_in_cycles(
         if measure is span:  # what all states have in common is its centre, and no part of a slow mode
             now = now - now[:1]
         turn = now - before[0]
-        size = jnp.sum(turn * turn, axis=0)
-        secant = jnp.clip(jnp.sum(now * turn, axis=0) / jnp.where(size > 0, size, 1), -longest, 0.5)
-        secant = jnp.where(shrunk & (steps > 0) & (size > 0), secant, 0)
+        # In units of the longest change, whose square may be no number.
+        unit = jnp.max(jnp.abs(turn), axis=0)
+        turn = turn / jnp.where(unit > 0, unit, 1)
+        along = jnp.sum(now * turn, axis=0) / jnp.where(unit > 0, unit * jnp.sum(turn * turn, axis=0), 1)
+        secant = jnp.where(shrunk & (steps > 0) & (unit > 0), jnp.clip(along, -longest, 0.5), 0)
         shrunk_at = jnp.where(shrunk, fresh.residual, shrunk_at)
         x = y - secant * (y - before[1])
         return x, (now, y), settled, done, shrunk_at, stale, steps + period
@@ -138,7 +154,7 @@ def worth_refining(dtype, shape: tuple[int, ...]) -> bool:
 
 
 def refine(
-    apply, correct, start: Array, gamma, measure, tol: Array, rounding, rounds: int = 6
+    apply, correct, start: Array, gamma, measure, tol: Array, rounding, rounds: int = 6, rest: float | Array = 0.0
 ) -> tuple[Array, Settled]:
     """Iterative refinement: solve in low precision for what is missing, add it in high precision.
 
@@ -154,6 +170,7 @@ def refine(
         tol: error allowed, `[*batch]`.
         rounding: relative rounding error of one application, in high precision.
         rounds: most corrections.
+        rest: a size that is rounded beside the values, as in `certify`.
 
     Returns:
         Where to go on from, and what was certified on the way there.
@@ -164,15 +181,15 @@ def refine(
     def body(carry):
         x, settled, active, steps, count = carry
         applied, context = apply(x)
-        fresh, centre = certify(applied, x, gamma, measure, rounding, steps + 1)
+        fresh, centre = certify(applied, x, gamma, measure, rounding, steps + 1, rest)
         goal = jnp.maximum(tol, 2 * fresh.floor)
         again = active & (fresh.bound > goal) & (fresh.bound < settled.bound / 4)
         settled = jax.tree.map(lambda old, new: jnp.where(active, new, old), settled, fresh)
         # Columns at rest ask for nothing, and stop at once.
         wanted = jnp.where(again, jnp.maximum(goal / 4, gain * fresh.bound), jnp.inf)
         ask = functools.partial(correct, x, applied, centre, context, wanted)
-        rest = functools.partial(jax.tree.map, jnp.zeros_like, jax.eval_shape(ask))
-        correction, taken = jax.lax.cond(jnp.any(again), ask, rest)
+        idle = functools.partial(jax.tree.map, jnp.zeros_like, jax.eval_shape(ask))
+        correction, taken = jax.lax.cond(jnp.any(again), ask, idle)
         move = again & jnp.all(jnp.isfinite(correction), axis=0)
         x = jnp.where(move, x + (correction.astype(x.dtype) + centre / (1 - gamma)), x)
         return x, settled, move, steps + jnp.where(again, taken + 1, 0), count + 1

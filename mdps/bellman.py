@@ -1,0 +1,164 @@
+"""The Bellman backup: action values, their maximum or soft maximum, which of them are ties, and how all of it rounds.
+
+    Q(s, a) = r(s, a) + γ Σ_d p(d | s, a) V(s_d)
+    V(s)    = max_a Q(s, a)                        (Puterman 2005, eq. 6.2.2)
+    V(s)    = τ log Σ_a exp(Q(s, a) / τ)           (Ziebart 2010, eq. 4.18)
+
+Numbers by action come as a list of `A` arrays `[S, *batch]`, each of which a compiler may fuse by itself, or as one
+array `[S, A, *batch]` where there are many actions.  An action that does not exist is worth -inf.
+
+**Ties.**  An optimal policy shares its probability among all actions that arithmetic cannot tell from the best.  What
+it can tell is decided by the error that the two numbers compared can have, never by the largest number elsewhere: the
+rounding of each, and what the error of the values to which they lead, a bound by state, can do to them.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+ByAction = list[Array] | Array
+
+
+def each(function: Callable, *operands) -> ByAction:
+    """`function` for every action; operands are by action, by state `[S, *batch]` or by column `[*batch]`."""
+    lists = [x for x in operands if isinstance(x, list)]
+    if lists:
+        return [function(*(x[a] if isinstance(x, list) else x for x in operands)) for a in range(len(lists[0]))]
+    rank = max(jnp.ndim(x) for x in operands)
+    return function(*(x[:, None] if jnp.ndim(x) == rank - 1 else x for x in operands))
+
+
+def largest_of(q: ByAction) -> Array:
+    """The largest over the actions, `[S, *batch]`."""
+    return functools.reduce(jnp.maximum, q) if isinstance(q, list) else jnp.max(q, axis=1)
+
+
+def sum_of(x: ByAction) -> Array:
+    """The sum over the actions, `[S, *batch]`."""
+    return functools.reduce(jnp.add, x) if isinstance(x, list) else jnp.sum(x, axis=1)
+
+
+def stacked(x: ByAction) -> Array:
+    """One array `[S, A, *batch]`."""
+    return jnp.stack(x, axis=1) if isinstance(x, list) else x
+
+
+def first_of(q: ByAction) -> ByAction:
+    """1 for the first action that is the largest, 0 for the others."""
+    if not isinstance(q, list):
+        A = q.shape[1]
+        return (jnp.arange(A).reshape(1, A, *(1,) * (q.ndim - 2)) == jnp.argmax(q, axis=1, keepdims=True)).astype(
+            q.dtype
+        )
+    best, taken, flags = largest_of(q), jnp.zeros(q[0].shape, bool), []
+    for x in q:
+        here = (x >= best) & ~taken
+        taken = taken | here
+        flags.append(here.astype(x.dtype))
+    return flags
+
+
+def by_action(rewards: Array) -> list[Array]:
+    """Rewards `[S, A, *batch]`, or `[S, 1, *batch]` for all actions, as a list."""
+    return [rewards[:, a] for a in range(rewards.shape[1])]
+
+
+def action_values(expected: ByAction, rewards: list[Array], gamma: Array) -> ByAction:
+    """Q(s, a) from the expected values of the next states; `rewards` are by action, or one for all of them."""
+    if isinstance(expected, list):
+        return [rewards[a % len(rewards)] + gamma * e for a, e in enumerate(expected)]
+    return jnp.stack(rewards, axis=1) + gamma * expected
+
+
+def softmax_shares(q: ByAction, best: Array, tau: Array) -> ByAction:
+    """`exp((Q - max Q) / τ)`; at τ = 0 its limit, 1 for every largest action and 0 for the others."""
+    certain = tau <= 0
+    safe = jnp.where(certain, 1, tau)
+    return each(lambda x, b: jnp.exp(jnp.where(certain, jnp.where(x >= b, 0, -jnp.inf), (x - b) / safe)), q, best)
+
+
+def backup(hard: bool, q: ByAction, tau: Array) -> Array:
+    """The value of a state from its action values: the maximum, or τ log Σ exp(Q/τ)."""
+    best = largest_of(q)
+    if hard:
+        return best
+    return best + tau * jnp.log(sum_of(softmax_shares(q, best, tau)))
+
+
+def attain(hard: bool, q: ByAction, tau: Array) -> tuple[Array, ByAction]:
+    """`backup`, and in which proportion the actions attain it."""
+    best = largest_of(q)
+    if hard:
+        return best, each(lambda x, b: (x >= b).astype(best.dtype), q, best)
+    # Held, or the compiler would compute each exponential once more wherever it is used.
+    share = jax.lax.optimization_barrier(softmax_shares(q, best, tau))
+    return best + tau * jnp.log(sum_of(share)), share
+
+
+def unit(terms: int, dtype, *, hard: bool = True) -> float:
+    """Relative rounding of one backup: `terms` products, sums and the reward; softly, exponentials and a logarithm."""
+    return (terms + (3 if hard else 8)) * float(jnp.finfo(dtype).eps) / 2
+
+
+class Interval(NamedTuple):
+    """Action values with what each can be off by.
+
+    Attributes:
+        q: Q(s, a) as computed.
+        off: bound on the error of each.
+    """
+
+    q: ByAction
+    off: ByAction
+
+    def contenders(self) -> ByAction:
+        """Which actions may be the best: none is certainly better."""
+        floor = largest_of(each(lambda q, e: q - e, self.q, self.off))
+        return each(lambda q, e, low: q + e >= low, self.q, self.off, floor)
+
+    def loosest(self, flags: ByAction) -> Array:
+        """The largest error among the actions marked, `[S, *batch]`."""
+        return largest_of(each(lambda flag, e: jnp.where(flag, e, 0), flags, self.off))
+
+
+def rounding_of(q: ByAction, sizes: ByAction, relative: float) -> ByAction:
+    """What action values are off by when `sizes` = |r| + γ E|V| were added up; those that do not exist by nothing."""
+    return each(lambda x, size: jnp.where(x > -jnp.inf, relative * size, 0), q, sizes)
+
+
+def sizes_of(expected_sizes: ByAction, rewards: list[Array], gamma: Array) -> ByAction:
+    """|r| + γ E|V|: what is added up in each action value."""
+    return action_values(expected_sizes, [jnp.abs(r) for r in rewards], gamma)
+
+
+def shared(flags: ByAction, dtype) -> ByAction:
+    """Equal shares of the actions marked: a policy; NaN where none is."""
+    return normalised(each(lambda flag: flag.astype(dtype), flags))
+
+
+def followed(policy: ByAction, q: ByAction) -> Array:
+    """Σ_a π(a | s) Q(s, a); an action without probability adds nothing, whatever it is worth."""
+    return sum_of(each(lambda p, x: jnp.where(p > 0, p * x, 0), policy, q))
+
+
+def normalised(share: ByAction) -> ByAction:
+    """Shares as a policy."""
+    return each(lambda x, n: x / n, share, sum_of(share))
+
+
+def soft_rounding(share: ByAction, off: ByAction, value: Array, tau: Array, actions: int) -> Array:
+    """What τ log Σ exp(Q/τ) is off by: its terms' errors, weighted as they count, and its own rounding.
+
+    The sum may cancel against the largest Q, so its rounding is in proportion to τ, not to the result.
+    """
+    eps = jnp.finfo(value.dtype).eps
+    total = sum_of(share)
+    safe = jnp.where(tau > 0, tau, 1)
+    weighted = sum_of(each(lambda w, e, t: jnp.where(w > 0, w / t * jnp.expm1(e / safe), 0), share, off, total))
+    worst = largest_of(each(lambda w, e: jnp.where(w > 0, e, 0), share, off))
+    terms = jnp.minimum(tau * jnp.log1p(weighted), worst)
+    return terms + eps * (tau * (actions + 8 + 4 * jnp.log(float(actions))) + jnp.abs(value))

@@ -1,0 +1,384 @@
+"""The feature expectations of optimal policies, for many rewards at once: planning as its users need it.
+
+Inverse reward design and its planners ask one thing of a planner: where do optimal policies for
+these weights go, counted in features?  Answering it in one kernel never writes a policy down in
+memory that the caller would only read once, which for finite horizons is many times faster than
+`solve` followed by `feature_expectations`.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mdps import bellman
+from mdps.bellman import ByAction, Interval, each
+from mdps.checks import check_mdp, check_weights
+from mdps.kernels import (
+    VECTOR,
+    Columns,
+    Layout,
+    Margins,
+    arrivals,
+    batch_last,
+    columns,
+    expect,
+    listed,
+    neighbours,
+    on_cpu,
+    operator,
+    settle,
+    sweep,
+    tiled,
+    total,
+)
+from mdps.linear import MAX_STEPS
+from mdps.mdp import MDP
+from mdps.solvers import check_tolerance
+from mdps.value_iteration import CYCLE_OF_BACKUPS, CYCLE_OF_ONE, Problem, Task, iterate, judge
+
+ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches
+
+
+class Optimum(NamedTuple):
+    """An optimal policy seen through its features.
+
+    Attributes:
+        value: the policy's return from the initial distribution, in units of reward.
+        features: its feature expectations φ.
+        error_bound: certified bound on |value - optimum|, rounding included.
+    """
+
+    value: Float[Array, ""]
+    features: Float[Array, " K"]
+    error_bound: Float[Array, ""]
+
+
+def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, ""] | None = None) -> Optimum:
+    """Plan for `features @ weights` and return what the optimal policy collects.
+
+    The policy is that of `mdps.solve` (ties shared), so `features` is a subgradient of the optimal
+    value in the weights.  Map it over weights, MDPs or both with `jax.vmap`.
+
+    Args:
+        mdp: the MDP.
+        weights: reward per unit of each feature, `[K]`.
+        tol: absolute bound on the error of the value (endless MDPs); None: as in `mdps.solve`.
+
+    Returns:
+        `Optimum(value [], features [K], error_bound [])`.
+
+    Raises:
+        ValueError: if the number of weights is not the number of features, or one is not finite.
+
+    Example:
+        >>> import mdps
+        >>> grid = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, horizon=5)
+        >>> mdps.optimum(grid.mdp, grid.weights(goal=1.0)).features.tolist()
+        [2.0, 3.0]
+    """
+    weights = check_weights(check_mdp(mdp), weights)
+    dtype = jnp.result_type(mdp.features, weights)
+    check_tolerance(tol, dtype)
+    if tol is None:
+        tol = 0.0 if dtype == jnp.float32 else 1e-6
+    return _optimum(mdp, weights, tol)
+
+
+@jax.jit
+def _optimum(mdp: MDP, weights, tol) -> Optimum:
+    dtype = jnp.result_type(mdp.features, weights)
+    gamma = jnp.asarray(mdp.discount, dtype)
+    closed = jnp.zeros((), dtype)
+    if mdp.available is not None:
+        closed = jnp.where(mdp.available, 0, -jnp.inf)
+    arrays = (mdp.probability, mdp.features, closed, mdp.initial, weights, gamma, jnp.asarray(tol))
+    arrays = tuple(x.astype(dtype) for x in arrays)
+    kernel = _kernel(_Known(mdp.horizon, mdp.layout, mdp.features.ndim, mdp.available is not None))
+    value, features, bound = kernel(mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *arrays)
+    may_be = gamma < 1 if mdp.horizon is None else gamma <= 1
+    sound = (gamma >= 0) & may_be & jnp.isfinite(value) & jnp.all(jnp.isfinite(features))
+    return Optimum(value, features, jnp.where(sound, bound, jnp.inf))
+
+
+class _Known(NamedTuple):
+    """What is known of the MDP when planning is compiled.
+
+    Attributes:
+        horizon: `MDP.horizon`.
+        layout: `MDP.layout`.
+        feature_rank: 2 for features of states, 3 for features of states and actions.
+        some_closed: whether some actions do not exist.
+    """
+
+    horizon: int | None
+    layout: Layout
+    feature_rank: int
+    some_closed: bool
+
+
+@functools.cache
+def _kernel(known: _Known):
+    core_in = (2, 2, 2, 3, known.feature_rank, 2 if known.some_closed else 0, 1, 1, 0, 0)
+    core_out = (0, 1, 0)
+
+    @batch_last(core_in, core_out)
+    def kernel(*arrays):
+        wide = max(ENTRIES // arrays[0].shape[0], 8 * VECTOR)
+        width = wide - wide % VECTOR if on_cpu() else None
+        return tiled(functools.partial(_plan, known), arrays, core_in, core_out, width)
+
+    return kernel
+
+
+def _plan(known: _Known, next_state, origin, slot, probability, features, closed, initial, weights, gamma, tol):
+    """Plan, then push the optimal policy's probability forward; every array has its batch axes last."""
+    # Features by action, or for all of them; and features @ weights, [S, 1 or A, *batch].  Products are listed,
+    # not reduced over an axis between others: the compiler's reductions there take longer than a plan.
+    features = features[:, None] if known.feature_rank == 2 else features
+    reward = functools.reduce(jnp.add, [features[:, :, k] * weights[k] for k in range(weights.shape[0])])
+    if known.some_closed:
+        reward = reward + closed
+    batch = np.broadcast_shapes(reward.shape[2:], probability.shape[3:], gamma.shape, initial.shape[1:], tol.shape)
+    world = _World(known, next_state, origin, slot, probability, features, bellman.by_action(reward), gamma, batch)
+    if known.horizon is None:
+        estimate, within, collected = _endless(world, initial, tol)
+    elif _few(world):
+        estimate, within, collected = _by_edges(world, initial)
+    else:
+        estimate, within, collected = _by_state(world, initial)
+    value = jnp.sum(collected * weights, axis=0)
+    # The estimate is within `within` of the optimum; sharing near ties costs the policy a little more.
+    expected = jnp.sum(initial * estimate, axis=0)
+    rounding = (reward.shape[0] + 2) * jnp.finfo(reward.dtype).eps / 2 * jnp.sum(initial * jnp.abs(estimate), axis=0)
+    return value, collected, jnp.sum(initial * within, axis=0) + rounding + jnp.abs(expected - value)
+
+
+class _World(NamedTuple):
+    """The arrays of one tile, batch axes last.
+
+    Attributes:
+        known: what is known when planning is compiled.
+        next_state: `[S, D]`.
+        origin: `MDP.predecessor_state`, `[S, P]`.
+        slot: `MDP.predecessor_slot`, `[S, P]`.
+        probability: `[S, A, D]`.
+        features: `[S, 1 or A, K]`.
+        rewards: by action, or one for all; -inf where an action does not exist.
+        gamma: discount.
+        batch: shape of the batch.
+    """
+
+    known: _Known
+    next_state: Array
+    origin: Array
+    slot: Array
+    probability: Array
+    features: Array
+    rewards: list[Array]
+    gamma: Array
+    batch: tuple[int, ...]
+
+    @property
+    def zero(self) -> Array:
+        """0 in every state, `[S, *batch]`."""
+        return jnp.zeros((self.next_state.shape[0], *self.batch), self.rewards[0].dtype)
+
+    @property
+    def unit(self) -> float:
+        """Relative rounding of one backup."""
+        return bellman.unit(self.next_state.shape[1], self.rewards[0].dtype)
+
+    @property
+    def from_where(self):
+        """What a push reads: the predecessors."""
+        shifts = self.known.layout.shifts
+        return tuple(-o for o in shifts) if shifts else self.origin
+
+    def into_sink(self, moved: Array, leaving: Array) -> Array:
+        """`moved` and what every state sends to the sink, an edge that the predecessor table leaves out."""
+        sink = self.known.layout.sink
+        if sink is None:
+            return moved
+        here = (jnp.arange(self.next_state.shape[0]) == sink).reshape(-1, *(1,) * len(self.batch))
+        return moved + here * jnp.sum(leaving, axis=0)
+
+    def paid(self, visits: ByAction, state_visits: Array) -> Array:
+        """Features collected by visits to states and actions, `[K, *batch]`."""
+        if self.known.feature_rank == 2:
+            return _total(self.features[:, 0], state_visits)
+        return functools.reduce(jnp.add, [_total(self.features[:, a], n) for a, n in enumerate(listed(visits))])
+
+
+def _few(world: _World) -> bool:
+    """Whether every pair of a slot and an action is an array of its own."""
+    table = operator(world.known.layout, world.next_state, world.probability, in_place=False)
+    return isinstance(table, Columns)
+
+
+def _endless(world: _World, initial, tol):
+    """Values by value iteration, then the visits of the policy that shares ties."""
+    known, gamma = world.known, world.gamma
+    table = operator(known.layout, world.next_state, world.probability, in_place=on_cpu())
+    problem = Problem(True, table, world.rewards, gamma, jnp.zeros(world.batch, tol.dtype), world.next_state.shape[1])
+    # Where many columns share one table a full backup costs little more than a fixed policy's sweep.
+    full = math.prod(world.probability.shape[3:]) < math.prod(world.batch)
+    period = CYCLE_OF_BACKUPS if full else CYCLE_OF_ONE
+    # The estimate, and the policy that attains it, each take their part of the tolerance.
+    part = 0.3 * jnp.broadcast_to(tol, world.batch)
+    settled = iterate(problem, world.zero, part, MAX_STEPS, period, full)
+    optimal = judge(problem, Task(True, False, MAX_STEPS, on_cpu(), known.layout), settled)
+    policy = columns(optimal.policy) if isinstance(table, Columns) else optimal.policy
+    visits = _visits(world, listed(table.mixed(policy)), initial)
+    return optimal.value, optimal.within, world.paid(each(lambda p, n: p * n, policy, visits), visits)
+
+
+def _visits(world: _World, slots: list[Array], initial) -> Array:
+    """Expected discounted visits `[S, *batch]` of a policy given as its slot probabilities.
+
+    They are multiplied with other weights later, so they are as accurate as they can be (float64: to 1e-10 of all
+    visits, in the sum of absolute errors), whatever the reward that was planned for.
+    """
+    gamma, dtype = world.gamma, slots[0].dtype
+    table = arrivals(slots, world.origin, world.slot, world.known.layout.shifts)
+
+    def push(y):
+        return initial + gamma * world.into_sink(sweep(world.from_where, table, y), slots[-1] * y)
+
+    rounding = (world.origin.shape[1] + 3) * jnp.finfo(dtype).eps / 2
+    tol = (1e-10 if dtype == jnp.float64 else 0.0) / (1 - gamma)
+    start = jnp.broadcast_to(initial, world.zero.shape)
+    return settle(push, start, gamma, total, jnp.broadcast_to(tol, world.batch), rounding, MAX_STEPS).value
+
+
+def _by_edges(world: _World, initial):
+    """With a horizon, where edges are few: backward for values and ties, then forward with the probability.
+
+    Backward keeps one bit per state and action: may it be optimal?  Forward goes edge by edge, which reads the bits
+    where the edges come from.
+    """
+    known, gamma, zero = world.known, world.gamma, world.zero
+    layout, S, (A, D) = known.layout, zero.shape[0], world.probability.shape[1:3]
+    # A processor reads neighbours where they lie; an accelerator would rather compute than copy.
+    in_place = layout.sink is None and layout.shifts is not None and on_cpu()
+    margins = Margins(layout.shifts, S) if in_place and layout.shifts is not None else None
+    discounted = [columns(gamma * x) for x in columns(world.probability)]
+
+    def put(wide, x):
+        return x if margins is None else margins.put(wide, x)
+
+    def near(x):
+        return neighbours(layout.shifts or world.next_state, x) if margins is None else margins.near(x)
+
+    def q_values(v):
+        ahead = expect(discounted, near(v), layout.slots)
+        return [world.rewards[a % len(world.rewards)] + x for a, x in enumerate(ahead)]
+
+    # What an action value rounds: its reward, and what it adds up of the values, beside the error of those.
+    paid_off = [jnp.where(r > -jnp.inf, world.unit * jnp.abs(r), 0) for r in world.rewards]
+
+    def back(carry, _):
+        v, loose, _ = carry
+        q = q_values(v)
+        off = [paid_off[a % len(paid_off)] + x for a, x in enumerate(expect(discounted, near(loose), layout.slots))]
+        seen = Interval(q, off)
+        tied = listed(seen.contenders())
+        best, within = bellman.largest_of(q), seen.loosest(tied)
+        loose = put(loose, within + world.unit * jnp.abs(best))
+        return (put(v, best), loose, within), _pack(tied)
+
+    # Probability of each edge into a state under each action, a list over A of lists over P.
+    edge = [
+        arrivals([world.probability[:, a, d] for d in range(D)], world.origin, world.slot, layout.shifts)
+        for a in range(A)
+    ]
+    # Which actions may have taken the p-th edge: those of its slot, where every slot has its place in the list.
+    arriving = [
+        [a for a in range(A) if not (layout.aligned and layout.slots) or p in layout.slots[a]]
+        for p in range(len(edge[0]))
+    ]
+    from_where, rank = world.from_where, known.feature_rank
+
+    def arrived(near_by, near_bits):
+        """What comes in, edge by edge: each origin's share per optimal action, if the edge's action is one."""
+        moved = []
+        for p, each_of in enumerate(near_by):
+            flags = [bits[p] for bits in near_bits]
+            moved.append(each_of * sum(jnp.where(_bit(flags, a), edge[a][p], 0) for a in arriving[p]))
+        return functools.reduce(jnp.add, moved)
+
+    def forward(carry, bits):
+        here, visits, leaving = carry
+        share = here / sum(jax.lax.population_count(b).astype(here.dtype) for b in bits)  # per optimal action
+        from_here = [jnp.where(_bit(bits, a), share, 0) for a in range(A)]
+        visits = [n + (here if rank == 2 else from_here[a]) for a, n in enumerate(visits)]
+        if margins is None:
+            near_by, *near_bits = [neighbours(from_where, x) for x in (share, *bits)]
+        else:
+            leaving = [margins.put(wide, x) for wide, x in zip(leaving, (share, *bits), strict=True)]
+            near_by, *near_bits = [[margins.at(x, o) for o in from_where] for x in leaving]
+        sent = here
+        if layout.sink is not None:
+            sent = functools.reduce(jnp.add, [from_here[a] * world.probability[:, a, -1] for a in range(A)])
+        return (gamma * world.into_sink(arrived(near_by, near_bits), sent), visits, leaving), None
+
+    wide = zero if margins is None else margins.empty(zero)
+    (estimate, _, within), chosen = jax.lax.scan(back, (wide, wide, zero), None, length=known.horizon)
+    estimate = estimate if margins is None else margins.at(estimate, 0)
+    nowhere = [] if margins is None else [margins.empty(x) for x in (zero, *(b[0] for b in chosen))]
+    start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if rank == 2 else A), nowhere)
+    (_, visits, _), _ = jax.lax.scan(forward, start, chosen, reverse=True)
+    return estimate, within, world.paid(visits, visits[0])
+
+
+def _by_state(world: _World, initial):
+    """With a horizon, where edges are many: backward, keeping which actions may be optimal, then forward by state."""
+    known, gamma, zero = world.known, world.gamma, world.zero
+    table = operator(known.layout, world.next_state, world.probability, in_place=False)
+
+    def back(carry, _):
+        v, within = carry
+        q = bellman.action_values(table.expect(v), world.rewards, gamma)
+        loose = bellman.sizes_of(table.expect(within / world.unit + jnp.abs(v)), world.rewards, gamma)
+        seen = Interval(q, bellman.rounding_of(q, loose, world.unit))
+        tied = seen.contenders()
+        return (bellman.largest_of(q), seen.loosest(tied)), tied
+
+    def forward(carry, tied):
+        here, visits, by_action = carry
+        policy = bellman.shared(tied, here.dtype)
+        slots = listed(table.mixed(policy))
+        arriving = arrivals(slots, world.origin, world.slot, known.layout.shifts)
+        moved = world.into_sink(sweep(world.from_where, arriving, here), slots[-1] * here)
+        more = each(lambda n, p, x: n + p * x, by_action, policy, here) if known.feature_rank == 3 else by_action
+        return (gamma * moved, visits + here, more), None
+
+    (estimate, within), chosen = jax.lax.scan(back, (zero, zero), None, length=known.horizon)
+    nothing = jnp.zeros((zero.shape[0], world.probability.shape[1], *world.batch), zero.dtype)
+    start = (jnp.broadcast_to(initial, zero.shape), zero, nothing)
+    (_, visits, by_action), _ = jax.lax.scan(forward, start, chosen, reverse=True)
+    return estimate, within, world.paid(by_action, visits)
+
+
+def _total(features, visits):
+    """Features `[S, K, *batch]` times visits `[S, *batch]`, summed over states: a matrix product where it can be."""
+    S, K = features.shape[:2]
+    if features.size > S * K:
+        return jnp.stack([jnp.sum(features[:, k] * visits, axis=0) for k in range(K)])
+    product = jnp.matmul(features.reshape(S, K).T, visits.reshape(S, -1), precision=jax.lax.Precision.HIGHEST)
+    return product.reshape(K, *visits.shape[1:])
+
+
+def _pack(flags) -> list[Array]:
+    """Boolean arrays, one per action, as bits: a list of `uint8` arrays, eight actions in each."""
+    bits = [jnp.where(flag, jnp.uint8(1 << i % 8), jnp.uint8(0)) for i, flag in enumerate(flags)]
+    return [functools.reduce(jnp.add, bits[first : first + 8]) for first in range(0, len(bits), 8)]
+
+
+def _bit(bits, a: int):
+    """The flag of action `a` among packed ones."""
+    return (bits[a // 8] & jnp.uint8(1 << (a % 8))) != 0

@@ -1,0 +1,393 @@
+"""The optimum of an endless MDP: cycles of sweeps in one or two precisions, then a certificate of what came out.
+
+In a large problem in float64 almost every sweep runs in float32, on what is missing: with `Q` the action values of
+an estimate `V`, the optimum of the MDP with reward `Q - V` is `V* - V` (potential-based shaping,
+Ng, Harada & Russell 1999).  Sweeps in float64 finish, and certify.
+
+Everything here has its batch axes last.
+"""
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mdps import bellman
+from mdps.bellman import ByAction, Interval, each
+from mdps.kernels import (
+    VECTOR,
+    Columns,
+    Gathered,
+    Layout,
+    Settled,
+    apart,
+    batch_last,
+    operator,
+    refine,
+    settle_in_cycles,
+    span,
+    tiled,
+    worth_refining,
+)
+
+ENTRIES = 2**14  # states times columns solved together on a CPU: they then stay in the caches
+
+# Sweeps between two improvements of the policy, as measured: a backup of many columns that share one table costs
+# little more than a fixed policy's sweep; one problem, whose table is its own, improves its policy seldom.
+CYCLE_OF_BACKUPS, CYCLE_OF_BATCH, CYCLE_OF_ONE = 12, 16, 56
+
+# Ties are told apart by more sweeps of the values' error only if what the two actions are worth differs by at least
+# this share of themselves.  What is closer is shared, which costs no more than that.
+WORTH_TELLING = 1e-3
+
+
+class Task(NamedTuple):
+    """What is known of a problem when its solver is compiled.
+
+    Attributes:
+        hard: whether the temperature is 0.
+        traced: whether the temperature is traced, and may turn out to be 0.
+        max_steps: most sweeps.
+        in_place: whether a processor reads neighbours where they lie.
+        layout: `MDP.layout`.
+    """
+
+    hard: bool
+    traced: bool
+    max_steps: int
+    in_place: bool
+    layout: Layout
+
+
+class Optimal(NamedTuple):
+    """What came out.
+
+    Attributes:
+        value: V(s), `[S, *batch]`.
+        policy: `[S, A, *batch]`.
+        within: bound on |V(s) - V*(s)| by state, `[S, *batch]`.
+        bound: bound on the largest error of the values, `[*batch]`.
+        policy_bound: bound on what the policy falls short of the optimum, `[*batch]`.
+        floor: the part of `bound` that is rounding, `[*batch]`.
+        steps: sweeps, `[*batch]`.
+    """
+
+    value: Array
+    policy: Array
+    within: Array
+    bound: Array
+    policy_bound: Array
+    floor: Array
+    steps: Array
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An endless MDP in one precision.
+
+    Attributes:
+        hard: whether the temperature is 0.
+        table: its successors.
+        rewards: r(s, a) by action, or one for all; -inf where an action does not exist.
+        gamma: discount, `[*batch]`.
+        tau: temperature, `[*batch]`.
+        terms: successors of a state, for the rounding.
+    """
+
+    hard: bool
+    table: Columns | Gathered
+    rewards: list[Array]
+    gamma: Array
+    tau: Array
+    terms: int
+
+    @property
+    def unit(self) -> float:
+        """Relative rounding of one backup."""
+        return bellman.unit(self.terms, self.gamma.dtype, hard=self.hard)
+
+    @property
+    def rest(self) -> Array:
+        """What a backup rounds however small the values are: the logarithm of a soft one."""
+        return jnp.zeros_like(self.tau) if self.hard else self.tau * (1 + math.log(self.num_actions))
+
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        table = self.table.probability
+        return len(table) if isinstance(table, list) else table.shape[1]
+
+    def q_values(self, v: Array) -> ByAction:
+        """Q(s, a) for an estimate of V."""
+        return bellman.action_values(self.table.expect(v), self.rewards, self.gamma)
+
+    def backup(self, q: ByAction) -> Array:
+        """The optimal value for given action values."""
+        return bellman.backup(self.hard, q, self.tau)
+
+    def improve(self, q: ByAction, table) -> tuple[Array, ByAction]:
+        """The backup of `q`, and γ times the probability of each successor under the policy that attains it."""
+        ahead, share = bellman.attain(self.hard, q, self.tau)
+        dtype = jax.tree.leaves(table.probability)[0].dtype
+        share = each(lambda x: x.astype(dtype), share)
+        scale = self.gamma.astype(dtype) / jnp.maximum(bellman.sum_of(share), 1)
+        return ahead, each(lambda x, c: c * x, table.mixed(share), scale)
+
+    def astype(self, dtype, table, rewards: list[Array]) -> "Problem":
+        """The problem with other rewards in another precision."""
+        gamma, tau = self.gamma.astype(dtype), self.tau.astype(dtype)
+        return replace(self, table=table, rewards=rewards, gamma=gamma, tau=tau)
+
+
+@functools.cache
+def endless(task: Task):
+    """The solver of a task: `(next_state, probability, reward, γ, τ, tol) -> Optimal`, mapped with plain `jax.vmap`."""
+    core_in, core_out = (2, 3, 2, 0, 0, 0), (1, 2, 1, 0, 0, 0, 0)
+
+    @batch_last(core_in, core_out)
+    def kernel(*arrays):
+        S, batch = arrays[0].shape[0], np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
+        refining = worth_refining(arrays[2].dtype, (S, *batch))
+        entries = ENTRIES if task.hard else ENTRIES // 2  # a soft policy weighs every successor
+        wide = max(entries // S, 2 * VECTOR)
+        # More states fill the caches by themselves.
+        width = wide - wide % VECTOR if task.in_place and S <= ENTRIES else None
+        return tiled(functools.partial(_side_by_side, task, refining), arrays, core_in, core_out, width)
+
+    return kernel
+
+
+def _side_by_side(task: Task, refining: bool, next_state, probability, reward, gamma, tau, tol) -> Optimal:
+    """Solve the columns of one tile."""
+    inputs = ((next_state, 2), (probability, 3), (reward, 2), (gamma, 0), (tau, 0), (tol, 0))
+    batch = np.broadcast_shapes(*(x.shape[n:] for x, n in inputs))
+    tol = jnp.broadcast_to(tol, batch)
+    # Where many columns share one table a full backup costs little more than a fixed policy's sweep.
+    full = task.hard and math.prod(probability.shape[3:]) < math.prod(batch)
+    period = CYCLE_OF_BACKUPS if full else CYCLE_OF_BATCH if batch else CYCLE_OF_ONE
+    table = operator(task.layout, next_state, probability, in_place=task.in_place)
+    problem = Problem(task.hard, table, bellman.by_action(reward), gamma, tau, next_state.shape[1])
+    start, known = jnp.zeros((reward.shape[0], *batch), reward.dtype), None
+    if refining:
+        low = table.astype(jnp.float32)
+        problem = replace(problem, table=table.whole(probability))
+        start, known = _in_two_precisions(problem, low, start, tol, task.max_steps, period, full)
+        problem = replace(problem, table=table)
+    # A little less than the tolerance, which the certificate is to meet after its own rounding.
+    settled = iterate(problem, start, 0.95 * tol, task.max_steps, period, full, known)
+    return judge(problem, task, settled)
+
+
+def iterate(problem: Problem, start, tol, max_steps: int, period: int, full: bool, known=None) -> Settled:
+    """Cycles of sweeps until the values are certified to `tol`, or as far as rounding lets them.
+
+    Args:
+        problem: the MDP.
+        start: first estimate, `[S, *batch]`.
+        tol: error allowed, `[*batch]`.
+        max_steps: most sweeps.
+        period: sweeps in a cycle.
+        full: whether all sweeps of a cycle are backups; else the policy of its first one is swept.
+        known: what is certified already.
+    """
+    table = problem.table
+
+    def apply(v):
+        q = problem.q_values(v)
+        if full:
+            return problem.backup(q), ()
+        ahead, weight = problem.improve(q, table)
+        return ahead, (weight, ahead - table.follow(weight, v))
+
+    def advance(v, context, count):
+        if full:
+            ahead = lambda expected: problem.backup(bellman.action_values(expected, problem.rewards, problem.gamma))  # noqa: E731
+            return table.backups(ahead, v, count)
+        weight, paid = context
+        return table.sweeps(weight, paid, v, count)
+
+    return settle_in_cycles(
+        apply, advance, start, problem.gamma, span, tol, problem.unit, max_steps, period, known, problem.rest
+    )
+
+
+def _in_two_precisions(problem: Problem, low_table, start, tol, max_steps: int, period: int, full: bool):
+    """An estimate from sweeps in float32, corrected by what it lacks, and what is certified of it."""
+    low, gamma = jnp.dtype(jnp.float32), problem.gamma
+    rewards = [jnp.where(r > -jnp.inf, r, jnp.nan) for r in problem.rewards]
+    highest = functools.reduce(jnp.maximum, [jnp.nanmax(r, axis=0) for r in rewards])
+    lowest = functools.reduce(jnp.minimum, [jnp.nanmin(r, axis=0) for r in rewards])
+    middle = (highest + lowest) / 2
+    size = gamma / (1 - gamma) * (highest - middle)
+    near = (32 if problem.hard else 8) * jnp.finfo(low).eps / (1 - gamma) * size
+    shifted = problem.astype(low, low_table, [(x - middle).astype(low) for x in problem.rewards])
+    rough = iterate(shifted, start.astype(low), jnp.maximum(tol / 4, near).astype(low), max_steps, period, full)
+    start = rough.value.astype(start.dtype) + middle / (1 - gamma)
+
+    def apply(v):
+        q = problem.q_values(v)
+        return (problem.backup(q), q) if problem.hard else problem.improve(q, low_table)
+
+    def correct(v, ahead, centre, context, tol):
+        nothing, tol = jnp.zeros(start.shape, low), tol.astype(low)
+        if problem.hard:
+            missing = each(lambda q, x: (q - x - centre).astype(low), context, v)
+            missing = missing if isinstance(missing, list) else bellman.by_action(missing)
+            settled = iterate(problem.astype(low, low_table, missing), nothing, tol, max_steps, period, full)
+        else:  # a soft backup rounds in proportion to τ, however little is missing; Newton's step does not
+            missing = (ahead - v - centre).astype(low)
+            settled = settle_in_cycles(
+                lambda x: (missing + low_table.follow(context, x), ()),
+                lambda x, _, n: low_table.sweeps(context, missing, x, n),
+                missing,
+                gamma.astype(low),
+                span,
+                tol,
+                bellman.unit(problem.terms, low, hard=False),
+                max_steps,
+                period=12,
+            )
+        return settled.value, settled.steps
+
+    start, known = refine(apply, correct, start, gamma, span, tol, problem.unit, rest=problem.rest)
+    return start, known._replace(steps=known.steps + rough.steps)
+
+
+class View(NamedTuple):
+    """The values as they stand, and what is known of the actions.
+
+    Attributes:
+        value: V(s), `[S, *batch]`.
+        within: bound on |V(s) - V*(s)|, `[S, *batch]`.
+        q: action values of V, by action.
+        off: their rounding, by action.
+        tied: which actions are not told apart from the best, by action.
+        undecided: whether more sweeps may tell actions apart that are far from equal, `[*batch]`.
+        sweeps: how many it took to get here.
+    """
+
+    value: Array
+    within: Array
+    q: ByAction
+    off: ByAction
+    tied: ByAction
+    undecided: Array
+    sweeps: Array
+
+
+def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
+    """The policy of the values that were found, and what all of it can be off by.
+
+    With δ = TV - V, whose computation rounds by ρ(s), the values are within max |δ| / (1 - γ) + max ρ / (1 - γ) of V*
+    (Puterman 2005, theorem 6.3.1), and a policy π falls short of V* by at most
+
+        max (TV - T_π V) + γ/(1-γ) [max (TV - V) - min (T_π V - V)] + 2 max ρ / (1 - γ)
+    """
+    gamma, tau = problem.gamma, problem.tau
+    reach, settles_ties = 1 / (1 - gamma), problem.hard or task.traced
+    certain = problem.hard if problem.hard else tau <= 0
+
+    def attained(q, off):
+        """The backup, the shares that attain it, and its rounding."""
+        if problem.hard:
+            return bellman.largest_of(q), q, Interval(q, off).loosest(Interval(q, off).contenders())
+        ahead, share = _softly(problem, task, q)
+        rho = bellman.soft_rounding(share, off, ahead, tau, problem.num_actions)
+        if settles_ties:
+            rho = jnp.where(certain, Interval(q, off).loosest(Interval(q, off).contenders()), rho)
+        return ahead, share, rho
+
+    def bounded(v, ahead, rho):
+        return (jnp.max(jnp.abs(ahead - v), axis=0) + jnp.max(rho, axis=0)) * reach
+
+    v = settled.value
+    q, off = _look(problem, v)
+    ahead, share, rho = attained(q, off)
+    bound = bounded(v, ahead, rho)
+    within, followed, sweeps = jnp.broadcast_to(bound, v.shape), ahead, jnp.zeros((), jnp.int32)
+    policy = q if problem.hard else bellman.normalised(share)
+    if settles_ties:
+        view = settle_ties(problem, v, within, q, off, jnp.where(certain, settled.steps, 0))
+        v, within, q, sweeps = view.value, view.within, view.q, view.sweeps
+        ahead, share, rho = attained(q, view.off)
+        bound = jnp.minimum(bounded(v, ahead, rho), jnp.max(within, axis=0))
+        fair = bellman.shared(view.tied, v.dtype)
+        policy = fair if problem.hard else each(lambda a, b: jnp.where(certain, a, b), fair, bellman.normalised(share))
+        followed = jnp.where(certain, bellman.followed(policy, q), ahead)
+    # A soft policy attains the backup; one that shares near ties falls a little short of it.
+    floor = jnp.max(rho, axis=0) * reach
+    behind, gain = jnp.max(ahead - followed, axis=0), jnp.max(ahead - v, axis=0) - jnp.min(followed - v, axis=0)
+    short = behind + gamma * reach * gain + 2 * floor
+    floor = jnp.maximum(floor, settled.floor)
+    return Optimal(v, bellman.stacked(policy), within, bound, short, floor, settled.steps + sweeps)
+
+
+def _look(problem: Problem, v: Array) -> tuple[ByAction, ByAction]:
+    """Action values, and by how much each is off because numbers round."""
+    q = problem.q_values(v)
+    sizes = bellman.sizes_of(problem.table.expect(jnp.abs(v)), problem.rewards, problem.gamma)
+    return q, bellman.rounding_of(q, sizes, bellman.unit(problem.terms, v.dtype))
+
+
+def _softly(problem: Problem, task: Task, q: ByAction) -> tuple[Array, ByAction]:
+    """The soft backup of `q` and its shares."""
+    best = bellman.largest_of(q)
+    weigh = lambda best, *q: bellman.softmax_shares(list(q), best, problem.tau)  # noqa: E731
+    if not isinstance(q, list):
+        share = bellman.softmax_shares(q, best, problem.tau)
+    elif task.in_place:  # apart, or each action would compute everybody's exponentials again
+        share = apart(~(jnp.max(best) < -jnp.inf), weigh, best, *q)
+    else:
+        share = weigh(best, *q)
+    return best + problem.tau * jnp.log(bellman.sum_of(share)), share
+
+
+def settle_ties(problem: Problem, v, within, q: ByAction, off: ByAction, most) -> View:
+    """Which actions are optimal as far as arithmetic can tell, and a bound by state on the error of the values.
+
+    Two actions a, b at s are told apart if what they are worth differs by more than
+
+        ρ_a + ρ_b + γ Σ_d |p_a - p_b|(d) E(s_d)
+
+    with E a bound on the error of the values, at first a constant.  Values and bound are swept together,
+
+        V <- TV,    E <- ρ + γ max P_a E    over the actions that are not told apart from the best,
+
+    but only while that may tell actions apart that are far from equal (far from a goal the values are small, and so
+    must be their errors), and no more often than the values were.
+
+    Args:
+        problem: the MDP.
+        v: values, `[S, *batch]`.
+        within: a constant bound on their error, `[S, *batch]`.
+        q: their action values.
+        off: the rounding of those.
+        most: most sweeps, `[*batch]`.
+    """
+    gamma, relative = problem.gamma, bellman.unit(problem.terms, v.dtype)
+
+    def view(v, within, q, off, sweeps) -> View:
+        one = bellman.first_of(q)
+        best = bellman.largest_of(q)
+        best_off = bellman.sum_of(each(lambda f, e: jnp.where(f > 0, e, 0), one, off))
+        slack = problem.table.apart(one, within)
+        gap = each(lambda x, b: b - x, q, best)
+        tied = each(lambda g, e, r, b: g <= r + b + gamma * e, gap, slack, off, best_off)
+        # Far from equal: the difference is more than a small share of what was added up.
+        far = each(lambda g, t, r, b: t & (g * relative > WORTH_TELLING * (r + b)), gap, tied, off, best_off)
+        undecided = functools.reduce(jnp.logical_or, far) if isinstance(far, list) else jnp.any(far, axis=1)
+        return View(v, within, q, off, tied, jnp.any(undecided, axis=0), sweeps)
+
+    def sweep(now: View) -> View:
+        ahead = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, problem.table.expect(now.within)))
+        rho = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, now.off))
+        v = bellman.largest_of(now.q)
+        return view(v, rho + gamma * ahead, *_look(problem, v), now.sweeps + 1)
+
+    first = view(v, within, q, off, jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(lambda now: jnp.any(now.undecided & (now.sweeps < most)), sweep, first)
