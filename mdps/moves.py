@@ -11,7 +11,7 @@ MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])  # up, right, down, left, a
 STAY, END = 4, 5  # successor slots after the four moves
 
 
-def tables(walls: np.ndarray, cell: np.ndarray, end: bool):
+def successor_tables(walls: np.ndarray, cell: np.ndarray, end: bool):
     """Successor table, which moves are blocked `[n, 4]`, predecessor table and `Layout.shifts`.
 
     The slots are the four moves, staying, and the end state if any.
