@@ -201,7 +201,9 @@ class GridWorld:
         ends = _is_one_of(ground, [names.index(name) for name in terminal])
         cell = np.full(walls.shape, -1, np.int32)
         cell[row, column] = np.arange(n)
-        next_state, blocked, predecessor_state, predecessor_slot, shifts = moves.successor_tables(walls, cell, bool(terminal))
+        next_state, blocked, predecessor_state, predecessor_slot, shifts = moves.successor_tables(
+            walls, cell, bool(terminal)
+        )
 
         # On the host where nothing is traced: NumPy compiles nothing, whatever the number of cells.
         known = all(is_concrete(x) for x in (begins, goals, ground, slip, emitted))
