@@ -1,7 +1,7 @@
 """How planning problems are drawn: a shape, structures of it, and numbers of every size on them.
 
-Shapes are few, so that little is compiled; what a batch is (shape, dtype, hard or soft, how the library is called) is drawn
-too. The same seed, family and batch number draw the same problems.
+Shapes are few, so that little is compiled; what a batch is (shape, dtype, hard or soft, how the library is called) is
+drawn too. The same seed, family and batch number draw the same problems.
 """
 
 import inspect
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mdps
+from fuzz.calls import CALLS, ask
 from fuzz.structures import STRUCTURES, Pattern, pattern, reflect
 
 MASKS = "available" in inspect.signature(mdps.MDP.from_dense).parameters
@@ -38,7 +39,7 @@ SHAPES = {
     "many": Shape(20, 8, 6, 3, 5, True),
     "long": Shape(200, 2, 5, 2, 40, False),
 }
-CALLS = {"plain": (1, 1), "jit": (2, 2), "shared": (1, 32), "stacked": (32, 1), "nested": (8, 4)}  # MDPs, rewards of each
+MEDIUM = Shape(8, 3, 4, 3, 4, True)  # of beliefs and evidence, which ask more of each problem
 STRETCH, PALETTE = 96, 6
 DISCOUNTS = (0.0, 0.5, 0.9, 0.95, 0.99, 0.999)
 FAR_DISCOUNTS = (0.9999, 0.99999)  # with few enough sweeps that a batch takes no minute
@@ -71,6 +72,24 @@ class Problems:
     def horizon(self) -> int | None:
         """Number of steps, or None."""
         return self.stacked.horizon
+
+    @property
+    def count(self) -> int:
+        """How many problems there are, N·R."""
+        return self.reward.shape[0] * self.reward.shape[1]
+
+    def ask(self, function, *arrays):
+        """`calls.ask` of these MDPs, as the settings say."""
+        return ask(self.settings.call, function, self.mdps, self.stacked, *arrays)
+
+    def show(self, i: int) -> str:
+        """Problem `i` in a line."""
+        n, j = divmod(i, self.reward.shape[1])
+        p = self.patterns[n]
+        told = f"{p.name} of {len(p.tied)} states, discount {float(self.mdps[n].discount)!r}, horizon {self.horizon}"
+        told += f", temperature {float(self.temperature[n, j]):.4g}" if self.settings.soft else ""
+        told += "" if self.tol is None else f", tol {float(self.tol[n, j]):.4g}"
+        return f"{told}; MDP problems.mdps[{n}], reward problems.reward[{n}, {j}]"
 
     def tables(self):
         """P `[N, S, A, S']`, discounts, rewards `[N·R, S, A]` with -inf for what does not exist, temperatures.
@@ -135,7 +154,9 @@ def draw(family: str, seed: int, batch: int) -> Problems:
     """Problems number `batch` of a family, in the precision of their settings."""
     rng, chosen = generator(family, seed, batch), settings(family, seed, batch)
     shape, (N, R) = SHAPES[chosen.shape], CALLS[chosen.call]
-    found = [one(rng, chosen, anchor=i == 0) for i in range(N)]
+    if shape.states > 50:
+        N, R = -(-N // 4), -(-R // 4)
+    found = [one(rng, chosen, shape, anchor=i == 0) for i in range(N)]
     models, patterns = [m for m, _ in found], [p for _, p in found]
     stacked = mdps.stack(models)
     S, A = stacked.probability.shape[1:3]
@@ -149,9 +170,9 @@ def draw(family: str, seed: int, batch: int) -> Problems:
     return Problems(chosen, models, stacked, *numbers, patterns)
 
 
-def one(rng, chosen: Settings, anchor: bool) -> tuple[mdps.MDP, Pattern]:
+def one(rng, chosen: Settings, shape: Shape, anchor: bool = False) -> tuple[mdps.MDP, Pattern]:
     """One MDP. Stacked ones are of many structures and sizes; the first, the anchor, fixes the shape of all."""
-    shape, name, variant, masked = SHAPES[chosen.shape], chosen.structure, 0, chosen.masked
+    name, variant, masked = chosen.structure, 0, chosen.masked
     S, A, D, K = shape.states, shape.actions, shape.successors, shape.features
     if chosen.call in ("stacked", "nested"):
         name, variant, masked = rng.choice(list(STRUCTURES)), int(rng.integers(1 << 30)), MASKS and rng.random() < 0.3
@@ -201,7 +222,7 @@ def scale(rng) -> float:
 
 
 def reward(rng, shape) -> np.ndarray:
-    """Smooth, whole numbers (ties), one goal, constant, nothing, every entry of its own scale, penalties, far from 0."""
+    """Smooth, whole numbers (ties), one goal, constant, nothing, each entry of its own scale, penalties, far from 0."""
     kind = rng.choice(["normal", "whole", "goal", "constant", "nothing", "wild", "penalty", "offset"])
     x = rng.normal(size=shape)
     if kind == "whole":

@@ -1,7 +1,9 @@
 """What a promise is, and how promises are counted: one row for each, with the worst case kept."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +17,17 @@ class Checked(NamedTuple):
         error: how far off each answer is, `[n]`.
         allowed: how far off it may be, `[n]`; an error that is NaN is never allowed.
         tried: which problems it was tried on, `[n]`; None: all.
-        show: the lines that print error and allowance of problem `i`, in a script where the answer is `s`.
     """
 
     promise: str
     error: np.ndarray
     allowed: np.ndarray
     tried: np.ndarray | None = None
-    show: str = ""
+
+    def at(self, i: int) -> tuple[float, float]:
+        """Error and allowance of one problem."""
+        error, allowed = np.broadcast_arrays(np.asarray(self.error, float), np.asarray(self.allowed, float))
+        return float(error.flat[i]), float(allowed.flat[i])
 
 
 class Violation(NamedTuple):
@@ -48,11 +53,12 @@ class Report:
     """Everything that a run found."""
 
     problems: int = 0
+    seconds: float = 0.0
     rows: dict[str, Row] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
 
     def add(self, checked: Checked, script: Callable[[int], str], keep: int = 3) -> None:
-        """Count one promise of a batch; `script(i)` reproduces problem `i`. Of each promise the first few are kept."""
+        """Count one promise of a batch; `script(i)` reproduces problem `i`, and a few of each promise are kept."""
         row = self.rows.setdefault(checked.promise, Row())
         error, allowed = np.broadcast_arrays(np.asarray(checked.error, float), np.asarray(checked.allowed, float))
         tried = np.ones(error.shape, bool) if checked.tried is None else np.asarray(checked.tried)
@@ -66,6 +72,23 @@ class Report:
         for i in np.flatnonzero(tried & ~held):
             if sum(v.promise == checked.promise for v in self.violations) < keep:
                 self.violations.append(Violation(checked.promise, float(error[i]), float(allowed[i]), script(int(i))))
+
+    def told(self) -> str:
+        """The table, then a script for each violation that was kept."""
+        head = f"{self.problems:,} problems in {self.seconds / 60:.1f} minutes, {self.violated:,} violations"
+        scripts = [f"violation {i + 1}:\n\n{v.script}" for i, v in enumerate(self.violations)]
+        return "\n\n".join([head, self.table(), *scripts])
+
+    @property
+    def violated(self) -> int:
+        """How often a promise was not held."""
+        return sum(row.tried - row.held for row in self.rows.values())
+
+    def save(self, path: str, **settings) -> None:
+        """Write settings, counts and rows as JSON."""
+        rows = {name: vars(row) for name, row in self.rows.items()}
+        found = settings | {"problems": self.problems, "minutes": self.seconds / 60, "violations": self.violated}
+        Path(path).write_text(json.dumps(found | {"promises": rows}, indent=1) + "\n", encoding="utf-8")
 
     def table(self) -> str:
         """The rows, as Markdown."""

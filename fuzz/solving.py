@@ -2,26 +2,29 @@
 
 import functools
 
-import jax
 import numpy as np
 
 import mdps
-from fuzz import truth
+from fuzz import problems, truth
+from fuzz.calls import spelt
 from fuzz.problems import MAX_STEPS, Problems
 from fuzz.promises import Checked
 
 
+def wide(seed: int, batch: int) -> bool:
+    """Whether a batch is in float64."""
+    return problems.settings("solve", seed, batch).dtype == "float64"
+
+
+def draw(seed: int, batch: int) -> Problems:
+    """One batch."""
+    return problems.draw("solve", seed, batch)
+
+
 def answers(p: Problems) -> mdps.Solution:
     """What the library says, every leaf `[N·R, ...]`."""
-    kind = (p.settings.soft, p.tol is not None, p.settings.far)
-    more = (p.temperature, *(() if p.tol is None else (p.tol,)))
-    if p.settings.call in ("plain", "jit"):
-        one = (solver if p.settings.call == "plain" else jitted)(*kind)
-        N, R = p.reward.shape[:2]
-        found = [one(p.mdps[i], p.reward[i, j], *(x[i, j] for x in more)) for i in range(N) for j in range(R)]
-        return jax.tree.map(lambda *x: np.stack(x), *found)
-    found = batched(p.settings.call, *kind)(p.stacked, p.reward, *more)
-    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), found)
+    solve = solver(p.settings.soft, p.tol is not None, p.settings.far)
+    return p.ask(solve, p.reward, p.temperature, *(() if p.tol is None else (p.tol,)))
 
 
 @functools.cache
@@ -35,26 +38,6 @@ def solver(soft: bool, asked: bool, far: bool):
     return solve
 
 
-@functools.cache
-def jitted(soft: bool, asked: bool, far: bool):
-    """The same, compiled."""
-    return jax.jit(solver(soft, asked, far))
-
-
-@functools.cache
-def batched(call: str, soft: bool, asked: bool, far: bool):
-    """The same for `[N]` MDPs with `[R]` rewards each: over rewards of one MDP, over MDPs, or both."""
-    solve = solver(soft, asked, far)
-    over_rewards = jax.vmap(solve, in_axes=(None, *[0] * (2 + asked)))
-    if call == "shared":
-        one = jax.jit(over_rewards)
-        return lambda m, *x: jax.tree.map(lambda y: y[None], one(jax.tree.map(lambda y: y[0], m), *(y[0] for y in x)))
-    if call == "stacked":
-        each = jax.jit(jax.vmap(solve))
-        return lambda m, *x: jax.tree.map(lambda y: y[:, None], each(m, *(y[:, 0] for y in x)))
-    return jax.jit(jax.vmap(over_rewards))
-
-
 def check(p: Problems, s: mdps.Solution) -> list[Checked]:
     """Every promise of `solve` on every problem."""
     P, gamma, r, tau = p.tables()
@@ -66,11 +49,17 @@ def check(p: Problems, s: mdps.Solution) -> list[Checked]:
     off = largest(np.abs(s.value.astype(truth.LONG) - value))
     q = action_values(P, r, gamma, known.value, T)
     eps = float(np.finfo(p.settings.dtype).eps)
-    rounding = ((P > 0).sum(axis=-1).max(axis=(1, 2)) + 4) * eps * largest(np.where(np.isfinite(q), np.abs(q), 0))
+    scale = largest(np.where(np.isfinite(q), np.abs(q), 0)) + (0 if tau is None else 8 * tau)
+    rounding = ((P > 0).sum(axis=-1).max(axis=(1, 2)) + 4) * eps * scale
     found = [
         Checked(f"solve: {kind} value within error_bound", off, np.where(says, bound + known.error, np.inf)),
         Checked("solve: converged means known", dishonest(p, s), 0.0),
-        Checked("solve: what can be reached is reached", unsettled(p, s, rounding / np.where(gamma < 1, 1 - gamma, 1)), 0.0, (gamma < 1) & (not p.settings.far)),
+        Checked(
+            "solve: what can be reached is reached",
+            unsettled(p, s, rounding / np.where(gamma < 1, 1 - gamma, 1)),
+            0.0,
+            (gamma < 1) & (not p.settings.far),
+        ),
         Checked("solve: policies are distributions over what exists", undistributed(s.policy, r), r.shape[2] * eps),
     ]
     if hasattr(s, "policy_bound"):
@@ -171,11 +160,5 @@ def ties(p: Problems, policy, P, r) -> tuple[np.ndarray, np.ndarray]:
 
 def call(p: Problems, i: int) -> str:
     """How the library was called."""
-    inner = "mdps.solve(m, r" + (", temperature=t" if p.settings.soft else "") + (", tol=e)" if p.tol is not None else ")")
-    return {
-        "plain": inner,
-        "jit": f"jax.jit({inner})",
-        "shared": f"jit(vmap({inner})) over rewards",
-        "stacked": f"jit(vmap({inner})) over MDPs",
-        "nested": f"jit(vmap(vmap({inner}))) over MDPs and their rewards",
-    }[p.settings.call]
+    soft, asked = ", temperature=t" if p.settings.soft else "", "" if p.tol is None else ", tol=e"
+    return spelt(p.settings.call, f"mdps.solve(m, r{soft}{asked})")

@@ -1,7 +1,7 @@
 """Who leads where: the structures that problems have, each as relative weights of its edges.
 
-A pattern is `[S, A, S']`, zero where no edge is. Values are drawn on it afterwards, so that problems of one pattern share
-what the library compiles for them.
+A pattern is `[S, A, S']`, zero where no edge is. Values are drawn on it afterwards, so that problems of one pattern
+share what the library compiles for them.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Slow, obvious answers in NumPy, many problems at once, each with how far it can itself be from the truth.
 
-Values come from Howard's method (soft: Newton's) with one dense inverse per policy, refined by residuals in long double,
-so that they are known better than float64 alone could say; the remaining Bellman residual over 1 - γ certifies them.
+Values come from Howard's method (soft: Newton's) with one dense inverse per policy, refined by residuals in long
+double, so that they are known better than float64 alone could say; the Bellman residual over 1 - γ certifies them.
 `P` is `[N, S, A, S']`, `r` is `[N, S, A]`, `gamma` is `[N]`; what does not exist is `-inf` in `r`. Nothing here imports
 the packages.
 """
@@ -53,7 +53,7 @@ def chain(P, policy):
 
 
 def system(M, gamma, source):
-    """x = source + γ M x, refined in long double; and a bound on its error."""
+    """Solve x = source + γ M x, refined in long double; and a bound on its error."""
     S = M.shape[-1]
     scaled = gamma[:, None, None].astype(LONG) * M.astype(LONG)
     inverse = np.linalg.inv(np.eye(S)[None] - scaled.astype(float))
@@ -84,11 +84,9 @@ def policy_value(P, policy, r, gamma, tau=None):
 
 def optimum(P, r, gamma, tau=None):
     """The optimal value of endless problems."""
+    policy = howard(P, r, gamma)
     r, long_gamma = r.astype(LONG), gamma.astype(LONG)
-    hard = np.isfinite(r) & (np.cumsum(np.isfinite(r), axis=-1) == 1)  # the first action that exists
-    policy = hard.astype(LONG)
-    last, v = None, None
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS):  # once more where float64 could not tell
         v, _ = system(chain(P, policy), gamma, paid(policy, r))
         q = r + long_gamma[:, None, None] * expected(P, v)
         now = np.where(policy > 0, q, -np.inf).max(axis=-1)
@@ -96,17 +94,34 @@ def optimum(P, r, gamma, tau=None):
         if not better.any():
             break
         policy = np.where(better[..., None], np.eye(r.shape[-1])[q.argmax(axis=-1)], policy)
-    if tau is not None:
-        tau = tau.astype(LONG)
-        for _ in range(ROUNDS):
-            q = r + long_gamma[:, None, None] * expected(P, v)
-            off = np.abs(backup(q, tau) - v).max(axis=-1)
-            if last is not None and not (off < last / 2).any():
-                break
-            last = off
-            policy = softmax(q, tau)
-            v, _ = system(chain(P, policy), gamma, paid(policy, r, tau))
+    if tau is None:
+        return Known(v, residual(P, r, gamma, v))
+    tau, last = tau.astype(LONG), np.full(len(P), np.inf)
+    for _ in range(ROUNDS):
+        q = r + long_gamma[:, None, None] * expected(P, v)
+        off = np.abs(backup(q, tau) - v).max(axis=-1)
+        if not (off < last / 2).any():
+            break
+        last, policy = off, softmax(q, tau)
+        v, _ = system(chain(P, policy), gamma, paid(policy, r, tau))
     return Known(v, residual(P, r, gamma, v, tau))
+
+
+def howard(P, r, gamma):
+    """Policies `[N, S, A]` that float64 cannot improve."""
+    r = np.asarray(r, float)
+    exists = np.isfinite(r)
+    policy = (exists & (np.cumsum(exists, axis=-1) == 1)).astype(float)  # the first action that exists
+    for _ in range(ROUNDS):
+        M = np.eye(P.shape[1]) - gamma[:, None, None] * chain(P, policy)
+        v = np.linalg.solve(M, paid(policy, r)[..., None])[..., 0]
+        q = r + gamma[:, None, None] * expected(P, v)
+        now = np.where(policy > 0, q, -np.inf).max(axis=-1)
+        better = q.max(axis=-1) > now + 1e-12 * np.abs(now).max(axis=-1, keepdims=True)
+        if not better.any():
+            break
+        policy = np.where(better[..., None], np.eye(r.shape[-1])[q.argmax(axis=-1)], policy)
+    return policy
 
 
 def residual(P, r, gamma, v, tau=None):
@@ -139,9 +154,9 @@ def policy_backward(P, policy, r, gamma, tau=None):
     policy = policy.astype(LONG) / policy.astype(LONG).sum(axis=-1, keepdims=True)
     v, values = np.zeros(r.shape[:2], LONG), []
     for t in reversed(range(policy.shape[1])):
-        v = paid(policy[:, t], r, tau) + gamma.astype(LONG)[:, None] * (
-            chain(P, policy[:, t]) * v[:, None, :]
-        ).sum(axis=-1)
+        v = paid(policy[:, t], r, tau) + gamma.astype(LONG)[:, None] * (chain(P, policy[:, t]) * v[:, None, :]).sum(
+            axis=-1
+        )
         values.insert(0, v)
     values = np.stack(values, axis=1)
     return Known(values, (P.shape[1] + 8) * EPS * np.abs(values).sum(axis=1).max(axis=-1).astype(float))
@@ -163,3 +178,27 @@ def visits(P, policy, initial, gamma, horizon=None):
         total = total + now[..., None] * steps[:, t]
         now = gamma.astype(LONG)[:, None] * np.matmul(np.swapaxes(chain(P, steps[:, t]), 1, 2), now[..., None])[..., 0]
     return Known(total, (P.shape[1] + 8) * horizon * EPS * total.sum(axis=(1, 2)).astype(float))
+
+
+def first_visit(P, policy, initial, where, gamma, horizon=None):
+    """E[γ^(time of the first visit)] of the states `where` `[N, S]`, and a bound on its error; γ = 1: the probability.
+
+    Rows are scaled to sum to one. Without a horizon states that cannot get there are left out of the system.
+    """
+    policy = policy.astype(LONG) / policy.astype(LONG).sum(axis=-1, keepdims=True)
+    P = P.astype(LONG) / P.astype(LONG).sum(axis=-1, keepdims=True)
+    if horizon is not None:
+        steps = policy if policy.ndim == 4 else np.repeat(policy[:, None], horizon, axis=1)
+        h = where.astype(LONG)
+        for t in reversed(range(horizon - 1)):
+            ahead = np.matmul(chain(P, steps[:, t]), h[..., None])[..., 0]
+            h = np.where(where, 1, gamma[:, None].astype(LONG) * ahead)
+        return (initial * h).sum(axis=-1), np.full(len(P), (P.shape[1] + 8) * horizon * EPS)
+    M = chain(P, policy)
+    reaches = where.copy()
+    for _ in range(P.shape[1]):
+        reaches = reaches | np.matmul(M > 0, reaches[..., None])[..., 0]
+    rest = reaches & ~where
+    inner = M * rest[:, :, None] * rest[:, None, :]
+    h, error = system(inner, gamma, gamma[:, None] * np.where(rest, (M * where[:, None, :]).sum(axis=-1), 0))
+    return (initial * np.where(where, 1, h)).sum(axis=-1), error
