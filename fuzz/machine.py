@@ -7,10 +7,17 @@ from types import ModuleType
 
 import jax
 
-from fuzz import measuring, planning, solving, visiting
+from fuzz import measuring, planning, playing, solving, trouble, visiting
 from fuzz.promises import Checked, Report
 
-FAMILIES: dict[str, ModuleType] = {"solve": solving, "visit": visiting, "risk": measuring, "plan": planning}
+FAMILIES: dict[str, ModuleType] = {
+    "solve": solving,
+    "visit": visiting,
+    "trouble": trouble,
+    "risk": measuring,
+    "plan": planning,
+    "game": playing,
+}
 
 SCRIPT = """\
 # {promise}: {error:.3g} where {allowed:.3g} is allowed.

@@ -187,7 +187,7 @@ def value(p: Plans, P, features, initial, gamma, prob, policy):
 
 def each_step(p: Plans, s, P, features, initial, gamma, prob, near) -> list[Checked]:
     """`plan_per_step` against the optimum for the risk-adjusted reward of each step."""
-    (n, S, A, K), T = features.shape, p.mdps[0].horizon
+    (n, S, A), T = P.shape[:3], p.mdps[0].horizon
     moved = features - np.einsum("ns,nsk->nk", initial, features.mean(axis=2))[:, None, None]
     returns = np.einsum("nik,nsak->nsai", p.weights.astype(truth.LONG), moved).reshape(n * S * A, -1)
     each = [np.repeat(x.astype(truth.LONG), S * A, axis=0) for x in (prob, p.first, p.second)]
