@@ -1,13 +1,12 @@
 """The loop: families of promises take turns, batch by batch, until the time or the number of problems is up."""
 
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import jax
 
-from fuzz import measuring, planning, playing, solving, trouble, visiting
+from fuzz import measuring, planning, playing, saying, solving, trouble, visiting
 from fuzz.promises import Checked, Report
 
 FAMILIES: dict[str, ModuleType] = {
@@ -16,6 +15,7 @@ FAMILIES: dict[str, ModuleType] = {
     "trouble": trouble,
     "risk": measuring,
     "plan": planning,
+    "evidence": saying,
     "game": playing,
 }
 
@@ -83,13 +83,10 @@ def one_batch(report: Report, name: str, seed: int, batch: int) -> None:
         report.problems += problems.count
         try:
             checks = family.check(problems, family.answers(problems))
-        except Exception:
-            where = traceback.format_exc().strip().splitlines()
-            checks = [Checked(f"{name}: no exception", [1.0], 0.0)]
-            spell["call"] = where[-1][:100]
-            report.add(
-                checks[0], lambda i: SCRIPT.format(promise=checks[0].promise, error=1, allowed=0, index=0, **spell)
-            )
+        except Exception as error:
+            failed = Checked(f"{name}: no exception", [1.0], 0.0)
+            told = f"{type(error).__name__}: {error}".splitlines()[0][:110]
+            report.add(failed, lambda i: script(failed, i, told, spell))
             return
     for c in checks:
         report.add(c, lambda i, c=c: script(c, i, family.call(problems, i), spell))
