@@ -83,6 +83,9 @@ contract: $(VENV)/test  ## imports point one way: cirl -> ird -> mdps
 docs: $(VENV)/test  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+fuzz: $(VENV)/test  ## look for wrong numbers off every path, against plain NumPy; ARGS="--minutes 10 --seed 1 --only solve"
+	$(BIN)/python -m fuzz $(ARGS)
+
 bench: $(VENV)/bench  ## run the project beside its peers and print ratios
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
 
@@ -94,7 +97,7 @@ wheel: $(VENV)/test  ## build the wheel into dist/
 
 clean:  ## remove everything that the other targets made
 	rm -rf $(VENV) build dist out site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find mdps ird cirl examples tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find mdps ird cirl examples tests benchmarks fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: a virtual environment, then what is installed in it.
 $(VENV)/ready: constraints.txt
