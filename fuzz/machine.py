@@ -80,7 +80,7 @@ def one_batch(report: Report, name: str, seed: int, batch: int) -> None:
     spell = {"module": family.__name__.rpartition(".")[2], "x64": wide, "seed": seed, "batch": batch}
     with jax.enable_x64(wide):
         problems = family.draw(seed, batch)
-        report.problems += problems.count
+        report.problems += problems.size
         try:
             checks = family.check(problems, family.answers(problems))
         except Exception as error:

@@ -24,7 +24,7 @@ class Returns(NamedTuple):
     second: jax.Array  # [n]: alpha of MeanCVaR
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many problems there are."""
         return len(self.returns)
 

@@ -35,7 +35,7 @@ class Plans(NamedTuple):
     unit: np.ndarray  # [n] the scale of the weights
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many problems there are."""
         return len(self.weights)
 
@@ -111,7 +111,7 @@ def answers(p: Plans):
     arrays = p.weights, p.log_weights, p.offset, p.first, p.second
     if p.calls == "stacked":
         return jax.tree.map(np.asarray, together(p.kind)(mdps.stack(p.mdps), *arrays, p.tol))
-    found = [asked(p.kind)(p.mdps[i], *(x[i] for x in arrays), p.tol) for i in range(p.count)]
+    found = [asked(p.kind)(p.mdps[i], *(x[i] for x in arrays), p.tol) for i in range(p.size)]
     return jax.tree.map(lambda *x: np.stack(x), *found)
 
 
@@ -126,7 +126,7 @@ def check(p: Plans, s) -> list[Checked]:
     careful, stepwise = s
     W, log_p, c = (x.astype(float) for x in (p.weights, p.log_weights, p.offset))
     P, features, initial, gamma = tables(p.mdps)
-    prob, T, n = np.exp(log_p) / np.exp(log_p).sum(axis=1, keepdims=True), p.mdps[0].horizon, p.count
+    prob, T, n = np.exp(log_p) / np.exp(log_p).sum(axis=1, keepdims=True), p.mdps[0].horizon, p.size
     total = 1 / (1 - gamma) if T is None else np.array([np.sum(g ** np.arange(T)) for g in gamma])
     reach = np.abs(np.einsum("nik,nsak->nisa", W, features)).max(axis=(1, 2, 3))
     size = total * reach + np.abs(c).max(axis=1)

@@ -37,7 +37,7 @@ class Games(NamedTuple):
     tol: list[float]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many problems there are."""
         return len(self.games)
 
@@ -118,7 +118,7 @@ def call(p: Games, i: int) -> str:
 def check(p: Games, s: np.ndarray) -> list[Checked]:
     """The listed optimum lies between the bounds, and `converged` is honest."""
     lower, upper, converged, attained = s.T
-    exact, error, size = np.array([listed(p, i) for i in range(p.count)]).T
+    exact, error, size = np.array([listed(p, i) for i in range(p.size)]).T
     eps = float(np.finfo(np.asarray(p.games[0].prior).dtype).eps)
     tol, near = np.array(p.tol), error + 64 * eps * size
     says = np.isfinite(lower) & np.isfinite(upper)

@@ -74,7 +74,7 @@ class Problems:
         return self.stacked.horizon
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many problems there are, N·R."""
         return self.reward.shape[0] * self.reward.shape[1]
 

@@ -28,7 +28,7 @@ class Evidences(NamedTuple):
     jitted: bool
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many problems there are: each kind, and the posterior."""
         return len(self.said) + 1
 

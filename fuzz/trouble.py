@@ -40,7 +40,7 @@ class Troubled(NamedTuple):
     value: float
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many problems there are."""
         return ROWS
 

@@ -25,9 +25,9 @@ class Visits(NamedTuple):
     weights: jax.Array  # [N, R, K]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many problems there are."""
-        return self.problems.count
+        return self.problems.size
 
     def show(self, i: int) -> str:
         """Problem `i` in a line."""

@@ -61,7 +61,7 @@ def test_the_same_seed_draws_the_same_problems(family):
     module = machine.FAMILIES[family]
     with jax.enable_x64(module.wide(3, 1)):
         once, again = module.draw(3, 1), module.draw(3, 1)
-        assert once.count == again.count > 0
+        assert once.size == again.size > 0
         assert once.show(0) == again.show(0)
         for a, b in zip(jax.tree.leaves(vars_of(once)), jax.tree.leaves(vars_of(again)), strict=True):
             np.testing.assert_array_equal(a, b)
