@@ -80,7 +80,13 @@ def check_number(
     value = _as_dtype(np.asarray(_as_float(x)), dtype)
     if not allowed(float(value)):
         raise ValueError(f"{name} is {shown(x)}{_cast(float(value), x, dtype)}; {cure}")
-    return jnp.asarray(value)
+    return _known(value)
+
+
+def _known(values) -> Array:
+    """A JAX array of what can be looked at, and that still can when something else is being traced."""
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(values)
 
 
 def check_array(name: str, x, *, finite: bool = True, dtype=None) -> Array:
@@ -103,7 +109,7 @@ def check_array(name: str, x, *, finite: bool = True, dtype=None) -> Array:
             where = tuple(int(i) for i in np.argwhere(~fine)[0])
             beyond = dtype if np.isfinite(np.asarray(held)[where]) else None
             raise ValueError(_not_finite(name, np.asarray(held), where, beyond, int((~fine).sum())))
-    return held if isinstance(held, jax.Array) and held.dtype == dtype else jnp.asarray(values)
+    return held if isinstance(held, jax.Array) and held.dtype == dtype else _known(values)
 
 
 def check_real(name: str, x) -> np.ndarray | Array:
@@ -165,7 +171,7 @@ def check_flags(name: str, x, size: int, each: str = "state") -> Array:
     odd = (values != 0) & (values != 1)
     if odd.any():
         raise ValueError(f"{name} is {values[odd][0]:.6g} at index {int(odd.argmax())}; {cure}, true or false.")
-    return jnp.asarray(values == 1)
+    return _known(values == 1)
 
 
 def check_mask(name: str, x) -> Array:

@@ -52,6 +52,18 @@ def test_numbers_are_judged_in_the_dtype_in_which_they_are_used():
         checks.check_horizon_and_discount(None, 0.99999999999)
 
 
+def test_what_is_known_stays_known_while_something_is_traced():
+    def look(x):
+        number = checks.check_number("beta", 3, positive, "give")
+        array = checks.check_array("reward", np.arange(3))
+        flags = checks.check_flags("states", np.array([0, 1, 1]), 3)
+        assert checks.is_concrete(number) and checks.is_concrete(array) and checks.is_concrete(flags)
+        return x + number + array[2] + flags[0]
+
+    assert float(jax.jit(look)(1.0)) == 6.0
+    assert jax.vmap(look)(jnp.ones(2)).tolist() == [6.0, 6.0]
+
+
 @pytest.mark.parametrize("x", [3, 3.0, np.float32(3), np.int64(3), jnp.asarray(3), fractions.Fraction(3)])
 def test_every_spelling_of_a_number_is_that_number(dtype, x):
     found = checks.check_number("beta", x, positive, "give")

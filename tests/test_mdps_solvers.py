@@ -278,6 +278,15 @@ def test_the_smallest_problems(x64, temperature):
     assert once.policy.shape == (1, S, A)
 
 
+@pytest.mark.parametrize("zero", [{}, {"temperature": 0}, {"temperature": jnp.asarray(0.0)}])
+def test_the_whole_call_under_jit(zero):
+    reward = jnp.asarray([0.0, 0.0, 1.0])
+    grid = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, discount=0.5)
+    for solve in (jax.jit(lambda r: mdps.solve(grid.mdp, r, **zero)), lambda r: mdps.solve(grid.mdp, r, **zero)):
+        assert solve(reward).value.tolist() == pytest.approx([0.5, 1.0, 2.0])
+        assert bool(solve(reward).converged)
+
+
 def test_traced_values_never_recompile(x64):
     traces = []
 
