@@ -1,6 +1,6 @@
 """What a first call costs: a fresh process for each row, CPU seconds, no compilation cache.
 
-    python -m benchmarks.bench_cold [--rounds 3] [--only solve plan ...] [--limit 120] [--out benchmarks/results/cold.md]
+    python -m benchmarks.bench_cold [--rounds 3] [--only solve ...] [--limit 120] [--out benchmarks/results/cold.md]
 
 A row starts a process of its own that imports the packages, prepares the inputs, and calls one function twice.
 "Compiling" is the first call less the second, in CPU seconds of all threads, as the kernel counts them; imports and
@@ -10,6 +10,7 @@ turns, and the median of the rounds is written.  A row that takes longer than th
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import platform
@@ -160,7 +161,7 @@ def child(row, x64):
     for _ in range(2):
         jax.block_until_ready(jax.tree.leaves(call()))
         marks.append(time.process_time())
-    importing, preparing, first, second = (b - a for a, b in zip(marks, marks[1:]))
+    importing, preparing, first, second = (b - a for a, b in itertools.pairwise(marks))
     print(json.dumps({"import": importing, "prepare": preparing, "first": first, "second": second}))
 
 
