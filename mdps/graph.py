@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mdps import tables
-from mdps.checks import check_rows, require_concrete
+from mdps.checks import check_mdp, check_rows, require_concrete
 from mdps.mdp import MDP, from_table
 
 
@@ -264,11 +264,8 @@ def spread(next_state: np.ndarray, edges: np.ndarray, start: np.ndarray) -> np.n
 
 
 def _on_host(where: str, mdp: MDP) -> None:
+    check_mdp(mdp)
     require_concrete(where, mdp=mdp.probability, initial=mdp.initial, next_state=mdp.next_state)
-    if mdp.probability.ndim != 3:
-        raise ValueError(
-            f"{where} takes one MDP, but this is a stack of shape {mdp.probability.shape[:-3]}; index it first."
-        )
 
 
 def _check_policy(mdp: MDP, policy) -> np.ndarray:

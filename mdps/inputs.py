@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from mdps import tables
-from mdps.checks import check_finite, check_horizon_and_discount, check_rows, is_concrete
+from mdps.checks import check_finite, check_horizon_and_discount, check_real, check_rows, is_concrete, shown
 
 
-def num_actions_of(transition: np.ndarray) -> int:
-    """A of a dense tensor `[S, A, S']`, which is refused in other shapes."""
+def tensor(transition: Any) -> np.ndarray:
+    """A dense tensor `[S, A, S']`, which is refused in other shapes."""
+    if any(hasattr(x, "tocsr") for x in [transition, *(transition if isinstance(transition, list | tuple) else ())]):
+        raise ValueError("transition is sparse; sparse matrices are read by MDP.from_sparse.")
+    transition = np.asarray(check_real("transition", transition))
     shape = transition.shape
-    if transition.dtype == object:
-        raise ValueError("transition holds objects, not numbers; sparse matrices are read by MDP.from_sparse.")
     if len(shape) == 3 and shape[1] == shape[2] != shape[0] and 0 not in shape:
         raise ValueError(
             f"transition has shape {shape}, which is [A, S, S']; it must be [S, A, S']: give "
@@ -24,7 +25,7 @@ def num_actions_of(transition: np.ndarray) -> int:
         )
     if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
         raise ValueError(f"transition has shape {shape}; it must be [S, A, S'] with S' = S and A ≥ 1.")
-    return shape[1]
+    return transition
 
 
 def check_fields(mdp: Any, *, tables: bool) -> None:
@@ -83,12 +84,16 @@ def which_exist(available: Any, num_states: int, num_actions: int) -> np.ndarray
     """The flags `[S, A]` of the actions that exist, or None where all do."""
     if available is None:
         return None
-    available = np.asarray(available)
-    if available.shape != (num_states, num_actions) or available.dtype != bool:
+    flags = np.asarray(check_real("available", available))
+    if flags.shape != (num_states, num_actions):
         raise ValueError(
-            f"available is {available.dtype} of shape {available.shape}; it must be boolean, [S, A] with "
-            f"S={num_states}, A={num_actions}."
+            f"available has shape {flags.shape}; it must hold flags, [S, A] with S={num_states}, A={num_actions}."
         )
+    odd = np.argwhere((flags != 0) & (flags != 1))
+    if odd.size:
+        s, a = (int(i) for i in odd[0])
+        raise ValueError(f"available is {flags[s, a]:.6g} at index {(s, a)}; give flags, true or false.")
+    available = flags == 1
     stuck = np.flatnonzero(~available.any(axis=1))
     if stuck.size:
         raise ValueError(
@@ -112,10 +117,8 @@ def features_by_action(features: np.ndarray, probability: np.ndarray, available:
     if features.ndim > 2 and available is not None:
         features = np.where(available.reshape(S, A, *(1,) * (features.ndim - 2)), features, 0)
     if features.ndim < 4:
-        check_finite("features", features)
-        return features
-    taken = np.where((probability > 0)[..., None], features, 0)
-    check_finite("features", taken)
+        return _finite(features)
+    taken = _finite(np.where((probability > 0)[..., None], features, 0))
     mean = np.einsum("sad,sadk->sak", probability, taken, dtype=np.float64)
     return mean.astype(features.dtype if features.dtype.kind == "f" else float)
 
@@ -134,6 +137,17 @@ def share(probability: np.ndarray) -> np.ndarray:
     """Rows divided by their sums, for means; rows that are no distributions are refused where the table is built."""
     total = probability.sum(axis=-1, keepdims=True)
     return np.divide(probability, total, out=np.zeros(probability.shape), where=total > 0)
+
+
+def _finite(features: np.ndarray) -> np.ndarray:
+    if np.isneginf(features).any():
+        where = tuple(int(i) for i in np.argwhere(np.isneginf(features))[0])
+        raise ValueError(
+            f"features is -inf at index {where}; for actions that do not exist give available=[S, A], and every "
+            "feature a finite number."
+        )
+    check_finite("features", features)
+    return features
 
 
 def by_slot(features: np.ndarray, next_state: np.ndarray, num_actions: int) -> np.ndarray:
@@ -180,7 +194,7 @@ def _rows(name: str, matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, t
     """Row, column and value of each entry of a matrix that SciPy calls sparse, and its shape."""
     if not hasattr(matrix, "tocsr"):
         raise ValueError(
-            f"{name} is a {type(matrix).__name__}; give a SciPy sparse matrix or array "
+            f"{name} is {shown(matrix)}; give a SciPy sparse matrix or array "
             "(MDP.from_dense takes arrays, MDP.from_table lists of successors)."
         )
     rows = matrix.tocsr()

@@ -11,7 +11,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mdps import inputs, moves, tables
-from mdps.checks import as_distributions, check_horizon_and_discount, check_weights, is_concrete, require_concrete
+from mdps.checks import (
+    as_distributions,
+    check_horizon_and_discount,
+    check_indices,
+    check_real,
+    check_weights,
+    is_concrete,
+    require_concrete,
+)
 from mdps.kernels.layout import Layout
 
 
@@ -199,9 +207,9 @@ class MDP:
             (2, 2, 2)
         """
         require_concrete("MDP.from_dense", transition=transition, features=features, initial=initial)
-        transition, features = np.asarray(transition), np.asarray(features)
-        A = inputs.num_actions_of(transition)
-        exist = inputs.which_exist(available, len(transition), A)
+        transition, features = inputs.tensor(transition), np.asarray(check_real("features", features))
+        S, A, _ = transition.shape
+        exist = inputs.which_exist(available, S, A)
         if exist is not None:
             transition = np.where(exist[:, :, None], transition, 0)
         next_state, probability, edges = tables.shared_support(transition)
@@ -256,6 +264,7 @@ class MDP:
             [[[0.0, 1.0]], [[0.5, 0.5]]]
         """
         require_concrete("MDP.from_sparse", transition=transition, features=features, initial=initial)
+        features = np.asarray(check_real("features", features))
         origin, action, target, probability, S, A = inputs.edges_of(transition, num_actions)
         exist = inputs.which_exist(available, S, A)
         if exist is not None:
@@ -264,7 +273,7 @@ class MDP:
         return from_table(
             next_state,
             probability,
-            inputs.by_slot(np.asarray(features), next_state, A),
+            inputs.by_slot(features, next_state, A),
             initial,
             available=exist,
             discount=discount,
@@ -310,7 +319,10 @@ class MDP:
             [1.0, 0.0, 0.0]
         """
         require_concrete("MDP.from_table", next_state=next_state, probability=probability, features=features)
-        next_state, probability, features = (np.asarray(x) for x in (next_state, probability, features))
+        probability, features = (
+            np.asarray(check_real(*x)) for x in (("probability", probability), ("features", features))
+        )
+        next_state = np.asarray(check_indices("next_state", next_state, len(probability), "states"))
         S, A = inputs.check_lists(next_state, probability)
         exist = inputs.which_exist(available, S, A)
         if exist is not None:
@@ -352,7 +364,9 @@ def from_table(
     and the remaining arguments are those of `MDP.from_dense`; errors name the rows as they were `called`.
     """
     require_concrete("from_table", next_state=next_state, probability=probability, features=features, initial=initial)
-    next_state, probability, features, initial = (np.asarray(x) for x in (next_state, probability, features, initial))
+    rows = {"probability": probability, "features": features, "initial": initial}
+    probability, features, initial = (np.asarray(check_real(*row)) for row in rows.items())
+    next_state = np.asarray(next_state)
     S, A = inputs.check_lists(next_state, probability, by_action=False)
     dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
     exist = inputs.which_exist(available, S, A)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdps import tables
-from mdps.checks import require_concrete
+from mdps.checks import check_mdp, require_concrete
 from mdps.kernels.layout import Layout
 from mdps.mdp import MDP
 
@@ -28,7 +28,7 @@ def stack(mdps: Sequence[MDP]) -> MDP:
     Raises:
         ValueError: for an empty sequence, or MDPs that differ in horizon, actions or features.
     """
-    mdps = list(mdps)
+    mdps = [check_mdp(m, f"mdps[{i}]") for i, m in enumerate(mdps)]
     if not mdps:
         raise ValueError("stack needs at least one MDP; the sequence is empty.")
     require_concrete("stack", **{f"mdp {i}": m.probability for i, m in enumerate(mdps)})

@@ -211,5 +211,7 @@ def test_graphs_are_made_of_one_concrete_mdp():
     grid = GridWorld.from_text("S.G", LEGEND, discount=0.9)
     with pytest.raises(TypeError, match="cannot be traced"):
         jax.jit(lambda mdp: graph.reachable(mdp))(grid.mdp)
-    with pytest.raises(ValueError, match="takes one MDP"):
+    with pytest.raises(ValueError, match=r"is a stack of MDPs .*; this takes one"):
         graph.to_networkx(mdps.stack([grid.mdp, grid.mdp]))
+    with pytest.raises(ValueError, match=r"mdp is a GridWorld; pass grid\.mdp"):
+        graph.reachable(grid)

@@ -165,8 +165,9 @@ def test_flags_that_are_none_are_refused_by_state():
     next_state, probability, P = lists()
     for available, message in [
         (EXIST & (np.arange(S) != 3)[:, None], r"no action is available in state 3 \(1 such states\)"),
-        (EXIST[:, :2], r"available is bool of shape \(6, 2\); it must be boolean, \[S, A\] with S=6, A=3"),
-        (EXIST.astype(int), r"available is int64 of shape"),
+        (EXIST[:, :2], r"available has shape \(6, 2\); it must hold flags, \[S, A\] with S=6, A=3"),
+        (EXIST + 0.5, r"available is 1\.5 at index \(0, 0\); give flags"),
+        ("all", "available is 'all'; give an array of numbers"),
     ]:
         for way in range(2):
             with pytest.raises(ValueError, match=message):
@@ -368,7 +369,10 @@ def test_what_is_no_array_of_numbers_is_sent_to_its_own_door():
     matrices = [sparse.csr_array(P[:, a]) for a in range(A)]
     with pytest.raises(ValueError, match=r"sparse matrices are read by MDP\.from_sparse"):
         mdps.MDP.from_dense(matrices, FEATURES, START, discount=0.9)
-    with pytest.raises(ValueError, match=r"transition is a ndarray; give a SciPy sparse matrix .*MDP\.from_dense"):
+    with pytest.raises(
+        ValueError,
+        match=r"transition is an array of float64 with shape \(18, 6\); give a SciPy sparse matrix .*MDP\.from_dense",
+    ):
         mdps.MDP.from_sparse(P.reshape(S * A, S), FEATURES, START, discount=0.9)
     stacked = sparse.csr_array(P.reshape(S * A, S))
     for transition, num_actions, message in [
@@ -377,7 +381,7 @@ def test_what_is_no_array_of_numbers_is_sent_to_its_own_door():
         (matrices, 2, "there are 3 matrices for num_actions=2"),
         ([], None, "there are 0 matrices"),
         ([matrices[0], stacked], None, r"transition\[1\] has shape \(18, 6\); each .* \[S, S\], S=6"),
-        ([P[:, 0]], None, r"transition\[0\] is a ndarray"),
+        ([P[:, 0]], None, r"transition\[0\] is an array of float64"),
         (types.SimpleNamespace(), None, "transition is a SimpleNamespace"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -388,9 +392,12 @@ def test_lists_that_are_none_are_refused():
     next_state, probability, _ = lists()
     for successors, message in [
         (next_state[:, :2], r"next_state has shape \(6, 2, 3\) .* or both \[S, A, D\]"),
-        (next_state.astype(float), "next_state is float64; successors are state indices"),
-        (np.where(next_state == 3, 6, next_state), r"states outside 0\.\.5"),
-        (-1 - next_state, r"states outside 0\.\.5"),
+        (next_state.astype(float), "next_state is an array of float64 .*; give whole numbers in 0..5"),
+        (
+            np.where(next_state == 3, 6, next_state),
+            r"next_state holds 6; give whole numbers in 0\.\.5, indices of states",
+        ),
+        (-1 - next_state, r"next_state holds -\d"),
     ]:
         with pytest.raises(ValueError, match=message):
             mdps.MDP.from_table(successors, probability, FEATURES, START, discount=0.9)
@@ -405,7 +412,7 @@ def test_lists_that_are_none_are_refused():
 def test_what_does_not_exist_is_said_so_and_not_paid_minus_infinity():
     T, features = recycling(-np.inf)
     T[0, 2, 0] = 1
-    with pytest.raises(ValueError, match=r"features is -inf at index \(0, 2, 0\)"):
+    with pytest.raises(ValueError, match=r"features is -inf at index \(0, 2, 0\); .* give available="):
         mdps.MDP.from_dense(T, features, [1.0, 0.0], discount=0.9)
 
 
