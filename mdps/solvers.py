@@ -108,8 +108,8 @@ def solve(
 def check_temperature(temperature, dtype) -> bool:
     """Whether a temperature is known to be 0; raise if it is known to be no temperature."""
     cure = "it must be 0 (hard) or a positive finite number."
-    check_number("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype=dtype)
-    return is_concrete(temperature) and np.asarray(temperature).astype(dtype).item() == 0
+    tau = check_number("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype=dtype)
+    return is_concrete(temperature) and float(tau) == 0
 
 
 def check_tolerance(tol, dtype) -> None:
