@@ -291,19 +291,31 @@ def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, toleran
     return x if kept.all() else np.where(kept, x, np.divide(x, total, dtype=np.float64))
 
 
-def check_horizon_and_discount(horizon: int | None, discount) -> None:
-    """Raise unless the horizon is a positive whole number or None and the discount fits it."""
+def check_horizon_and_discount(horizon: int | None, discount, *, ends: bool = False) -> None:
+    """Raise unless the horizon is a positive whole number or None and the discount fits it.
+
+    `ends`: whether a discount of 1 without a horizon is judged elsewhere, by where ways lead (`tables.check_ends`).
+    """
     if horizon is not None and (not isinstance(horizon, numbers.Integral) or isinstance(horizon, bool) or horizon < 1):
         raise ValueError(f"horizon is {shown(horizon)}; give a whole number of steps ≥ 1, or None for an endless MDP.")
     check_number("discount", discount, lambda gamma: 0 <= gamma <= 1, "it must lie in [0, 1).")
     if horizon is None and is_concrete(discount):
         dtype = jnp.result_type(float)
         gamma = float(_as_dtype(np.asarray(_as_float(discount)), dtype))
-        if gamma >= 1:
+        if gamma >= 1 and not (ends and float(discount) == 1):
             raise ValueError(
                 f"discount is {float(discount)}{_cast(gamma, discount, dtype)} without a horizon; give a discount "
                 "below 1, or a horizon."
             )
+
+
+def check_sums(mdp) -> None:
+    """Raise where visits are counted, but nothing is discounted and there is no horizon."""
+    if mdp.layout.undiscounted:
+        raise ValueError(
+            "mdp has neither a discount below 1 nor a horizon, so that visits have no sum; give a horizon "
+            "(mdp.replace(horizon=T)) or a discount (mdp.replace(discount=0.99))."
+        )
 
 
 def check_mdp(mdp, name: str = "mdp"):

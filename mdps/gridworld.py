@@ -18,7 +18,7 @@ from mdps import drawing, maps, moves
 from mdps.checks import check_horizon_and_discount, is_concrete
 from mdps.graph import spread
 from mdps.kernels.layout import Layout
-from mdps.mdp import MDP
+from mdps.mdp import MDP, ending
 
 
 @jax.tree_util.register_dataclass
@@ -186,7 +186,7 @@ class GridWorld:
             [0.0, 0.0, 0.0, 0.0]
         """
         names, terminal = maps.check_names(names, terminal)
-        check_horizon_and_discount(horizon, discount)
+        check_horizon_and_discount(horizon, discount, ends=True)
         if is_concrete(slip) and not 0 <= float(np.asarray(slip)) <= 1:
             raise ValueError(f"slip is {slip}; it is a probability and must lie in [0, 1].")
         walls = maps.check_walls(terrain, walls)
@@ -236,6 +236,8 @@ class GridWorld:
                 stay=moves.STAY,
             ),
         )
+        if horizon is None:
+            mdp = ending(mdp)
         if goal is not None and all(is_concrete(x) for x in (begins, goals, ends)):
             _warn_of_unreachable_goals(next_state, begins[:n] > 0, goals, ends, row, column)
         return GridWorld(

@@ -52,7 +52,7 @@ def check_fields(mdp: Any, *, tables: bool) -> None:
     check_finite("features", mdp.features)
     check_rows("initial", mdp.initial, axes=where)
     for gamma in np.ravel(mdp.discount) if is_concrete(mdp.discount) else (mdp.discount,):
-        check_horizon_and_discount(mdp.horizon, gamma)
+        check_horizon_and_discount(mdp.horizon, gamma, ends=True)
     if tables:
         check_rows("probability", mdp.probability, axes=(*where, "state", "action"))
         if is_concrete(mdp.next_state):

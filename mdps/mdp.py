@@ -16,6 +16,7 @@ from mdps.checks import (
     check_horizon_and_discount,
     check_indices,
     check_real,
+    check_sums,
     check_weights,
     is_concrete,
     require_concrete,
@@ -79,8 +80,13 @@ class MDP:
 
     @property
     def total_visits(self) -> Float[Array, ""]:
-        """Sum of the occupancy of any policy: T, (1 - γ^T)/(1 - γ) or 1/(1 - γ), in (discounted) steps."""
+        """Sum of the occupancy of any policy: T, (1 - γ^T)/(1 - γ) or 1/(1 - γ), in (discounted) steps.
+
+        Raises:
+            ValueError: without a discount and a horizon, where it has none.
+        """
         gamma = self.discount
+        check_sums(self)
         if self.horizon is None:
             return 1 / (1 - gamma)
         return jnp.sum(gamma ** jnp.arange(self.horizon))
@@ -158,7 +164,7 @@ class MDP:
             if name in given and is_concrete(changes[name]):
                 exact = as_distributions(name, changes[name], axes=rows, dtype=given[name].dtype)
                 new = dataclasses.replace(new, **{name: jnp.asarray(exact, given[name].dtype)})
-        return _rebuilt(new, self) if "next_state" in given or "probability" in given else new
+        return ending(_rebuilt(new, self) if "next_state" in given or "probability" in given else new)
 
     @staticmethod
     def from_dense(
@@ -377,7 +383,10 @@ def from_table(
     if initial.shape != (S,):
         raise ValueError(f"initial has shape {initial.shape}; it must be [S] with S={S}.")
     initial = as_distributions("initial", initial, axes=(), dtype=dtype)
-    check_horizon_and_discount(horizon, discount)
+    check_horizon_and_discount(horizon, discount, ends=True)
+    undiscounted = horizon is None and float(discount) == 1
+    if undiscounted:
+        tables.check_ends(next_state, probability, features, exist)
     names = inputs.name_features(feature_names, features.shape[-1])
     real = np.ones(next_state.shape, bool) if edges is None else edges
     if exist is not None:
@@ -397,8 +406,20 @@ def from_table(
             available=None if exist is None else jnp.asarray(exist),
             horizon=horizon,
             feature_names=names,
-            layout=layout,
+            layout=dataclasses.replace(layout, undiscounted=undiscounted),
         )
+
+
+def ending(mdp: MDP) -> MDP:
+    """The MDP, with it known whether nothing is discounted and there is no horizon; and then that ends are reached."""
+    undiscounted = mdp.horizon is None and is_concrete(mdp.discount) and bool(np.any(np.asarray(mdp.discount) == 1))
+    if undiscounted:
+        require_concrete("MDP.replace", probability=mdp.probability, features=mdp.features)
+        if mdp.probability.ndim != 3:
+            raise ValueError("this is a stack of MDPs; replace the discount by 1 before stacking.")
+        next_state, probability, features = (np.asarray(x) for x in (mdp.next_state, mdp.probability, mdp.features))
+        tables.check_ends(next_state, probability, features, mdp.available)
+    return dataclasses.replace(mdp, layout=dataclasses.replace(mdp.layout, undiscounted=undiscounted))
 
 
 def _rebuilt(new: MDP, old: MDP) -> MDP:

@@ -19,6 +19,7 @@ from mdps.checks import (
     check_mdp,
     check_real,
     check_reward,
+    check_sums,
     is_concrete,
 )
 from mdps.linear import MAX_STEPS, evaluate, policy_weights, push
@@ -52,6 +53,7 @@ def occupancy(
         ValueError: for a policy of the wrong shape or whose rows are not distributions.
     """
     policy = _check_policy(mdp, policy)
+    check_sums(mdp)
     if mesh is None:
         return _occupancy(mdp, policy, tol)
     return _occupancy(spread(mdp, mesh), place(policy, mesh, axis=-2), tol)[: mdp.num_states]

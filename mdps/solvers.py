@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from mdps import bellman
@@ -22,6 +23,7 @@ from mdps.kernels import batch_last, on_cpu, operator
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
 from mdps.mdp import MDP
 from mdps.sharding import place, spread
+from mdps.shortest_paths import shortest_paths
 from mdps.value_iteration import Optimal, Task, endless
 
 
@@ -53,8 +55,8 @@ def solve(
     mdp: MDP,
     reward: Float[Array, " S"] | Float[Array, " S A"],
     *,
-    temperature: float | Float[Array, ""] = 0.0,
-    tol: float | Float[Array, ""] | None = None,
+    temperature: ArrayLike = 0.0,
+    tol: ArrayLike | None = None,
     max_steps: int = MAX_STEPS,
     mesh: Mesh | None = None,
 ) -> Solution:
@@ -93,6 +95,7 @@ def solve(
     reward = check_reward(check_mdp(mdp), reward)
     hard = check_temperature(temperature, reward.dtype)
     check_tolerance(tol, reward.dtype)
+    check_soft(mdp, hard)
     max_steps = check_count("max_steps", max_steps)
     S, dtype = mdp.num_states, jnp.result_type(reward, mdp.probability)
     to_floor = tol is None and dtype == jnp.float32
@@ -108,8 +111,17 @@ def solve(
 def check_temperature(temperature, dtype) -> bool:
     """Whether a temperature is known to be 0; raise if it is known to be no temperature."""
     cure = "it must be 0 (hard) or a positive finite number."
-    tau = check_number("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype=dtype)
-    return is_concrete(temperature) and float(tau) == 0
+    check_number("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype=dtype)
+    return is_concrete(temperature) and float(np.asarray(temperature, dtype)) == 0
+
+
+def check_soft(mdp: MDP, hard: bool) -> None:
+    """Raise for a soft optimum without a discount and a horizon, whose entropy may have no end."""
+    if mdp.layout.undiscounted and not hard:
+        raise ValueError(
+            "without a discount and a horizon only the hard optimum is solved (temperature=0); give a horizon or a "
+            "discount below 1."
+        )
 
 
 def check_tolerance(tol, dtype) -> None:
@@ -135,7 +147,7 @@ def _found(mdp: MDP, reward, temperature, target, task: Task) -> tuple[Optimal, 
     reward = (reward[:, None] if reward.ndim == 1 else reward).astype(dtype)
     tau, target = jnp.asarray(temperature, dtype), jnp.asarray(target, dtype)
     gamma = jnp.asarray(mdp.discount, dtype)
-    may_be = gamma < 1 if mdp.horizon is None else gamma <= 1
+    may_be = gamma < 1 if mdp.horizon is None and not task.layout.undiscounted else gamma <= 1
     sound = (gamma >= 0) & may_be & (tau >= 0) & (tau < jnp.inf)
     if mdp.available is None:
         sound = sound & jnp.all(jnp.isfinite(reward))
@@ -150,8 +162,8 @@ def action_values(
     mdp: MDP,
     reward: Float[Array, " S"] | Float[Array, " S A"],
     *,
-    temperature: float | Float[Array, ""] = 0.0,
-    tol: float | Float[Array, ""] | None = None,
+    temperature: ArrayLike = 0.0,
+    tol: ArrayLike | None = None,
 ) -> Float[Array, " S A"] | Float[Array, " T S A"]:
     """Q*(s, a), what each action is worth when one goes on optimally (Puterman 2005, eq. 6.2.2), hard or soft.
 
@@ -174,7 +186,7 @@ def action_values(
 
 
 def values_with_slack(
-    mdp: MDP, reward, *, temperature: float | Float[Array, ""] = 0.0, tol: float | Float[Array, ""] | None = None
+    mdp: MDP, reward, *, temperature: ArrayLike = 0.0, tol: ArrayLike | None = None
 ) -> tuple[Array, Array]:
     """`action_values`, and within what each may be as good as the best: a bound on the error of `max Q - Q`.
 
@@ -184,6 +196,7 @@ def values_with_slack(
     reward = check_reward(check_mdp(mdp), reward)
     hard = check_temperature(temperature, reward.dtype)
     check_tolerance(tol, reward.dtype)
+    check_soft(mdp, hard)
     dtype = jnp.result_type(reward, mdp.probability)
     target = (0.0 if dtype == jnp.float32 else 1e-6) if tol is None else tol
     task = Task(hard, not is_concrete(temperature), MAX_STEPS, on_cpu(), mdp.layout)
@@ -196,6 +209,9 @@ def _values_with_slack(mdp: MDP, reward, temperature, target, *, task: Task) -> 
     dtype, gamma = found.value.dtype, mdp.discount
     probability = mdp.probability.astype(dtype)
     reward = reward[:, None] if reward.ndim == 1 else reward
+    table = probability
+    if mdp.horizon is not None:  # beside what has a time axis
+        reward, table = reward[None], probability[None]
     q = reward + gamma * _expected(mdp, probability, _later(mdp, found.value))
     if mdp.available is not None:
         q = jnp.where(mdp.available, q, -jnp.inf)
@@ -203,10 +219,8 @@ def _values_with_slack(mdp: MDP, reward, temperature, target, *, task: Task) -> 
     sizes = jnp.abs(reward) + gamma * _expected(mdp, probability, jnp.abs(_later(mdp, found.value)))
     rho = bellman.unit(mdp.next_state.shape[-1], dtype) * sizes
     best = jnp.argmax(seen, axis=-1)[..., None]
-    of_best = jnp.take_along_axis(
-        jnp.broadcast_to(probability, (*seen.shape, probability.shape[-1])), best[..., None], -2
-    )
-    apart = jnp.sum(jnp.abs(probability - of_best) * _later(mdp, within)[..., mdp.next_state][..., None, :], axis=-1)
+    of_best = jnp.take_along_axis(jnp.broadcast_to(table, (*seen.shape, table.shape[-1])), best[..., None], -2)
+    apart = jnp.sum(jnp.abs(table - of_best) * _later(mdp, within)[..., mdp.next_state][..., None, :], axis=-1)
     return q, jax.lax.stop_gradient(rho + jnp.take_along_axis(rho, best, -1) + gamma * apart)
 
 
@@ -222,6 +236,8 @@ def _expected(mdp: MDP, probability, x):
 
 def _primal(task: Task, mdp: MDP, reward, tau, tol):
     """`Optimal` as a tuple; with a horizon values, errors and policy have a time axis."""
+    if task.layout.undiscounted:
+        return tuple(shortest_paths(task)(mdp.next_state, mdp.probability, reward, tol))  # pyright: ignore[reportGeneralTypeIssues]
     if mdp.horizon is None:
         return tuple(endless(task)(mdp.next_state, mdp.probability, reward, mdp.discount, tau, tol))  # pyright: ignore[reportGeneralTypeIssues]
     kernel = _backward(task, mdp.horizon)  # pyright: ignore[reportGeneralTypeIssues]
@@ -234,6 +250,10 @@ def _optimum_jvp(task: Task, primals, tangents):
 
     dV = Σ_a π (dr + dγ E[V] + γ dE[V]) + dτ H(π) + γ M dV, a linear system of the optimal policy.
     """
+    if task.layout.undiscounted:
+        raise NotImplementedError(
+            "values without a discount and a horizon have no derivative here; give a horizon or a discount below 1."
+        )
     mdp, reward, tau, tol = primals
     d_mdp, d_reward, d_tau, _ = tangents
     value, policy, *rest = _optimum(task, mdp, reward, tau, tol)

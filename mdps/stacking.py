@@ -36,6 +36,7 @@ def stack(mdps: Sequence[MDP]) -> MDP:
     for i, m in enumerate(mdps[1:], 1):
         for what, a, b in (
             ("horizon", head.horizon, m.horizon),
+            ("lack of a discount", head.layout.undiscounted, m.layout.undiscounted),
             ("number of actions", head.num_actions, m.num_actions),
             ("feature names", head.feature_names, m.feature_names),
             ("features per action", head.features.ndim, m.features.ndim),
@@ -89,7 +90,7 @@ def _pad(m: MDP, S: int, D: int, sink: int | None) -> MDP:
         features=pad_state(m.features),
         initial=pad_state(m.initial),
         available=None if m.available is None else jnp.pad(m.available, ((0, S - s), (0, 0)), constant_values=True),
-        layout=Layout(sink=sink),
+        layout=Layout(sink=sink, undiscounted=m.layout.undiscounted),
     )
 
 

@@ -149,6 +149,45 @@ def common_shifts(next_state: np.ndarray, edges: np.ndarray, most: int) -> tuple
     return tuple(found.tolist()) if 0 < len(found) <= most else None
 
 
+def check_ends(next_state: np.ndarray, probability: np.ndarray, features: np.ndarray, available) -> None:
+    """Refuse a table without discount and horizon, unless ends absorb with features 0 and a way leads to one.
+
+    Args:
+        next_state: `[S, D]`.
+        probability: `[S, A, D]`.
+        features: `[S, K]` or `[S, A, K]`.
+        available: which actions exist, `[S, A]`, or None.
+
+    Raises:
+        ValueError: naming the states from which no way leads to an end.
+    """
+    S, A = probability.shape[:2]
+    exist = np.ones((S, A), bool) if available is None else np.asarray(available)
+    leads = (probability > 0) & exist[:, :, None] & (next_state != np.arange(S)[:, None])[:, None, :]
+    still = ~leads.any(axis=(1, 2))
+    ends = still & ~features.reshape(S, -1).any(axis=1)
+    origin, slot = np.nonzero(leads.any(axis=1))
+    target = next_state[origin, slot]
+    order = np.argsort(target, kind="stable")
+    origin, first = origin[order], np.concatenate([[0], np.cumsum(np.bincount(target, minlength=S))])
+    arrives, fresh = ends.copy(), np.flatnonzero(ends)
+    while fresh.size:
+        count = first[fresh + 1] - first[fresh]
+        edge = np.repeat(first[fresh] - np.concatenate([[0], np.cumsum(count)[:-1]]), count) + np.arange(count.sum())
+        fresh = np.unique(origin[edge])
+        fresh = fresh[~arrives[fresh]]
+        arrives[fresh] = True
+    lost = np.flatnonzero(~arrives)
+    if lost.size:
+        paying = np.flatnonzero(still & ~ends)
+        why = f" (state {paying[0]} stays but has features, so it would be paid for ever)" if paying.size else ""
+        raise ValueError(
+            f"discount is 1 without a horizon, but from state {lost[0]} ({lost.size} such states) no way leads to an "
+            f"end, a state that every action keeps and that has no features{why}; give a discount below 1, or a "
+            "horizon."
+        )
+
+
 def taken_slots(probability: np.ndarray) -> Slots:
     """`Layout.slots` of a table `[S, A, D]`."""
     return tuple(tuple(np.flatnonzero(row).tolist()) for row in np.any(probability != 0, axis=0))

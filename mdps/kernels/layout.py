@@ -15,6 +15,8 @@ class Layout:
         sink: index of a state to which the last slot of *every* state leads, or None.
             Those edges are left out of the predecessor table, which a state with `S`
             predecessors would otherwise make quadratic.
+        undiscounted: whether nothing is discounted and there is no horizon; the constructors have then made sure that
+            ends absorb, without features, and that a way leads to one from every state.
         stay: the slot by which every state leads to itself, where each move has a slot of its own; None elsewhere.
     """
 
@@ -23,3 +25,4 @@ class Layout:
     slots: tuple[tuple[int, ...], ...] | None = None
     sink: int | None = None
     stay: int | None = None
+    undiscounted: bool = False
