@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mdps import bellman
 from mdps.checks import (
     as_distributions,
     check_count,
@@ -22,7 +23,7 @@ from mdps.checks import (
     check_sums,
     is_concrete,
 )
-from mdps.linear import MAX_STEPS, evaluate, policy_weights, push
+from mdps.linear import MAX_STEPS, depart, evaluate, policy_weights, push
 from mdps.mdp import MDP
 from mdps.reaching import ever, probability
 from mdps.sharding import place, spread
@@ -93,8 +94,50 @@ def policy_return(mdp: MDP, policy: Float[Array, " ... S A"], reward: Float[Arra
         ValueError: for a policy or a reward of the wrong shape, or values that are not finite.
     """
     reward = check_reward(check_mdp(mdp), reward)
-    visits = occupancy(mdp, policy)
-    return jnp.sum(visits * (reward[:, None] if reward.ndim == 1 else reward))
+    policy = _check_policy(mdp, policy)
+    check_sums(mdp)
+    return _policy_return(mdp, policy, reward)
+
+
+@jax.jit
+def _policy_return(mdp: MDP, policy, reward) -> Array:
+    weights = policy_weights(mdp, policy)
+    # What does not exist is not taken, whatever it would pay.
+    paid = jnp.sum(policy * (reward[:, None] if reward.ndim == 1 else reward), axis=-1)
+    if mdp.horizon is not None:
+        paid = jnp.broadcast_to(paid, weights.shape[:2])
+        return mdp.initial @ evaluate(mdp, weights, paid)[0]
+    value = evaluate(mdp, weights, paid)
+    found = mdp.initial @ value
+    return found + jax.lax.stop_gradient(mdp.initial @ _from_afar(mdp, weights, paid, value) - found)
+
+
+def _from_afar(mdp: MDP, weights, paid, value) -> Array:
+    """The value of a policy, swept on while its error may be large beside what is earned from the start.
+
+    A return that is small because what pays is far away is below the rounding of the values nearby, at which
+    `evaluate` stops.  A bound on the error by state is swept along (as for ties, `value_iteration.settle_ties`).
+    """
+    mdp, weights, paid, value = jax.lax.stop_gradient((mdp, weights, paid, value))
+    gamma = jnp.asarray(mdp.discount, value.dtype)
+    unit = bellman.unit(mdp.next_state.shape[1], value.dtype)
+
+    def sweep(v):
+        off = unit * (jnp.abs(paid) + gamma * depart(mdp, weights, jnp.abs(v)))
+        return paid + gamma * depart(mdp, weights, v), off
+
+    def going(carry):
+        v, within, count = carry
+        return (mdp.initial @ within > 1e-3 * jnp.abs(mdp.initial @ v)) & (count < v.size)
+
+    def more(carry):
+        v, within, count = carry
+        ahead, off = sweep(v)
+        return ahead, off + gamma * depart(mdp, weights, within), count + 1
+
+    ahead, off = sweep(value)
+    within = jnp.broadcast_to(jnp.max(jnp.abs(ahead - value) + off) / (1 - gamma), value.shape)
+    return jax.lax.while_loop(going, more, (value, within, 0))[0]
 
 
 def visit_probability(

@@ -95,6 +95,7 @@ class TestFarGoals:
         assert (np.asarray(solution.policy)[:-1] == [0, 1, 0, 0]).all()
         exact = discount ** np.arange(cells - 1, -1, -1.0) / (1 - discount)
         assert np.abs(np.asarray(solution.value) - exact).max() <= solution.error_bound
+        np.testing.assert_allclose(mdps.policy_return(grid.mdp, solution.policy, reward), exact[0], rtol=1e-3)
         if discount == 0.5:  # powers of two: no rounding at all
             np.testing.assert_array_equal(np.asarray(solution.value)[:-1], exact[:-1].astype(dtype))
 
