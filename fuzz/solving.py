@@ -98,11 +98,10 @@ def dishonest(p: Problems, s) -> np.ndarray:
 
 def unsettled(p: Problems, s, floor: np.ndarray) -> np.ndarray:
     """One where rounding is far below what was asked, and yet `converged` is false."""
+    floor = floor if p.horizon is None else floor * p.horizon
+    if p.tol is None and p.settings.dtype == "float32":  # asked for what rounding allows
+        return (~s.converged & ~(s.error_bound <= 16 * floor)).astype(float)
     asked = np.full(floor.shape, 1e-6) if p.tol is None else np.asarray(p.tol, float).reshape(-1)
-    if p.tol is None and p.settings.dtype == "float32":
-        asked = np.full(floor.shape, np.inf)
-    if p.horizon is not None:
-        floor = floor * p.horizon
     return (~s.converged & (asked > 100 * floor)).astype(float)
 
 
@@ -131,9 +130,9 @@ def soft_policies(s, q, tau, reach, eps) -> Checked:
     tau = tau.reshape(-1, *[1] * (q.ndim - 1))
     best = q.argmax(axis=-1)[..., None]
     odds = ((q - np.take_along_axis(q, best, -1)) / tau).astype(float)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         log_policy = np.log(np.asarray(s.policy, float))
-    off = np.abs(log_policy - np.take_along_axis(log_policy, best, -1) - odds)
+        off = np.abs(log_policy - np.take_along_axis(log_policy, best, -1) - odds)
     off = largest(np.where(odds > -60, off, 0))
     allowed = reach / tau.reshape(-1) + 256 * eps
     return Checked("solve: soft policies are exp(Q/τ)", off, allowed, np.isfinite(reach))

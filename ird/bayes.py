@@ -113,7 +113,10 @@ def sum_of_covariances(evidence: Sequence[Evidence]) -> Array | None:
 
 def normalise(log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
     """Log weights that sum to one."""
-    return log_weights - jax.scipy.special.logsumexp(log_weights)
+    # Measured from the largest: a sum of a thousand nats would round by a thousand ulps.
+    largest = jax.lax.stop_gradient(jnp.max(log_weights))
+    moved = log_weights - jnp.where(jnp.isfinite(largest), largest, 0)
+    return moved - jax.scipy.special.logsumexp(moved)
 
 
 def moments(weights: Float[Array, " N K"], log_weights: Float[Array, " N"]) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ import ird
 import mdps
 from ird import ProxyReward, posterior
 from ird.diagnostics import pareto_shape
+from ird.evidence import Choice
 from ird.summaries import blind_directions
 from mdps import MDP
 
@@ -60,6 +61,17 @@ def test_exact_is_the_posterior_from_every_policy_listed(seed, dtype):
     np.testing.assert_allclose(belief.prior_sd**2, q @ (candidates - q @ candidates) ** 2, atol=10 * tol)
     assert belief.weights.dtype == belief.log_weights.dtype == dtype
     assert np.isnan(belief.pareto_k)
+
+
+@pytest.mark.parametrize("far", [1.0, 1e3, 1e5])
+def test_probabilities_sum_to_one_however_unlikely_the_evidence(far):
+    """In float32, where log Σ p of a thousand nats rounds by thousandths."""
+    worth = np.float32(far) + np.random.default_rng(0).uniform(0, 3, 50).astype(np.float32)
+    odd = Choice([[1.0, 0.0], [0.0, 0.0]], 1)  # the worse of two options
+    belief = posterior.exact(odd, candidates=np.stack([worth, 0 * worth], axis=1))
+    p = np.exp(np.asarray(belief.log_weights, float))
+    assert p.sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(p, numpy_posterior(0, -np.logaddexp(0, worth.astype(float))), rtol=1e-5)
 
 
 def test_independent_evidence_adds(x64):
