@@ -6,12 +6,13 @@ from types import ModuleType
 
 import jax
 
-from fuzz import measuring, planning, playing, saying, solving, trouble, visiting
+from fuzz import ending, measuring, planning, playing, saying, solving, trouble, visiting
 from fuzz.promises import Checked, Report
 
 FAMILIES: dict[str, ModuleType] = {
     "solve": solving,
     "visit": visiting,
+    "end": ending,
     "trouble": trouble,
     "risk": measuring,
     "plan": planning,

@@ -94,6 +94,7 @@ def test_what_pays_for_ever_is_not_certified(x64):
     ends = mdps.solve(mdp, jnp.array([-1.0, -2.0, 1.0]), max_steps=2000)  # the end pays
     for solution in (gains, ends):
         assert not solution.converged and solution.error_bound == np.inf
+        np.testing.assert_allclose(np.sum(solution.policy, axis=1), 1)
     assert mdps.optimum(mdp, COSTS).error_bound == np.inf
 
 
