@@ -10,7 +10,6 @@ from numpyro.distributions import Distribution
 
 from ird.bayes import (
     as_pytrees,
-    check_count,
     check_finite_likelihood,
     log_likelihood,
     opened,
@@ -23,6 +22,7 @@ from ird.mcmc import chains_as_posterior
 from ird.samples import Posterior
 from ird.summaries import tell
 from ird.unknowns import Prior, Unknowns, check_unknowns
+from mdps.checks import check_count, check_key
 
 # What random-walk proposals should be accepted: between the best rates for one and for many unknowns.
 _ACCEPT = 0.3
@@ -93,7 +93,7 @@ def exchange(
         ((4000, 2), True)
     """
     names = shared_names(evidence)
-    ready, beta_prior = check_unknowns(evidence, prior, beta)
+    check_key(key)
     if not any(isinstance(e, ProxyReward) for e in evidence):
         raise ValueError(
             "exchange needs at least one ProxyReward: it spares proxies their normalizer, and other evidence has a "
@@ -105,12 +105,11 @@ def exchange(
                 f"evidence {i} is a proxy with the normalizer {type(e.normalizer).__name__}; exchange draws proxies "
                 "from a list, so it needs ProxyReward(..., alternatives=...) or ProxyReward.sampled(...)."
             )
-    if inner_steps is not None:
-        check_count("inner_steps", inner_steps)
-    check_count("num_warmup", num_warmup, least=0)
-    for name, count in {"num_samples": num_samples, "num_chains": num_chains, "thinning": thinning}.items():
-        check_count(name, count)
-    sizes = (inner_steps, num_warmup, num_samples, num_chains, thinning)
+    inner_steps = None if inner_steps is None else check_count("inner_steps", inner_steps)
+    num_warmup = check_count("num_warmup", num_warmup, least=0)
+    num_samples, num_chains = check_count("num_samples", num_samples), check_count("num_chains", num_chains)
+    sizes = (inner_steps, num_warmup, num_samples, num_chains, check_count("thinning", thinning))
+    ready, beta_prior = check_unknowns(evidence, prior, beta)
     drawn = _run(as_pytrees(evidence), ready, beta_prior, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     return tell(chains_as_posterior(*drawn, num_chains=num_chains, names=names))

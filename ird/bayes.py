@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.evidence import Evidence
-from mdps.checks import is_concrete
+from mdps.checks import is_concrete, shown
 
 # How many prior draws are kept to draw the prior beside the posterior.
 PRIOR_DRAWS = 2048
@@ -47,9 +47,9 @@ def shared_names(evidence: Sequence[Evidence]) -> tuple[str, ...]:
         ValueError: for something that is no evidence, or evidence about other features.
     """
     for i, e in enumerate(evidence):
-        if not callable(getattr(e, "log_likelihood", None)):
+        if isinstance(e, type) or not callable(getattr(e, "log_likelihood", None)):
             raise ValueError(
-                f"evidence {i} is a {type(e).__name__}, which has no log_likelihood(weights); pass evidence such as a "
+                f"evidence {i} is {shown(e)}, which has no log_likelihood(weights); pass evidence such as a "
                 "ProxyReward first, and the rest by name (candidates=, prior=)."
             )
     names = [tuple(e.feature_names) for e in evidence]
@@ -165,19 +165,3 @@ def check_finite_likelihood(log_weights: Array) -> None:
             "the log-likelihood is not finite for any sample, or is NaN for some; look at evidence.log_likelihood(...) "
             "and at the size of β · weights · feature expectations."
         )
-
-
-def check_count(name: str, count, least: int = 1) -> None:
-    """Raise unless `count` is a whole number that is large enough."""
-    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < least:
-        raise ValueError(f"{name} is {count!r}; give a whole number ≥ {least}.")
-
-
-def without_rank_rules(function: Callable) -> Callable:
-    """`function` where arrays of unequal rank may be combined: numpyro and blackjax rely on it."""
-
-    def run(*args, **settings):
-        with jax.numpy_rank_promotion("allow"):
-            return function(*args, **settings)
-
-    return run

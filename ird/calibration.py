@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ird.bayes import check_count, log_likelihood
+from ird.bayes import log_likelihood, shared_names
 from ird.evidence import Evidence
-from mdps.checks import check_key
+from mdps.checks import check_array, check_count, check_key, check_number, check_real
 
 
 def ranks(truth: Float[Array, " *Q"], draws: Float[Array, " L *Q"], *, key: Key[Array, ""]) -> Int[Array, " *Q"]:
@@ -39,10 +39,10 @@ def ranks(truth: Float[Array, " *Q"], draws: Float[Array, " L *Q"], *, key: Key[
         [1, 2]
     """
     check_key(key)
-    truth, draws = jnp.asarray(truth), jnp.asarray(draws)
+    truth, draws = check_array("truth", truth), check_array("draws", draws)
     if draws.ndim < 1 or draws.shape[0] < 1 or draws.shape[1:] != truth.shape:
         raise ValueError(
-            f"draws has shape {draws.shape} and the truth {truth.shape}; give draws [L, ...] of the same quantities."
+            f"draws has shape {draws.shape} and truth {truth.shape}; give draws [L, ...] of the same quantities."
         )
     below = jnp.sum(draws < truth[None], axis=0)
     equal = jnp.sum(draws == truth[None], axis=0)
@@ -74,10 +74,13 @@ def reward_ranks(
         >>> reward_ranks(jnp.array([0.7, 0.2]), draws, seen, key=jax.random.key(0)).tolist()
         [2, 1, 3]
     """
-    meant, draws = jnp.asarray(meant), jnp.asarray(draws)
+    check_key(key)
+    shared_names(evidence)
+    meant, draws = check_array("meant", meant), check_array("draws", draws)
     if draws.ndim != 2 or draws.shape[0] < 1 or draws.shape[1:] != meant.shape:
         raise ValueError(
-            f"draws has shape {draws.shape} and the true reward {meant.shape}; give draws [L, K] of the same weights."
+            f"draws has shape {draws.shape} and meant, the true reward, {meant.shape}; give draws [L, K] of the "
+            "same weights."
         )
     together = jnp.concatenate([meant[None].astype(draws.dtype), draws])  # equal rewards: equal log-likelihoods
     values = jnp.concatenate([together, log_likelihood(evidence, together)[:, None]], axis=1)
@@ -114,7 +117,8 @@ def ecdf(ranks: Int[Array, " n"] | np.ndarray, num_draws: int) -> np.ndarray:
     Raises:
         ValueError: for no ranks, or a rank outside 0..L.
     """
-    check_count("num_draws", num_draws)
+    num_draws = check_count("num_draws", num_draws)
+    check_real("ranks", ranks)
     ranks = np.asarray(ranks)
     if ranks.ndim != 1 or ranks.size == 0 or ranks.dtype.kind not in "iu":
         raise ValueError(f"ranks is an array of {ranks.dtype} with shape {ranks.shape}; give one whole number each.")
@@ -147,8 +151,8 @@ def band(num_ranks: int, num_draws: int, *, level: float = 0.95) -> Band:
     """
     check_count("num_ranks", num_ranks)
     check_count("num_draws", num_draws)
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it must lie strictly between 0 and 1.")
+    check_number("level", level, lambda x: 0 < x < 1, "it must lie strictly between 0 and 1.")
+    level = float(level)
     tails = _tails(num_ranks, num_draws)
     low, high = 0.0, 1.0  # at `low` the band is wide enough
     for _ in range(50):

@@ -21,7 +21,7 @@ from ird.evidence.proxy import check_alternatives
 from ird.priors import check_prior, draw_from
 from ird.unknowns import Prior, check_unknowns, draw_unknowns
 from mdps import MDP, feature_expectations, solve
-from mdps.checks import check_key
+from mdps.checks import check_array, check_key, check_temperature, is_concrete
 
 
 class Writing(NamedTuple):
@@ -96,7 +96,8 @@ class Designer:
         """
         alternatives = check_alternatives(mdp, alternatives)
         beta = check_beta(beta, alternatives.dtype)
-        if isinstance(temperature, int | float) and temperature == 0:
+        temperature = check_temperature(temperature)
+        if is_concrete(temperature) and float(temperature) == 0:
             return Designer(mdp, alternatives, plan_features(mdp, alternatives), beta)
 
         def collected(w):
@@ -125,7 +126,7 @@ class Designer:
             ValueError: for a wrong number of weights, or something that is no key.
         """
         check_key(key)
-        weights = jnp.asarray(weights)
+        weights = check_array("weights", weights)
         if weights.shape != self.alternatives.shape[-1:]:
             raise ValueError(
                 f"weights has shape {weights.shape}; give one true reward, one weight per feature "
@@ -148,11 +149,13 @@ class Designer:
             ValueError: for a prior over other weights, or something that is no key.
         """
         check_key(key)
-        for_truth, for_proxy = jax.random.split(key)
         if isinstance(prior, Distribution):
-            (meant,) = draw_from(check_prior(prior, self.mdp.num_features), 1, for_truth)
+            prior = check_prior(prior, self.mdp.num_features)
+            for_truth, for_proxy = jax.random.split(key)
+            (meant,) = draw_from(prior, 1, for_truth)
         else:
             ready, _ = check_unknowns([self.proxy(0)], prior, None)
+            for_truth, for_proxy = jax.random.split(key)
             (meant,), _ = draw_unknowns(ready, None, 1, key=for_truth)
         return Writing(meant, self.write(meant, key=for_proxy))
 

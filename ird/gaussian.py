@@ -11,7 +11,6 @@ from numpyro.distributions import Distribution
 
 from ird.bayes import (
     as_pytrees,
-    check_count,
     check_finite_likelihood,
     in_even_blocks,
     normalise,
@@ -23,6 +22,7 @@ from ird.diagnostics import pareto_shape
 from ird.evidence import Evidence
 from ird.samples import Posterior
 from ird.unknowns import Prior, Unknowns, check_unknowns
+from mdps.checks import check_count, check_key, check_truth
 
 _STARTS = 4
 # A direction that is flatter at the mode than this share of the prior's own curvature counts as that
@@ -83,11 +83,12 @@ def laplace(
         (True, ())
     """
     names = shared_names(evidence)
-    ready, beta_prior = check_unknowns(evidence, prior, beta)
-    check_count("num_samples", num_samples)
-    check_count("max_steps", max_steps)
+    check_key(key)
+    num_samples, max_steps = check_count("num_samples", num_samples), check_count("max_steps", max_steps)
+    weighted = check_truth("weighted", weighted)
     if degrees_of_freedom is not None:
-        check_count("degrees_of_freedom", degrees_of_freedom)
+        degrees_of_freedom = check_count("degrees_of_freedom", degrees_of_freedom)
+    ready, beta_prior = check_unknowns(evidence, prior, beta)
     heavy = weighted and degrees_of_freedom is not None
     sizes = (num_samples, max_steps, degrees_of_freedom or 5)
     how = (jnp.asarray(weighted), jnp.asarray(heavy))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from ird.offsets import Belief, check_belief
 from ird.queries import Query
+from mdps.checks import shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 
@@ -88,6 +89,8 @@ def value_of_answer(mdp: MDP, belief: Belief, query: Query) -> Information:
         0.762
     """
     weights, log_weights = check_belief(mdp, belief)
+    if not isinstance(query, Query):
+        raise ValueError(f"query is {shown(query)}; give what queries.choose(...) or Pool.query(...) returns.")
     if tuple(query.feature_names) != tuple(mdp.feature_names):
         raise ValueError(
             f"the query is about the features {query.feature_names}, but this MDP has {tuple(mdp.feature_names)}; "

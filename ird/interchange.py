@@ -2,6 +2,7 @@
 
 import zipfile
 from dataclasses import MISSING, fields
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ird.summaries import check_single, names_of
+from mdps.checks import check_count, shown
 
 if TYPE_CHECKING:
     from ird.posterior import Posterior
@@ -19,11 +21,12 @@ _FORMAT = "inverse-reward-design posterior 1"
 
 def to_arviz(belief: "Posterior", num_samples: int | None = None):
     """An arviz object with the posterior, its prior draws, and what the sampler noted at each draw."""
+    check_single(belief)
+    num_samples = None if num_samples is None else check_count("num_samples", num_samples)
     try:
         import arviz as az
     except ImportError as error:
         raise ImportError("Posterior.to_arviz needs arviz: pip install 'inverse-reward-design[arviz]'.") from error
-    check_single(belief)
     log_weights = np.asarray(belief.log_weights)
     if num_samples is not None or np.ptp(log_weights) > 1e-6:
         num_samples = min(len(log_weights), 4000) if num_samples is None else num_samples
@@ -56,14 +59,14 @@ def save(belief: "Posterior", path) -> None:
             arrays[field.name] = np.array(value, dtype=str) if isinstance(value, tuple) else np.array(value)
         elif value is not None:
             arrays[field.name] = np.asarray(value)
-    with Path(path).open("wb") as file:  # savez would add an ending of its own
+    with _path(path).open("wb") as file:  # savez would add an ending of its own
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def load(cls: type["Posterior"], path) -> "Posterior":
     """Read what `save` wrote; see `Posterior.load`."""
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with _path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a posterior: it is no .npz file, or a damaged one ({error}).") from error
@@ -83,6 +86,12 @@ def load(cls: type["Posterior"], path) -> "Posterior":
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{path} lacks the field {field.name!r} of a posterior; save it again.")
     return cls(**found)
+
+
+def _path(path) -> Path:
+    if not isinstance(path, str | PathLike):
+        raise ValueError(f"path is {shown(path)}; give the name of a file.")
+    return Path(path)
 
 
 def _exactly(x: np.ndarray, path) -> jax.Array:

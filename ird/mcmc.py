@@ -9,13 +9,13 @@ from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 from numpyro.infer import MCMC, NUTS
 
-from ird.bayes import as_pytrees, check_count, check_finite_likelihood, opened, shared_names, sum_of_covariances
+from ird.bayes import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.chains import diagnose
 from ird.evidence import Evidence
 from ird.samples import Posterior
 from ird.summaries import tell
 from ird.unknowns import Prior, Unknowns, check_unknowns
-from mdps.checks import is_concrete
+from mdps.checks import check_count, check_key, check_number, check_truth
 
 
 def nuts(
@@ -82,15 +82,17 @@ def nuts(
         (['direction', 'scale'], True)
     """
     names = shared_names(evidence)
+    check_key(key)
+    num_warmup = check_count("num_warmup", num_warmup, least=0)
+    num_samples, num_chains = check_count("num_samples", num_samples), check_count("num_chains", num_chains)
+    target_accept = check_number(
+        "target_accept", target_accept, lambda x: 0 < x < 1, "it must lie strictly between 0 and 1."
+    )
+    progress_bar = check_truth("progress_bar", progress_bar)
     ready, beta_prior = check_unknowns(evidence, prior, beta)
-    check_count("num_warmup", num_warmup, least=0)
-    check_count("num_samples", num_samples)
-    check_count("num_chains", num_chains)
-    if is_concrete(target_accept) and not 0 < float(target_accept) < 1:
-        raise ValueError(f"target_accept is {float(target_accept)}; it must lie strictly between 0 and 1.")
     run = functools.partial(_run, progress_bar=True) if progress_bar else _compiled
     sizes = (num_warmup, num_samples, num_chains)
-    drawn = run(as_pytrees(evidence), ready, beta_prior, jnp.asarray(target_accept), key, sizes=sizes)
+    drawn = run(as_pytrees(evidence), ready, beta_prior, target_accept, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     return tell(chains_as_posterior(*drawn, num_chains=num_chains, names=names))
 

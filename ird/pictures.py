@@ -1,5 +1,6 @@
 """A posterior in pictures: each marginal against its prior, and every pair."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,18 +56,20 @@ def plot(belief: "Posterior", axes=None):
 
 def plot_pairs(belief: "Posterior", names=None):
     """Every pair of weights and parameters as contours over the prior's draws; returns the matplotlib figure."""
-    plt = _pyplot("plot_pairs")
-    from matplotlib.lines import Line2D
-
     check_single(belief)
     known = columns_of(belief)[0]
-    shown, columns, prior = _to_draw(belief)
+    if names is not None and (isinstance(names, str) or not isinstance(names, Iterable)):
+        raise ValueError(f"names is {names!r}; give a sequence of some of {known}.")
     names = known[:_MOST_PAIRS] if names is None else tuple(names)
     strange = [name for name in names if name not in known]
     if strange:
-        raise ValueError(f"there is no weight or parameter {strange[0]!r}; there are {known}.")
+        raise ValueError(f"names: there is no weight or parameter {strange[0]!r}; there are {known}.")
     if len(names) < 2:
         raise ValueError(f"names is {names}; a pair needs two of {known}.")
+    plt = _pyplot("plot_pairs")
+    from matplotlib.lines import Line2D
+
+    shown, columns, prior = _to_draw(belief)
     chosen = [known.index(name) for name in names]
     p = np.exp(np.asarray(belief.log_weights, np.float64))
     limits = [_range(columns[:, k], prior[:, k], p) for k in chosen]

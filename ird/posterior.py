@@ -11,7 +11,6 @@ from numpyro.distributions import Distribution
 
 from ird.auxiliary import exchange
 from ird.bayes import (
-    check_count,
     check_finite_likelihood,
     log_likelihood,
     log_likelihood_of_each,
@@ -28,7 +27,7 @@ from ird.priors import check_prior, draw_from
 from ird.samples import Posterior
 from ird.tempering import smc
 from ird.unknowns import Prior, check_unknowns, draw_unknowns
-from mdps.checks import is_concrete
+from mdps.checks import check_array, check_count, check_key, check_real, is_concrete
 
 __all__ = ["ConvergenceWarning", "Posterior", "exact", "exchange", "importance", "laplace", "nuts", "smc"]
 
@@ -63,10 +62,10 @@ def exact(
     names = shared_names(evidence)
     candidates = _check_candidates(candidates, names)
     N = candidates.shape[0]
-    log_prior = np.zeros(N, candidates.dtype) if log_prior is None else jnp.asarray(log_prior)
+    log_prior = np.zeros(N, candidates.dtype) if log_prior is None else check_real("log_prior", log_prior)
     if log_prior.shape != (N,):
         raise ValueError(f"log_prior has shape {log_prior.shape}; give one number per candidate, [{N}].")
-    log_prior = log_prior.astype(candidates.dtype)
+    log_prior = check_array("log_prior", log_prior, finite=False, dtype=candidates.dtype)
     if is_concrete(log_prior):
         values = np.asarray(log_prior)
         bad = np.isnan(values) | (values == np.inf)
@@ -114,7 +113,8 @@ def importance(
         ((100, 3), 100)
     """
     names = shared_names(evidence)
-    check_count("num_samples", num_samples)
+    num_samples = check_count("num_samples", num_samples)
+    check_key(key)
     if isinstance(prior, Distribution) and beta is None:
         weights, parameters = draw_from(check_prior(prior, len(names) or None), num_samples, key), {}
     else:
@@ -128,7 +128,7 @@ def importance(
 
 
 def _check_candidates(candidates, names: tuple[str, ...]) -> Array:
-    candidates = jnp.asarray(candidates)
+    candidates = check_array("candidates", candidates, finite=False)
     if candidates.ndim != 2 or candidates.size == 0 or (names and candidates.shape[1] != len(names)):
         features = f"K={len(names)} features {names}" if names else "one column per feature"
         raise ValueError(f"candidates has shape {candidates.shape}; it must be [N, K] with N ≥ 1 and {features}.")
@@ -136,4 +136,4 @@ def _check_candidates(candidates, names: tuple[str, ...]) -> Array:
         bad = ~np.isfinite(np.asarray(candidates)).all(axis=1)
         if bad.any():
             raise ValueError(f"candidates has {bad.sum()} rows that are not finite, the first is row {bad.argmax()}.")
-    return candidates.astype(jnp.result_type(float, candidates) if candidates.dtype.kind != "f" else candidates.dtype)
+    return candidates

@@ -1,12 +1,16 @@
 """Priors over reward weights: numpyro distributions over `[K]`."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 
+from mdps.checks import shown
 
-def check_prior(prior: Distribution, num_features: int | None) -> Distribution:
+
+def check_prior(prior: Any, num_features: int | None) -> Distribution:
     """A numpyro distribution over weights `[K]`; one batch axis of independent weights becomes the event.
 
     Raises:
@@ -14,7 +18,7 @@ def check_prior(prior: Distribution, num_features: int | None) -> Distribution:
     """
     if not isinstance(prior, Distribution):
         raise ValueError(
-            f"prior is a {type(prior).__name__}; give a numpyro distribution over [K], such as "
+            f"prior is {shown(prior)}; give a numpyro distribution over [K], such as "
             "dist.Normal(0.0, 1.0).expand([K]).to_event(1)."
         )
     if len(prior.batch_shape) == 1 and prior.event_shape == ():

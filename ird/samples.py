@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from ird import interchange, pictures, summaries
-from ird.bayes import check_count, moments, systematic
-from mdps.checks import is_concrete
+from ird.bayes import moments, systematic
+from mdps.checks import check_array, check_count, check_key, check_number
 
 
 @jax.tree_util.register_dataclass
@@ -68,7 +68,8 @@ class Posterior:
 
     def sample(self, num_samples: int, *, key: Key[Array, ""]) -> Float[Array, " n K"]:
         """Independent draws from the posterior, `[num_samples, K]`."""
-        check_count("num_samples", num_samples)
+        num_samples = check_count("num_samples", num_samples)
+        check_key(key)
         rows = jax.random.choice(key, self.weights.shape[0], (num_samples,), p=jnp.exp(self.log_weights))
         return self.weights[rows]
 
@@ -81,7 +82,8 @@ class Posterior:
             num_samples: how many (static).
             key: a `jax.random.key`.
         """
-        check_count("num_samples", num_samples)
+        num_samples = check_count("num_samples", num_samples)
+        check_key(key)
         offset = jax.random.uniform(key, (), self.log_weights.dtype)
         return self._take(systematic(self.log_weights, num_samples, offset))
 
@@ -99,11 +101,10 @@ class Posterior:
         Raises:
             ValueError: for returns of the wrong shape or α outside (0, 1].
         """
-        returns = jnp.asarray(returns)
+        returns = check_array("returns", returns)
         if returns.shape != self.log_weights.shape:
             raise ValueError(f"returns has shape {returns.shape}; give one per sample, {self.log_weights.shape}.")
-        if is_concrete(alpha) and not 0 < float(alpha) <= 1:
-            raise ValueError(f"alpha is {float(alpha)}; it must lie in (0, 1].")
+        alpha = check_number("alpha", alpha, lambda x: 0 < x <= 1, "it must lie in (0, 1].", dtype=returns.dtype)
         p = jnp.exp(self.log_weights)[jnp.argsort(returns)]
         before = jnp.cumsum(p) - p
         tail = jnp.clip(alpha - before, 0, p)

@@ -10,7 +10,6 @@ from numpyro.distributions import Distribution
 
 from ird.bayes import (
     as_pytrees,
-    check_count,
     check_finite_likelihood,
     moments,
     opened,
@@ -21,7 +20,7 @@ from ird.evidence import Evidence
 from ird.samples import Posterior
 from ird.summaries import tell
 from ird.unknowns import Prior, Unknowns, check_unknowns
-from mdps.checks import is_concrete
+from mdps.checks import check_count, check_key, check_number
 
 
 def smc(
@@ -85,15 +84,13 @@ def smc(
     except ImportError as error:
         raise ImportError("posterior.smc needs blackjax: pip install 'inverse-reward-design[smc]'.") from error
     names = shared_names(evidence)
+    check_key(key)
+    num_samples, num_moves = check_count("num_samples", num_samples, least=2), check_count("num_moves", num_moves)
+    max_stages = check_count("max_stages", max_stages)
+    cure = "it is a share of the samples, strictly between 0 and 1."
+    target_size = check_number("target_size", target_size, lambda x: 0 < x < 1, cure)
     ready, beta_prior = check_unknowns(evidence, prior, beta)
-    check_count("num_samples", num_samples, least=2)
-    check_count("num_moves", num_moves)
-    check_count("max_stages", max_stages)
-    if is_concrete(target_size) and not 0 < float(target_size) < 1:
-        raise ValueError(
-            f"target_size is {float(target_size)}; it is a share of the samples, strictly between 0 and 1."
-        )
-    limits = (jnp.asarray(target_size), jnp.asarray(max_stages))
+    limits = (target_size, jnp.asarray(max_stages))
     settings = {"sizes": (num_samples, num_moves), "names": names, "blackjax": blackjax}
     belief = _run(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)
     check_finite_likelihood(belief.log_weights)

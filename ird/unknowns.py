@@ -23,7 +23,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from ird.bayes import PRIOR_DRAWS, Opaque, log_likelihood, shared_names, with_beta
 from ird.evidence import Evidence
 from ird.priors import check_prior
-from mdps.checks import is_concrete
+from mdps.checks import is_concrete, shown
 
 Prior = Distribution | Callable[[], Array]
 
@@ -128,14 +128,14 @@ def check_unknowns(evidence: Sequence[Evidence], prior: Prior, beta: Distributio
     """
     names = shared_names(evidence)
     K = len(names) or None
-    if callable(prior) and not isinstance(prior, Distribution):
+    if callable(prior) and not isinstance(prior, Distribution | type):
         ready = prior if isinstance(prior, jax.tree_util.Partial) else jax.tree_util.Partial(prior)
     else:
         ready = _as_argument(check_prior(prior, K))
     if beta is not None:
         if not isinstance(beta, Distribution):
             raise ValueError(
-                f"beta is a {type(beta).__name__}; give a numpyro distribution over positive numbers such as "
+                f"beta is {shown(beta)}; give a numpyro distribution over positive numbers such as "
                 "dist.LogNormal(0.0, 1.0), or leave it out: the evidence has its own β."
             )
         shape = beta.batch_shape + beta.event_shape

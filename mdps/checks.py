@@ -8,7 +8,7 @@ Of a tracer only its shape and dtype can be judged; its values pass.
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.core
@@ -86,10 +86,10 @@ def check_number(
 def _known(values) -> Array:
     """A JAX array of what can be looked at, and that still can when something else is being traced."""
     with jax.ensure_compile_time_eval():
-        return jnp.asarray(values)
+        return jax.device_put(values)
 
 
-def check_array(name: str, x, *, finite: bool = True, dtype=None) -> Array:
+def check_array(name: str, x, *, finite: bool = True, dtype=None, like=None) -> Array:
     """An array of real numbers: floats keep their dtype, integers and booleans get JAX's default float.
 
     Args:
@@ -97,9 +97,12 @@ def check_array(name: str, x, *, finite: bool = True, dtype=None) -> Array:
         x: an array, or nested sequences of numbers.
         finite: whether every entry must be a finite number.
         dtype: floating dtype to bring it to; None: its own.
+        like: the dtype of what it goes with: the wider of both is used.
     """
     held = check_real(name, x)
     dtype = jax.dtypes.canonicalize_dtype(held.dtype if dtype is None else dtype)
+    if like is not None:
+        dtype = jnp.promote_types(dtype, like)
     if not is_concrete(held):
         return jnp.asarray(held, dtype)
     values = _as_dtype(np.asarray(held), dtype)
@@ -130,7 +133,9 @@ def check_real(name: str, x) -> np.ndarray | Array:
         except jax.errors.TracerArrayConversionError:  # sequences that hold tracers
             x = jnp.asarray(x)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{name} makes no array ({error}); give rows of one length.") from error
+            raise ValueError(
+                f"{name} makes no array: its rows differ in length ({error}); give rows of one length."
+            ) from error
         if x.dtype == object and x.size and all(isinstance(each, numbers.Real) for each in np.ravel(x)):
             # Fractions, and integers beyond int64.
             x = np.array([_as_float(each) for each in np.ravel(x)]).reshape(x.shape)
@@ -195,6 +200,20 @@ def check_count(name: str, x, least: int = 1, most: int | None = None) -> int:
     return int(x)
 
 
+def check_temperature(temperature):
+    """A temperature that is not negative: a Python 0.0 where it is known to be 0 (a hard optimum), else an array."""
+    cure = "it must be 0 (hard) or a positive finite number."
+    tau = check_number("temperature", temperature, lambda x: 0 <= x < math.inf, cure)
+    return 0.0 if is_concrete(temperature) and float(temperature) == 0 else tau
+
+
+def check_tolerance(tol, name: str = "tol"):
+    """An absolute tolerance that is positive, or None for a default; as it is, since its dtype is another's."""
+    if tol is not None:
+        check_number(name, tol, lambda x: 0 < x < math.inf, "give a positive number, or None for the default.")
+    return tol
+
+
 def check_key(key) -> Array:
     """One key of `jax.random`."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
@@ -227,6 +246,7 @@ def check_indices(name: str, x, size: int, what: str) -> np.ndarray | Array:
             x = jnp.asarray(x)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} makes no array ({error}); {cure}") from error
+    x = x.astype(int) if isinstance(x, np.ndarray) and x.size == 0 else x
     if x.dtype.kind not in "iu" or isinstance(x, np.ma.MaskedArray):
         what = shown(x.item() if x.shape == () and isinstance(x, np.ndarray) else x)
         raise ValueError(f"{name} is {what}; {cure}")
@@ -235,6 +255,31 @@ def check_indices(name: str, x, size: int, what: str) -> np.ndarray | Array:
         bad = (values < 0) | (values >= size)
         if bad.any():
             raise ValueError(f"{name} holds {values[bad][0]}; {cure}")
+    return x
+
+
+def check_names(names, number: int, name: str = "feature_names", each: str = "feature") -> tuple[str, ...]:
+    """That many distinct names; "feature 0", "feature 1", ... where there are none."""
+    cure = f"give {number} distinct names, one per {each}"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"{name} is {shown(names)}; {cure}, as a sequence.")
+    names = tuple(names) or tuple(f"{each} {k}" for k in range(number))
+    if len(names) != number or len(set(names)) != number or not all(isinstance(x, str) for x in names):
+        raise ValueError(f"{name} is {names}; {cure}.")
+    return names
+
+
+def check_truth(name: str, x) -> bool:
+    """True or False, known before anything is traced."""
+    if not isinstance(x, bool | np.bool_):
+        raise ValueError(f"{name} is {shown(x)}; give True or False.")
+    return bool(x)
+
+
+def check_part(name: str, x, kind: type, method: str, such_as: str):
+    """An object of some kind, with a method: not the class of one."""
+    if isinstance(x, type) or not isinstance(x, kind) or not callable(getattr(x, method, None)):
+        raise ValueError(f"{name} is {shown(x)}; give an object with {method}(...), such as {such_as}.")
     return x
 
 

@@ -34,6 +34,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None, max_examples=25)
 hypothesis.settings.load_profile("house")
 
+_plain: list[bool] = []  # not empty: annotations are not looked at
 _jaxtyped = jaxtyping.jaxtyped
 _beartype = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))  # an int is a float
 
@@ -55,6 +56,8 @@ def _checked(fn=None, *, typechecker):
     @functools.wraps(fn)
     def call(*args, **kwargs):
         __tracebackhide__ = True
+        if _plain:
+            return fn(*args, **kwargs)
         try:
             return typed(*args, **kwargs)
         except jaxtyping.TypeCheckError as error:
@@ -79,6 +82,14 @@ def _meant(hint, is_result: bool):
 
 jaxtyping.jaxtyped = _checked
 jaxtyping.install_import_hook(["mdps", "ird", "cirl"], "beartype.beartype")
+
+
+@pytest.fixture
+def unannotated():
+    """Run the test without looking at annotations: as a user's program runs, and much sooner."""
+    _plain.append(True)
+    yield
+    _plain.pop()
 
 
 @pytest.fixture

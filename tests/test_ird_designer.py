@@ -150,7 +150,7 @@ def test_bad_input():
         (lambda: DESIGNER.log_probabilities(MEANT), r"give candidates \[N, K\]"),
         (lambda: DESIGNER.proxy(M), "row is 12; it must be one of the 12 alternatives"),
         (lambda: DESIGNER.simulate(dist.Normal(0, jnp.ones(2)), key=jax.random.key(0)), "prior is over 2 weights"),
-        (lambda: DESIGNER.simulate("box", key=jax.random.key(0)), "prior is a str"),
+        (lambda: DESIGNER.simulate("box", key=jax.random.key(0)), "prior is 'box'"),
         (
             lambda: ProxyReward.from_plans(0, MDP, alternatives=ALTERNATIVES, features=np.zeros((2, K))),
             r"features has shape \(2, 3\); give one row",

@@ -465,7 +465,7 @@ def test_bad_input(proxy):
         with pytest.raises(ValueError, match=message):
             posterior.exact(proxy, **change)
     for prior, message in [
-        ("normal", "prior is a str; give a numpyro distribution"),
+        ("normal", "prior is 'normal'; give a numpyro distribution"),
         (dist.Normal(0, 1), r"\.expand\(\[K\]\)\.to_event\(1\)"),
         (dist.Normal(0, 1).expand([4]).to_event(1), "4 weights, but the evidence has 3"),
         (dist.Normal(0, 1).expand([2, K]).to_event(1), "batch shape"),

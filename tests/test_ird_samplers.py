@@ -336,13 +336,13 @@ def with_a_param():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"prior": "normal"}, "prior is a str; give a numpyro distribution over"),
+        ({"prior": "normal"}, "prior is 'normal'; give a numpyro distribution over"),
         ({"prior": lambda: jnp.zeros(2)}, r"returns weights of shape \(2,\); return \[3\], one weight per feature"),
         ({"prior": discrete}, "'z' of the prior model is discrete"),
         ({"prior": looking_at_data}, "'data' of the prior model is observed"),
         ({"prior": with_a_param}, "has a param 'p'"),
         ({"prior": two_sites, "beta": dist.LogNormal(0.0, 1.0)}, "two sites of one name"),
-        ({"beta": 2.0}, "beta is a float; give a numpyro distribution over positive numbers"),
+        ({"beta": 2.0}, "beta is 2.0; give a numpyro distribution over positive numbers"),
         ({"beta": dist.Normal(0.0, 1.0)}, r"beta may be -\d.* an inverse temperature is positive"),
         ({"beta": dist.LogNormal(0.0, 1.0).expand([3])}, r"shape \(3,\); give one number for all evidence, or one"),
     ],

@@ -79,7 +79,7 @@ def test_every_spelling_of_a_number_is_that_number(dtype, x):
         ("abc", "reward is 'abc'; give an array of numbers"),
         (["a", "b"], "reward is an array of <U1"),
         ([1.0, None], "reward is an array of object"),
-        ([[1.0], [1.0, 2.0]], "reward makes no array .*; give rows of one length"),
+        ([[1.0], [1.0, 2.0]], "reward makes no array: its rows differ in length .*; give rows of one length"),
         ({}, "reward is a dict; give an array"),
         (np.array([1j]), "reward is an array of complex128 .*; give real numbers"),
         (np.ma.array([1.0, 2.0], mask=[False, True]), "reward is a masked array with 1 masked entries.*x.filled"),

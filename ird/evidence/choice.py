@@ -1,5 +1,6 @@
 """Feedback as a choice: the reward-rational choice that most evidence is an instance of."""
 
+import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ird.evidence.normalizers import SumOverProxies, covariance, log_sum
-from mdps.checks import check_finite, check_index, is_concrete
+from mdps.checks import check_array, check_index, check_names, check_number, check_real
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -59,13 +60,13 @@ class Choice:
             ValueError: for fewer than two options, features that are not finite or of the wrong shape,
                 a choice that is not among them, or a β that is not positive and finite.
         """
-        features = as_floats(features)
+        features = check_real("features", features)
         if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
             raise ValueError(
                 f"features has shape {features.shape}; give [C, K], one row of features for each of C ≥ 2 options: "
                 "with one option nothing was chosen."
             )
-        check_finite("features", features)
+        features = check_array("features", features)
         check_index("chosen", chosen, features.shape[0], "options")
         names = check_names(feature_names, features.shape[1])
         self._set((features, jnp.asarray(chosen, jnp.int32), check_beta(beta, features.dtype)), names)
@@ -115,40 +116,18 @@ class Choice:
         return new
 
 
-def as_floats(x) -> Array:
-    """An array of JAX's default float, or of its own."""
-    try:
-        x = jnp.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"the rows differ in length, so they make no array ({error}); make them alike.") from error
-    return x if x.dtype.kind == "f" else x.astype(jnp.result_type(float))
-
-
-def check_names(names: Sequence[str], num_features: int) -> tuple[str, ...]:
-    """The names, or "feature 0", "feature 1", ... when there are none."""
-    names = tuple(names) or tuple(f"feature {k}" for k in range(num_features))
-    if len(names) != num_features or len(set(names)) != num_features:
-        raise ValueError(f"feature_names is {names}; give {num_features} distinct names, one per feature.")
-    return names
-
-
 def check_beta(beta, dtype) -> Array:
-    """β as an array, refused unless positive and finite."""
-    if np.shape(beta) != ():
-        raise ValueError(f"beta has shape {np.shape(beta)}; give one number, and use jax.vmap for several.")
-    if is_concrete(beta) and not 0 < float(beta) < float("inf"):
-        raise ValueError(
-            f"beta is {float(beta)}; it must be positive and finite (small: the person hardly looked at the outcome)."
-        )
-    return jnp.asarray(beta, dtype)
+    """β as an array, refused unless positive and finite in that dtype."""
+    cure = "it must be positive and finite (small: the person hardly looked at the outcome)."
+    return check_number("beta", beta, lambda x: 0 < x < math.inf, cure, dtype=dtype)
 
 
 def check_candidates(weights, names: tuple[str, ...], dtype) -> Array:
     """Candidates `[N, K]` in a dtype that fits both, refused for another number of features."""
-    weights = jnp.asarray(weights)
+    weights = check_real("weights", weights)
     if weights.ndim != 2 or weights.shape[1] != len(names):
         raise ValueError(
             f"weights has shape {weights.shape}; give candidates [N, K] with K={len(names)} features {names} "
             "(one candidate: weights[None])."
         )
-    return weights.astype(jnp.result_type(weights, dtype))
+    return check_array("weights", weights, like=dtype)

@@ -1,6 +1,6 @@
 """Comparisons of trajectories: the tabular core of learning from human, or AI, feedback."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import jax
@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.choice import as_floats, check_beta, check_candidates, check_names
+from ird.evidence.choice import check_beta, check_candidates
 from ird.evidence.normalizers import in_blocks
-from ird.evidence.paths import path_features
-from ird.evidence.robot import same_length
+from ird.evidence.robot import features_of, same_length
 from mdps import MDP
-from mdps.checks import check_finite, is_concrete
+from mdps.checks import check_array, check_mdp, check_names, check_real, is_concrete
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -80,40 +79,41 @@ class Comparison:
             ValueError: for pairs of unequal shape, no pair, labels or features that are not finite,
                 a bias without `agrees`, an unknown principle, or a β that is not positive and finite.
         """
-        preferred, other = as_floats(preferred), as_floats(other)
+        preferred, other = check_array("preferred", preferred), check_array("other", other)
         if preferred.ndim != 2 or preferred.shape != other.shape or 0 in preferred.shape:
             raise ValueError(
                 f"preferred has shape {preferred.shape} and other {other.shape}; both must be [P, K], the features of "
                 "P ≥ 1 pairs of trajectories."
             )
-        check_finite("preferred", preferred)
-        check_finite("other", other)
         names = check_names(feature_names, preferred.shape[1])
-        bias = jnp.atleast_1d(as_floats(kappa)).astype(preferred.dtype)
+        beta = check_beta(beta, preferred.dtype)
+        bias = check_real("kappa", kappa)
+        bias = check_array("kappa", bias.reshape(1) if bias.ndim == 0 else bias, dtype=preferred.dtype)
         if bias.ndim != 1 or bias.size == 0:
             raise ValueError(
                 f"kappa has shape {bias.shape}; give one number, or the values it may have, [G] with G ≥ 1."
             )
-        check_finite("kappa", bias)
         if agrees is None and is_concrete(bias) and np.any(np.asarray(bias) != 0):
             raise ValueError("kappa is not zero, but agrees is None; say how much each preferred trajectory agrees.")
-        agree = jnp.zeros_like(preferred[:, 0]) if agrees is None else as_floats(agrees)
+        agree = jnp.zeros_like(preferred[:, 0]) if agrees is None else check_array("agrees", agrees)
         if agree.shape != preferred.shape[:1]:
             raise ValueError(f"agrees has shape {agree.shape}; give one number per pair, [{preferred.shape[0]}].")
-        check_finite("agrees", agree)
-        difference = preferred - other
         if principles is not None:
-            if isinstance(principles, str) or len(principles) == 0:
+            listed = isinstance(principles, Iterable) and not isinstance(principles, str)
+            principles = tuple(principles) if listed else principles
+            if not listed or not principles:
                 raise ValueError(
                     f"principles is {principles!r}; give the names of features that the list mentions, at least one: "
                     "by an empty list nothing is preferred."
                 )
             unknown = [p for p in principles if p not in names]
             if unknown:
-                raise ValueError(f"the principle {unknown[0]!r} is about no feature; the features are {names}.")
+                raise ValueError(f"principles has {unknown[0]!r}, which is about no feature; the features are {names}.")
+        difference = preferred - other
+        if principles is not None:
             difference = difference * jnp.asarray([name in principles for name in names], difference.dtype)[None]
         log_prior = jnp.full(bias.shape, -np.log(bias.size), bias.dtype)
-        leaves = (difference, agree.astype(difference.dtype), bias, log_prior, check_beta(beta, difference.dtype))
+        leaves = (difference, agree.astype(difference.dtype), bias, log_prior, beta)
         self._set(leaves, names)
 
     @classmethod
@@ -123,9 +123,10 @@ class Comparison:
         Raises:
             ValueError: for paths of unequal length, or an impossible move.
         """
+        check_beta(beta, check_mdp(mdp).features.dtype)
         preferred, other = same_length(preferred=preferred, other=other)
-        features = [path_features(mdp, path)[None] for path in (preferred, other)]
-        return cls(*features, beta=beta, feature_names=mdp.feature_names)
+        features = features_of(mdp, preferred=preferred, other=other)
+        return cls(features[:1], features[1:], beta=beta, feature_names=mdp.feature_names)
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log probability of all labels under each candidate w, `[N, K] -> [N]`."""

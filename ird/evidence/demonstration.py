@@ -11,6 +11,7 @@ from ird.evidence.choice import check_beta, check_candidates
 from ird.evidence.normalizers import in_blocks
 from ird.evidence.paths import check_path
 from mdps import MDP, solve
+from mdps.checks import check_mdp
 
 
 class _Demonstration:
@@ -36,6 +37,8 @@ class _Demonstration:
             ValueError: for a path that leaves the map or uses an impossible move (the step is named),
                 or a β that is not positive and finite.
         """
+        check_mdp(mdp)
+        beta = check_beta(beta, mdp.features.dtype)
         try:
             states, actions = np.atleast_2d(np.asarray(states)), np.atleast_2d(np.asarray(actions))
         except ValueError as error:
@@ -46,7 +49,6 @@ class _Demonstration:
             raise ValueError(f"states has shape {states.shape}, actions {actions.shape}; give both as [T] or [n, T].")
         for path, taken in zip(states, actions, strict=True):
             check_path(mdp, path, taken)
-        beta = check_beta(beta, mdp.features.dtype)
         self._set((mdp, jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32), beta))
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Int
 from ird.evidence.choice import Choice, check_beta, check_candidates
 from ird.evidence.demonstration import action_values
 from ird.evidence.normalizers import in_blocks
-from ird.evidence.paths import check_one, check_reaches
+from ird.evidence.paths import check_reaches
 from mdps import MDP
+from mdps.checks import check_mdp
 from mdps.linear import policy_weights, push
 
 
@@ -140,7 +141,7 @@ def _random_paths(mdp: MDP, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _horizon(mdp: MDP) -> int:
-    check_one(mdp)
+    check_mdp(mdp)
     if mdp.horizon is None:
         raise ValueError("the MDP has no horizon; say for how many steps somebody acted: mdp.replace(horizon=T).")
     return mdp.horizon

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.choice import Choice
-from ird.evidence.paths import path_features
+from ird.evidence.choice import Choice, check_beta
+from ird.evidence.robot import features_of
 from mdps import MDP
+from mdps.checks import check_mdp, shown
 
 
 class Utterance(Choice):
@@ -45,11 +46,19 @@ class Utterance(Choice):
             ValueError: for an utterance that was not possible, one that no path is consistent with,
                 paths of unequal length, or an impossible move.
         """
-        if said not in meanings:
-            raise ValueError(f"said is {said!r}, which is not among the utterances {tuple(meanings)}.")
+        check_beta(beta, check_mdp(mdp).features.dtype)
+        if not isinstance(meanings, Mapping):
+            raise ValueError(f"meanings is {shown(meanings)}; give the paths of each utterance, a dictionary.")
+        if not isinstance(said, str) or said not in meanings:
+            raise ValueError(f"said is {shown(said)}, which is not among the utterances {tuple(meanings)}.")
+        for utterance, paths in meanings.items():
+            if isinstance(paths, str) or not hasattr(paths, "__len__"):
+                raise ValueError(f"the meaning of {utterance!r} is {shown(paths)}; give a list of paths, [n, T].")
         empty = [u for u, paths in meanings.items() if len(paths) == 0]
         if empty:
-            raise ValueError(f"no trajectory is consistent with {empty[0]!r}, so it stands for nothing; leave it out.")
+            raise ValueError(
+                f"meanings: no trajectory is consistent with {empty[0]!r}, so it stands for nothing; leave it out."
+            )
         for utterance, paths in meanings.items():
             if any(np.ndim(path) != 1 for path in paths):
                 raise ValueError(
@@ -59,6 +68,7 @@ class Utterance(Choice):
         if len(lengths) != 1:
             raise ValueError(f"the paths have lengths {sorted(lengths)}; ground all utterances in paths of one length.")
         options = [
-            jnp.mean(jnp.stack([path_features(mdp, path) for path in paths]), axis=0) for paths in meanings.values()
+            features_of(mdp, **{f"path {i} of {each!r}": path for i, path in enumerate(paths)}).mean(axis=0)
+            for each, paths in meanings.items()
         ]
         super().__init__(jnp.stack(options), list(meanings).index(said), beta=beta, feature_names=mdp.feature_names)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpyro.distributions import Distribution
 
-from ird.evidence.choice import check_beta
+from ird.evidence.choice import check_beta, check_candidates
 from ird.evidence.normalizers import (
     MaxOverProxies,
     SoftValue,
@@ -22,7 +22,17 @@ from ird.evidence.normalizers import (
 )
 from ird.priors import check_prior, draw_from
 from mdps import MDP
-from mdps.checks import check_finite, check_index, is_concrete
+from mdps.checks import (
+    check_array,
+    check_count,
+    check_index,
+    check_key,
+    check_mdp,
+    check_real,
+    check_truth,
+    check_weights,
+    is_concrete,
+)
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -125,14 +135,18 @@ class ProxyReward:
         Raises:
             ValueError: as the class; also for fewer than one draw.
         """
-        if num_proxies < 1:
-            raise ValueError(f"num_proxies is {num_proxies}; draw at least one proxy.")
+        check_mdp(mdp)
+        num_proxies = check_count("num_proxies", num_proxies)
+        include_candidate = check_truth("include_candidate", include_candidate)
         prior = check_prior(prior, mdp.num_features)
-        drawn = draw_from(prior, num_proxies, key)
-        own = jnp.asarray(weights, jnp.result_type(float, drawn))
-        if own.shape != drawn.shape[1:]:
+        check_key(key)
+        check_beta(beta, mdp.features.dtype)
+        own = check_real("weights", weights)
+        if own.shape != (mdp.num_features,):
             raise ValueError(_wrong_features("weights", own.shape, mdp))
-        made = cls(weights, mdp, beta=beta, alternatives=jnp.concatenate([own[None], drawn]))
+        own = check_array("weights", own)
+        drawn = draw_from(prior, num_proxies, key)
+        made = cls(own, mdp, beta=beta, alternatives=jnp.concatenate([own[None].astype(drawn.dtype), drawn]))
         if not include_candidate:
             return made
         return made._with(normalizer=SumWithCandidate(made._proxies, mdp))
@@ -164,15 +178,15 @@ class ProxyReward:
                 another shape.
         """
         alternatives = check_alternatives(mdp, alternatives)
-        features = jnp.asarray(features, alternatives.dtype)
+        beta, features = check_beta(beta, alternatives.dtype), check_real("features", features)
         if features.shape != alternatives.shape:
             raise ValueError(
                 f"features has shape {features.shape}; give one row of expected features per alternative, "
                 f"{alternatives.shape}."
             )
-        check_finite("features", features)
+        features = check_array("features", features, dtype=alternatives.dtype)
         check_index("row", row, alternatives.shape[0], "alternatives")
-        beta, counted = check_beta(beta, alternatives.dtype), SumOverProxies(*merge_equal(features))
+        counted = SumOverProxies(*merge_equal(features))
         new = object.__new__(cls)
         new._set(alternatives[row], mdp, beta, alternatives, features[row], counted)
         return new
@@ -220,7 +234,9 @@ class ProxyReward:
         Raises:
             ValueError: as the class.
         """
-        made = cls(weights, mdp, beta=beta, alternatives=jnp.asarray(weights)[None])
+        weights = check_weights(check_mdp(mdp), weights)
+        check_beta(beta, weights.dtype)
+        made = cls(weights, mdp, beta=beta, alternatives=weights[None])
         return made._with(normalizer=SoftValue(mdp))
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
@@ -270,13 +286,7 @@ class ProxyReward:
         return normalizer if isinstance(normalizer, SumOverProxies) else normalizer.proxies
 
     def _check_candidates(self, weights) -> Array:
-        weights = jnp.asarray(weights)
-        if weights.ndim != 2 or weights.shape[1] != self.weights.shape[-1]:
-            raise ValueError(
-                f"weights has shape {weights.shape}; give candidates [N, K] with K={self.weights.shape[-1]} "
-                f"features {self.feature_names} (one candidate: weights[None])."
-            )
-        return weights.astype(jnp.result_type(weights, self.weights))
+        return check_candidates(weights, self.feature_names, self.weights.dtype)
 
     def _set(self, *leaves) -> None:
         for name, leaf in zip(self._LEAVES, leaves, strict=True):
@@ -305,12 +315,8 @@ class ProxyReward:
 
 def check_alternatives(mdp: MDP, alternatives) -> Array:
     """Rewards `[M, K]` that a designer could have written for one MDP, in a dtype that fits both."""
-    if np.ndim(mdp.probability) != 3:
-        raise ValueError(
-            f"mdp is a stack of MDPs (probability has shape {mdp.probability.shape}); one proxy belongs to one "
-            "training map: use jax.vmap over the stack, or one ProxyReward per map."
-        )
-    alternatives, K = jnp.asarray(alternatives), mdp.num_features
+    check_mdp(mdp)
+    alternatives, K = check_real("alternatives", alternatives), mdp.num_features
     if alternatives.size == 0:
         raise ValueError(
             "alternatives is empty; give the rewards the designer could have written, [M, K], the proxy among them."
@@ -319,17 +325,15 @@ def check_alternatives(mdp: MDP, alternatives) -> Array:
         raise ValueError(
             f"alternatives has shape {alternatives.shape}; it must be [M, K] with K={K} features {mdp.feature_names}."
         )
-    check_finite("alternatives", alternatives)
-    return alternatives.astype(jnp.result_type(mdp.features, *(x for x in [alternatives] if x.dtype.kind == "f")))
+    return check_array("alternatives", alternatives, like=mdp.features.dtype)
 
 
 def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:
-    alternatives, weights = check_alternatives(mdp, alternatives), jnp.asarray(weights)
+    alternatives, weights = check_alternatives(mdp, alternatives), check_real("weights", weights)
     if weights.shape != (mdp.num_features,):
         raise ValueError(_wrong_features("weights", weights.shape, mdp))
-    check_finite("weights", weights)
-    dtype = jnp.result_type(alternatives, *(x for x in [weights] if x.dtype.kind == "f"))
-    return weights.astype(dtype), alternatives.astype(dtype)
+    weights = check_array("weights", weights, like=alternatives.dtype)
+    return weights, check_array("alternatives", alternatives, dtype=weights.dtype)
 
 
 def _wrong_features(name: str, shape: tuple[int, ...], mdp: MDP) -> str:

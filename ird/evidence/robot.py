@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.choice import Choice
-from ird.evidence.paths import check_path, path_features
+from ird.evidence.choice import Choice, check_beta
+from ird.evidence.paths import check_path, collected, path_features
 from mdps import MDP, feature_expectations
-from mdps.checks import check_finite, check_index
+from mdps.checks import check_array, check_index, check_mdp, check_truth, shown
 
 
 class Improvement(Choice):
@@ -35,8 +35,9 @@ class Improvement(Choice):
         Raises:
             ValueError: for paths of unequal length, or an impossible move.
         """
+        check_beta(beta, check_mdp(mdp).features.dtype)
         improved, robot = same_length(improved=improved, robot=robot)
-        options = jnp.stack([path_features(mdp, improved), path_features(mdp, robot)])
+        options = features_of(mdp, improved=improved, robot=robot)
         super().__init__(options, 0, beta=beta, feature_names=mdp.feature_names)
 
 
@@ -59,19 +60,19 @@ class Correction(Choice):
         Raises:
             ValueError: for paths that leave the map or differ in length.
         """
+        check_beta(beta, check_mdp(mdp).features.dtype)
+        if isinstance(paths, str) or not hasattr(paths, "__len__"):
+            raise ValueError(f"paths is {shown(paths)}; give the states along each, [C, T].")
         if len(paths) < 2:
             raise ValueError(
                 f"there are {len(paths)} paths; give what at least two pushes, or none, would have led to."
             )
-        paths = [check_path(mdp, path, moves=False)[0] for path in paths]
+        paths = [check_path(mdp, path, moves=False, name=f"paths[{i}]")[0] for i, path in enumerate(paths)]
         if len({len(path) for path in paths}) != 1:
             raise ValueError(f"the paths have lengths {sorted({len(p) for p in paths})}; corrections keep the length.")
         if mdp.features.ndim == 3:
             raise ValueError("this MDP's features depend on the action, and a deformed path has none; use Choice.")
-        features = mdp.features[np.stack(paths)]  # [C, T, K]
-        discounts = mdp.discount ** jnp.arange(features.shape[1])
-        options = jnp.einsum("t,ctk->ck", discounts, features)
-        super().__init__(options, chosen, beta=beta, feature_names=mdp.feature_names)
+        super().__init__(collected(mdp, np.stack(paths)), chosen, beta=beta, feature_names=mdp.feature_names)
 
 
 def deformed_path(
@@ -97,16 +98,14 @@ def deformed_path(
         >>> deformed_path(np.array([[0, 0], [0, 1], [0, 2], [0, 3], [0, 4]]), 2, (1, 0))[:, 0].tolist()
         [0, 1, 1, 1, 0]
     """
-    cells, by = np.asarray(cells, float), np.asarray(push, float)
-    if cells.ndim != 2 or cells.shape[1] != 2 or by.shape != (2,):
+    cells, by = np.asarray(check_array("cells", cells), float), np.asarray(check_array("push", push), float)
+    if cells.ndim != 2 or cells.shape[0] < 3 or cells.shape[1] != 2 or by.shape != (2,):
         raise ValueError(
-            f"cells has shape {cells.shape} and push {by.shape}; give (row, column) pairs [T, 2], and [2]."
+            f"cells has shape {cells.shape} and push {by.shape}; give (row, column) pairs [T, 2] with T ≥ 3, and [2]."
         )
-    check_finite("cells", cells)
-    check_finite("push", by)
     T = len(cells)
-    if not isinstance(step, int | np.integer) or not 0 < step < T - 1:
-        raise ValueError(f"step is {step}; a push acts strictly between the ends of the path, in 1..{T - 2}.")
+    if not isinstance(step, int | np.integer) or isinstance(step, bool) or not 0 < step < T - 1:
+        raise ValueError(f"step is {shown(step)}; a push acts strictly between the ends of the path, in 1..{T - 2}.")
     inner = T - 2
     second = 2 * np.eye(inner) - np.eye(inner, k=1) - np.eye(inner, k=-1)
     response = np.linalg.solve(second.T @ second, np.eye(inner)[step - 1])
@@ -132,17 +131,15 @@ class OffSwitch(Choice):
             ValueError: for a step outside the path, an impossible move, or `pressed` that is neither true
                 nor false.
         """
-        robot, _ = check_path(mdp, robot)
+        robot, _ = check_path(mdp, robot, name="robot")
         check_index("step", step, len(robot), "steps of the robot's path")
-        if not isinstance(pressed, bool | np.bool_):
-            raise ValueError(f"pressed is {pressed!r}; give True or False.")
+        pressed = check_truth("pressed", pressed)
         if mdp.features.ndim == 3:
             raise ValueError(
                 "this MDP's features depend on the action, and a robot switched off takes none; use Choice."
             )
         frozen = np.where(np.arange(len(robot)) <= step, robot, robot[step])
-        discounts = mdp.discount ** jnp.arange(len(robot))
-        options = jnp.stack([discounts @ mdp.features[frozen], discounts @ mdp.features[robot]])
+        options = collected(mdp, np.stack([frozen, robot]))
         super().__init__(options, 0 if pressed else 1, beta=beta, feature_names=mdp.feature_names)
 
 
@@ -172,8 +169,10 @@ class RewardPunish(Choice):
             ValueError: for another sign, an impossible move, a path of another length than what was to be
                 expected, or expected features that are not finite or not one per feature.
         """
-        if sign not in (1, -1):
-            raise ValueError(f"sign is {sign!r}; give +1 for reward or -1 for punishment.")
+        if np.shape(sign) != () or isinstance(sign, bool) or sign not in (1, -1):
+            raise ValueError(f"sign is {shown(sign)}; give +1 for reward or -1 for punishment.")
+        check_beta(beta, check_mdp(mdp).features.dtype)
+        robot, _ = check_path(mdp, robot, name="robot")
         own = path_features(mdp, robot)
         if expected is None:
             if len(robot) != mdp.horizon:
@@ -183,10 +182,9 @@ class RewardPunish(Choice):
                 )
             shape = (mdp.num_states, mdp.num_actions)
             expected = feature_expectations(mdp, jnp.full(shape, 1 / shape[1], mdp.probability.dtype))
-        expected = jnp.asarray(expected)
+        expected = check_array("expected", expected, dtype=own.dtype)
         if expected.shape != own.shape:
             raise ValueError(f"expected has shape {expected.shape}; give one number per feature {mdp.feature_names}.")
-        check_finite("expected", expected)
         options = jnp.stack([own, expected])
         super().__init__(options, 0 if sign == 1 else 1, beta=beta, feature_names=mdp.feature_names)
 
@@ -207,24 +205,38 @@ class CreditAssignment(Choice):
         Raises:
             ValueError: for a segment outside the path, or of its whole length.
         """
-        robot, _ = check_path(mdp, robot)
+        robot, _ = check_path(mdp, robot, name="robot")
         T = len(robot)
-        if not isinstance(length, int | np.integer) or not 1 <= length < T:
+        if not isinstance(length, int | np.integer) or isinstance(length, bool) or not 1 <= length < T:
             raise ValueError(
-                f"length is {length}; a segment is shorter than the path of {T} steps, a whole number ≥ 1."
+                f"length is {shown(length)}; a segment is shorter than the path of {T} steps, a whole number ≥ 1."
             )
         check_index("start", start, T - length + 1, f"segments of {length} steps")
         if mdp.features.ndim == 3:
             raise ValueError("this MDP's features depend on the action; count the segments' features and use Choice.")
         # The segment over and over, for as many steps as the path has.
         repeated = np.stack([robot[first + np.arange(T) % length] for first in range(T - length + 1)])
-        options = jnp.einsum("t,ctk->ck", mdp.discount ** jnp.arange(T), mdp.features[repeated])
-        super().__init__(options, start, beta=beta, feature_names=mdp.feature_names)
+        super().__init__(collected(mdp, repeated), start, beta=beta, feature_names=mdp.feature_names)
+
+
+def features_of(mdp: MDP, **paths) -> Array:
+    """Features of paths of one length, `[T]` each, by their names, `[paths, K]`."""
+    states = [check_path(mdp, path, name=name)[0] for name, path in paths.items()]
+    if mdp.features.ndim == 3:
+        raise ValueError(f"this MDP's features depend on the action, and {next(iter(paths))} has none; use Choice.")
+    return collected(mdp, np.stack(states))
 
 
 def same_length(**paths) -> list[np.ndarray]:
     """The paths as arrays, refused unless they are equally long."""
-    arrays = {name: np.asarray(path) for name, path in paths.items()}
+    arrays = {}
+    for name, path in paths.items():
+        try:
+            arrays[name] = np.asarray(path)
+        except ValueError as error:
+            raise ValueError(f"{name} makes no array ({error}); give the states visited, [T].") from error
+        if arrays[name].dtype.kind not in "iu":
+            raise ValueError(f"{name} is {shown(path)}; give state indices, whole numbers, [T].")
     lengths = {name: x.shape[0] if x.ndim else 0 for name, x in arrays.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{name} has {n} steps" for name, n in lengths.items())

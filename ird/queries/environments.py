@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ird.evidence.choice import check_beta
 from ird.evidence.normalizers import plan_features
 from ird.offsets import Belief, check_belief
 from ird.queries.objectives import InformationGain
 from ird.queries.pool import Pool, check_samples, choose
 from ird.queries.searches import Greedy, Search
 from mdps import MDP, stack
-from mdps.checks import check_finite
+from mdps.checks import check_array, check_count, check_mdp, check_part, shown
+from mdps.pytrees import frozen_pytree
 
 _TOGETHER = 8  # environments that are scored side by side
 
@@ -40,8 +42,8 @@ class EnvironmentChoice(NamedTuple):
     scores: Float[Array, " E"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@frozen_pytree
+@dataclass(frozen=True, init=False, eq=False)
 class ProxyInformation:
     """Expected information gain of a designer's proxy in that environment, in nats (He & Dragan 2021).
 
@@ -57,12 +59,40 @@ class ProxyInformation:
     """
 
     rewards: Float[Array, " M K"]
-    beta: float | Float[Array, ""] = 1.0
-    size: int | None = field(default=None, metadata={"static": True})
-    search: Search = field(default=Greedy(), metadata={"static": True})
+    beta: Float[Array, ""]
+    size: int | None = field(metadata={"static": True})
+    search: Search = field(metadata={"static": True})
+
+    def __init__(
+        self,
+        rewards: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+        beta: float | Float[Array, ""] = 1.0,
+        size: int | None = None,
+        search: Search = Greedy(),  # noqa: B008 — frozen, no state
+    ):
+        """Check the parts.
+
+        Args:
+            rewards: the rewards that the designer may write, or be shown, `[M, K]`.
+            beta: inverse temperature of the designer, in 1/return.
+            size: how many rewards a query will show; None: a proxy is written, any of all.
+            search: how that query will be looked for.
+
+        Raises:
+            ValueError: for rewards that are fewer than two or not finite, a β that is not positive and finite, a
+                size below two, or what is no search.
+        """
+        rewards = check_array("rewards", rewards)
+        if rewards.ndim != 2 or rewards.shape[0] < 2:
+            raise ValueError(f"rewards has shape {rewards.shape}; give [M, K], at least two that may be written.")
+        object.__setattr__(self, "rewards", rewards)
+        object.__setattr__(self, "beta", check_beta(beta, rewards.dtype))
+        object.__setattr__(self, "size", None if size is None else check_count("size", size, least=2))
+        object.__setattr__(self, "search", check_part("search", search, object, "check", "Greedy()"))
 
     def score(self, mdp: MDP, belief: Belief) -> Float[Array, ""]:
         """I(w; answer), in nats."""
+        check_mdp(mdp)
         pool = Pool.from_rewards(self.rewards, mdp, beta=self.beta)
         if self.size is not None:
             return choose(pool, belief, self.size, search=self.search).value
@@ -118,12 +148,16 @@ def choose_environment(
         >>> int(found.best), [round(x, 2) for x in found.scores.tolist()]
         (1, [0.0, 2.03])
     """
-    stacked = environments if isinstance(environments, MDP) else stack(environments)
-    if np.ndim(stacked.probability) != 4:
-        raise ValueError("environments is a single MDP; give a sequence of candidates, or a stack of them.")
+    if isinstance(environments, MDP):
+        if np.ndim(environments.probability) != 4:
+            raise ValueError("environments is a single MDP; give a sequence of candidates, or a stack of them.")
+        stacked = environments
+    else:
+        if isinstance(environments, str) or not isinstance(environments, Sequence) or not environments:
+            raise ValueError(f"environments is {shown(environments)}; give one MDP or more, or a stack of them.")
+        stacked = stack([check_mdp(mdp, f"environments[{i}]") for i, mdp in enumerate(environments)])
     check_samples(tuple(stacked.feature_names), belief)
-    if isinstance(objective, ProxyInformation):
-        check_finite("rewards", objective.rewards)
+    check_part("objective", objective, object, "score", "Disagreement()")
     scores = _scores(stacked, belief, objective)
     return EnvironmentChoice(jnp.argmax(scores).astype(jnp.int32), scores)
 

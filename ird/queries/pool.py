@@ -9,14 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ird.evidence.choice import Choice, as_floats, check_beta, check_candidates, check_names
+from ird.evidence.choice import Choice, check_beta, check_candidates
 from ird.evidence.normalizers import plan_features
 from ird.offsets import Belief
 from ird.queries.objectives import InformationGain, Objective
 from ird.queries.scores import Scores
 from ird.queries.searches import Greedy, Search
 from mdps import MDP
-from mdps.checks import check_finite, is_concrete
+from mdps.checks import (
+    check_array,
+    check_index,
+    check_indices,
+    check_key,
+    check_mdp,
+    check_names,
+    check_number,
+    check_part,
+    check_real,
+    shown,
+)
 
 
 @jax.tree_util.register_dataclass
@@ -60,6 +71,7 @@ class Query:
         Raises:
             ValueError: for an option that was not shown.
         """
+        check_index("picked", picked, self.features.shape[0], "rewards shown")
         return Choice(self.features, picked, beta=self.beta, feature_names=self.feature_names)
 
 
@@ -108,15 +120,15 @@ class Pool:
             ValueError: for fewer than two rewards, a wrong number of features, values that are not
                 finite, a stack of MDPs, or a β that is not positive and finite.
         """
-        rewards = as_floats(rewards)
-        if np.ndim(mdp.probability) != 3:
-            raise ValueError("mdp is a stack of MDPs; a pool belongs to one: use jax.vmap over the stack.")
-        if rewards.ndim != 2 or rewards.shape[1] != mdp.num_features:
+        check_mdp(mdp)
+        check_beta(beta, mdp.features.dtype)
+        rewards = check_real("rewards", rewards)
+        if rewards.ndim != 2 or rewards.shape[0] < 2 or rewards.shape[1] != mdp.num_features:
             raise ValueError(
-                f"rewards has shape {rewards.shape}; it must be [M, K] with K={mdp.num_features} features "
-                f"{mdp.feature_names}."
+                f"rewards has shape {rewards.shape}; it must be [M, K] with M ≥ 2 (of one nothing can be asked) and "
+                f"K={mdp.num_features} features {mdp.feature_names}."
             )
-        check_finite("rewards", rewards)
+        rewards = check_array("rewards", rewards)
         pool = Pool.from_features(plan_features(mdp, rewards), beta=beta, feature_names=mdp.feature_names)
         return replace(pool, rewards=rewards)
 
@@ -138,13 +150,12 @@ class Pool:
             ValueError: for fewer than two options, features that are not finite, or a β that is not
                 positive and finite.
         """
-        features = as_floats(features)
+        features = check_array("features", features)
         if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
             raise ValueError(
                 f"the pool's features have shape {features.shape}; give [M, K] with M ≥ 2: of one option nothing can "
                 "be asked."
             )
-        check_finite("features", features)
         names = check_names(feature_names, features.shape[1])
         return Pool(features, None, check_beta(beta, features.dtype), names)
 
@@ -158,17 +169,13 @@ class Pool:
         Raises:
             ValueError: for fewer than two rewards, or one that is not in the pool.
         """
-        rows = jnp.asarray(rows)
         M = self.features.shape[0]
+        rows = check_indices("rows", rows, M, "the pool's rewards")
         _check_size(rows.shape[0] if rows.ndim == 1 else 0, M)
-        if is_concrete(rows):
-            host = np.asarray(rows)
-            if host.dtype.kind not in "iu" or host.min() < 0 or host.max() >= M:
-                raise ValueError(f"rows is {host.tolist()}; give indices into the pool, 0..{M - 1}.")
+        value = check_number("value", value, lambda x: True, "give one number.", dtype=self.features.dtype)
+        rows = jnp.asarray(rows)
         rewards = None if self.rewards is None else self.rewards[rows]
-        return Query(
-            rows, self.features[rows], rewards, self.beta, jnp.asarray(value, self.features.dtype), self.feature_names
-        )
+        return Query(rows, self.features[rows], rewards, self.beta, value, self.feature_names)
 
 
 def choose(
@@ -211,9 +218,15 @@ def choose(
         >>> round(float(jnp.exp(belief.log_weights[0])), 2)
         0.96
     """
-    weights, log_weights = check_samples(pool.feature_names, belief)
+    if not isinstance(pool, Pool):
+        raise ValueError(f"pool is {shown(pool)}; give a queries.Pool, such as Pool.from_rewards(rewards, mdp).")
     M = pool.features.shape[0]
     _check_size(size, M)
+    check_part("objective", objective, Objective, "value", "InformationGain()")
+    check_part("search", search, object, "check", "Greedy()")
+    weights, log_weights = check_samples(pool.feature_names, belief)
+    if key is not None:
+        check_key(key)
     search.check(M, size, key)
     rows, value = _choose(pool, weights, log_weights, key, size=size, objective=objective, search=search)
     return pool.query(rows, value)
@@ -241,15 +254,14 @@ def check_samples(names: tuple[str, ...], belief: Belief) -> tuple[Array, Array]
             f"the belief is about the features {theirs}, the query about {names}; build both from maps with the same "
             "features in the same order."
         )
-    weights = check_candidates(weights, names, weights.dtype)
+    weights = check_candidates(check_array("the belief's weights", weights), names, weights.dtype)
     if log_weights.shape != weights.shape[:1]:
         raise ValueError(f"log_weights has shape {log_weights.shape}; there are {weights.shape[0]} samples.")
-    check_finite("the belief's weights", weights)
     return weights, log_weights
 
 
 def _check_size(size, num_rewards: int) -> None:
     if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 2:
-        raise ValueError(f"the query would show {size!r} rewards; show at least 2: with fewer nothing is chosen.")
+        raise ValueError(f"the query would show {shown(size)} rewards; show at least 2: with fewer nothing is chosen.")
     if size > num_rewards:
         raise ValueError(f"the query would show {size} rewards, but the pool has {num_rewards}; ask about fewer.")

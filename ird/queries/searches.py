@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from ird.queries.scores import Scores
+from mdps.checks import check_count
 
 
 class Search(Protocol):
@@ -38,11 +39,15 @@ class Greedy:
 
     starts: int | None = None
 
+    def __post_init__(self):
+        if self.starts is not None:
+            check_count("starts", self.starts)
+
     def check(self, num_rewards: int, size: int, key: Key[Array, ""] | None) -> None:
         """Refuse a wrong number of starts, or random ones without a key."""
         if self.starts is None:
             return
-        if not 1 <= self.starts <= num_rewards:
+        if self.starts > num_rewards:
             raise ValueError(f"starts is {self.starts}; it must be in 1..{num_rewards}, the rewards in the pool.")
         if key is None:
             raise ValueError("Greedy(starts=...) begins at random: give choose a key, or use Greedy().")
@@ -77,6 +82,9 @@ class Exhaustive:
     """
 
     most: int = 100_000
+
+    def __post_init__(self):
+        check_count("most", self.most)
 
     def check(self, num_rewards: int, size: int, key: Key[Array, ""] | None) -> None:
         """Refuse too many sets."""

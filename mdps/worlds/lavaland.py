@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from mdps.checks import check_horizon_and_discount, is_concrete
+from mdps.checks import check_count, check_horizon_and_discount, check_key, check_number, is_concrete, shown
 from mdps.gridworld import GridWorld
 from mdps.worlds.potts import Potts
 
@@ -48,10 +48,13 @@ class Lavaland:
 
     def __post_init__(self):
         check_horizon_and_discount(self.horizon, 1.0)
-        if min(self.height, self.width) < 2:
-            raise ValueError(f"a map of {self.height} by {self.width} cells is too small; give at least 2 by 2.")
+        for name in ("height", "width"):
+            if check_count(name, getattr(self, name)) < 2:
+                raise ValueError(f"{name} is {getattr(self, name)}, which is too small; give at least 2.")
         for name, share in (("grass", self.grass), ("lava", self.lava)):
             _check_share(name, share)
+        if self.potts is not None and not isinstance(self.potts, Potts):
+            raise ValueError(f"potts is {shown(self.potts)}; give a Potts(...), or None for smoothed noise.")
 
     @staticmethod
     def from_toml(path: str | Path = GENERATOR) -> "Lavaland":
@@ -103,12 +106,10 @@ class Lavaland:
             >>> (fields.terrain == NAMES.index("lava")).sum(axis=(1, 2)).tolist()
             [0, 5, 20]
         """
-        if lava is not None and is_concrete(lava):
-            _check_share("lava", lava)
-        return self._draw(key, lava=self.lava if lava is None else lava)
+        return self._draw(key, lava=self.lava if lava is None else _check_share("lava", lava))
 
     def _draw(self, key, *, lava: float | Float[Array, ""]) -> GridWorld:
-        for_grass, for_lava, for_places = jax.random.split(key, 3)
+        for_grass, for_lava, for_places = jax.random.split(check_key(key), 3)
         start, goal = jax.random.choice(for_places, self.height * self.width, (2,), replace=False)
         cell = jnp.arange(self.height * self.width).reshape(self.height, self.width)
         if self.potts is None:
@@ -170,6 +171,6 @@ def _lowest(values: Float[Array, " H W"], share: float | Float[Array, ""]) -> Bo
     return (values <= in_order[jnp.maximum(count - 1, 0)]) & (count > 0)
 
 
-def _check_share(name: str, share: float | Float[Array, ""]) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name} is {share}; it is a share of the cells and must lie in [0, 1].")
+def _check_share(name: str, share: float | Float[Array, ""]) -> Float[Array, ""]:
+    cure = "it is a share of the cells and must lie in [0, 1]."
+    return check_number(name, share, lambda x: 0 <= x <= 1, cure)

@@ -13,7 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mdps.checks import is_concrete
+from mdps.checks import (
+    check_array,
+    check_count,
+    check_indices,
+    check_key,
+    check_number,
+    check_real,
+    is_concrete,
+    shown,
+)
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,9 @@ class Potts:
     sweeps: int = 40
 
     def __post_init__(self):
-        for name, least in (("coupling", -math.inf), ("penalty", 0.0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (math.isfinite(value) and value >= least):
-                raise ValueError(f"{name} is {value!r}; it must be a finite number" + " ≥ 0." * (least == 0))
-        if isinstance(self.sweeps, bool) or not isinstance(self.sweeps, int) or self.sweeps < 1:
-            raise ValueError(f"sweeps is {self.sweeps!r}; give a whole number ≥ 1.")
+        check_number("coupling", self.coupling, cure="it must be a finite number.")
+        check_number("penalty", self.penalty, lambda x: 0 <= x < math.inf, "it must be a finite number ≥ 0.")
+        check_count("sweeps", self.sweeps)
 
     def log_probability(
         self, terrain: Int[Array, " H W"], shares: Sequence[float | Float[Array, ""]]
@@ -64,7 +70,12 @@ class Potts:
             >>> [float(Potts(coupling=1.0).log_probability(m, (0.5, 0.5))) for m in (halves, checked)]
             [2.0, 0.0]
         """
-        wanted = _wanted(shares, terrain.shape)
+        shares = _checked(shares)
+        terrain = check_indices("terrain", terrain, len(shares), "the shares")
+        if terrain.ndim != 2:
+            raise ValueError(f"terrain has shape {terrain.shape}; give a map, [H, W].")
+        terrain = jnp.asarray(terrain)
+        wanted = shares * terrain.size
         equal = jnp.sum(terrain[1:] == terrain[:-1]) + jnp.sum(terrain[:, 1:] == terrain[:, :-1])
         counts = _counts(terrain, len(shares))
         return self.coupling * equal - self.penalty / 2 * jnp.sum((counts - wanted) ** 2)
@@ -93,14 +104,20 @@ class Potts:
             ValueError: for shares that are not in [0, 1] or sum to more than one, or a mask of the wrong
                 shape or (where it is concrete) with a cell that may have no terrain.
         """
-        (H, W), Q = shape, len(shares)
-        wanted = _wanted(shares, shape)
-        allowed = jnp.ones((H, W, Q), bool) if allowed is None else jnp.asarray(allowed)
+        shares = _checked(shares)
+        if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 2:
+            raise ValueError(f"shape is {shown(shape)}; give how many rows and columns, (H, W).")
+        (H, W), Q = (check_count("shape", n) for n in shape), len(shares)
+        check_key(key)
+        allowed = np.ones((H, W, Q), bool) if allowed is None else allowed
+        if not hasattr(allowed, "dtype") or not jnp.issubdtype(allowed.dtype, jnp.bool_):
+            raise ValueError(f"allowed is {shown(allowed)}; give flags, {(H, W, Q)}.")
         if allowed.shape != (H, W, Q):
             raise ValueError(f"allowed has shape {allowed.shape}; with {Q} terrains it must be {(H, W, Q)}.")
         if is_concrete(allowed) and not np.asarray(allowed).any(axis=-1).all():
             r, c = (int(i) for i in np.argwhere(~np.asarray(allowed).any(axis=-1))[0])
             raise ValueError(f"allowed leaves no terrain to the cell at row {r}, column {c}; allow at least one.")
+        wanted, allowed = shares * (H * W), jnp.asarray(allowed)
         barred = jnp.where(allowed.reshape(H * W, Q), 0.0, -jnp.inf)
         terrains = jnp.arange(Q)
 
@@ -150,12 +167,18 @@ class Potts:
         return padded[1:-1, 1:-1]
 
 
-def _wanted(shares: Sequence[float | Float[Array, ""]], shape: tuple[int, ...]) -> Array:
-    """Wanted number of cells of each terrain; the shares are checked where they are concrete."""
-    known = [float(share) for share in shares if is_concrete(share)]
-    if not all(0 <= share <= 1 for share in known) or sum(known) > 1 + 1e-6:
-        raise ValueError(f"shares are {tuple(shares)}; each lies in [0, 1], and together they are at most 1.")
-    return jnp.asarray(shares) * math.prod(shape)
+def _checked(shares) -> Float[Array, " Q"]:
+    """The shares as an array; those that are concrete are checked."""
+    if isinstance(shares, str) or not hasattr(shares, "__len__"):
+        raise ValueError(f"shares are {shown(shares)}; give one for each terrain.")
+    each = [shares] if hasattr(shares, "dtype") else shares
+    known = np.concatenate([np.ravel(check_real("shares", x)) for x in each if is_concrete(x)] or [np.zeros(0)])
+    if not ((known >= 0) & (known <= 1)).all() or known.sum() > 1 + 1e-6:
+        raise ValueError(f"shares are {shares}; each lies in [0, 1], and together they are at most 1.")
+    shares = check_array("shares", shares, finite=False)
+    if shares.ndim != 1 or shares.shape[0] < 1:
+        raise ValueError(f"shares have shape {shares.shape}; give one for each terrain, [Q].")
+    return shares
 
 
 def _counts(terrain: Array, number: int) -> Array:

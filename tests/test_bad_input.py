@@ -1,0 +1,705 @@
+"""Every argument of every public function, fed what it is not: the error is ours, names the argument, and comes first.
+
+A row of the table is a function and arguments that are right, each with what kind of thing it is.  For each argument in
+turn the wrong things of its kind are passed: a string, None, NaN, a wrong shape, another type, an int for a key, a grid
+for an MDP.  All of them must meet a ValueError or a TypeError that is raised in this project's files, tells which
+argument it was, and is raised before anything is compiled.
+"""
+
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import ird
+import mdps
+from ird import calibration, designer, evidence, information, planning, posterior, queries, risk
+
+ROOT = Path(mdps.__file__).parent.parent
+LEGEND = {"S": "floor", ".": "floor", "G": "goal"}
+
+
+class Kind(NamedTuple):
+    """What an argument is: what is right, and what is wrong, by name."""
+
+    right: Any
+    wrong: dict[str, Any]
+
+    def but(self, **wrong) -> "Kind":
+        """With other things wrong as well; `...` takes one away."""
+        more = {**self.wrong, **{name.replace("_", " "): x for name, x in wrong.items()}}
+        return Kind(self.right, {name: x for name, x in more.items() if x is not ...})
+
+    def at(self, right) -> "Kind":
+        """With another right value."""
+        return Kind(right, self.wrong)
+
+    def or_none(self) -> "Kind":
+        return self.but(None_=...)._replace(wrong={k: v for k, v in self.wrong.items() if k != "None"})
+
+
+def world() -> types.SimpleNamespace:
+    """Right arguments; little is compiled for them."""
+    grid = mdps.GridWorld.from_text("S.G", LEGEND, horizon=3)
+    endless = mdps.GridWorld.from_text("S.G", LEGEND, discount=0.9)
+    rewards = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.5]])
+    features = np.array([[2.0, 1.0], [3.0, 0.0], [3.0, 0.0]])
+    weights = jnp.asarray(rewards, jnp.float32)
+    belief = ird.Posterior(
+        weights=weights,
+        log_weights=jnp.full(3, -np.log(3), jnp.float32),
+        effective_sample_size=jnp.float32(3),
+        pareto_k=jnp.float32(np.nan),
+        prior_mean=jnp.zeros(2),
+        prior_sd=jnp.ones(2),
+        prior_sample=weights,
+        feature_names=grid.mdp.feature_names,
+    )
+    proxy = ird.ProxyReward.from_plans(0, grid.mdp, alternatives=rewards, features=features)
+    return types.SimpleNamespace(
+        grid=grid,
+        mdp=grid.mdp,
+        endless=endless.mdp,
+        rewards=rewards,
+        features=features,
+        belief=belief,
+        proxy=proxy,
+        prior=dist.Normal(0.0, 1.0).expand([2]).to_event(1),
+        choice=evidence.Choice(features[:2], 0, feature_names=grid.mdp.feature_names),
+        pool=queries.Pool.from_features(features, feature_names=grid.mdp.feature_names),
+        designer=designer.Designer(grid.mdp, weights, jnp.asarray(features, jnp.float32), jnp.float32(1)),
+    )
+
+
+JUNK = {"a string": "junk", "None": None, "an object": object()}
+
+
+def number(right=1.0, **wrong) -> Kind:
+    return Kind(right, {**JUNK, "NaN": np.nan, "two": np.array([0.5, 0.5]), "complex": 1j}).but(**wrong)
+
+
+def positive(right=1.0) -> Kind:
+    return number(right, zero=0.0, negative=-1.0, infinite=np.inf, beyond_float32=1e300, below_float32=1e-60)
+
+
+def share(right=0.5) -> Kind:
+    return number(right, negative=-0.1, large=1.5)
+
+
+def count(right=2, least=1) -> Kind:
+    return Kind(
+        right, {**JUNK, "too few": least - 1, "a fraction": 1.5, "NaN": np.nan, "true": True, "two": np.array([2, 2])}
+    )
+
+
+def array(right, *, shape=True, **wrong) -> Kind:
+    right = np.asarray(right)
+    bad = {
+        **JUNK,
+        "NaN": np.full(right.shape, np.nan),
+        "complex": right * 1j,
+        "masked": np.ma.array(right, mask=np.arange(right.size).reshape(right.shape) == 0),
+        "ragged": [[1.0], [1.0, 2.0]],
+        "beyond float32": np.full(right.shape, 1e300),
+        "a grid": mdps.GridWorld.from_text("S.G", LEGEND, horizon=3),
+    }
+    if shape:
+        bad |= {"a number": 1.0, "another shape": np.zeros((*right.shape, 2, 1)), "none": right[:0]}
+    return Kind(right, bad).but(**wrong)
+
+
+def policy(right) -> Kind:
+    right = np.asarray(right)
+    return array(right, negative=1 - 2 * right, unnormalised=2 * right)
+
+
+def indices(right, size, **wrong) -> Kind:
+    bad = {**JUNK, "fractions": np.asarray(right) + 0.5, "outside": np.asarray(right) * 0 + size}
+    return Kind(right, {**bad, "negative": np.asarray(right) * 0 - 1}).but(**wrong)
+
+
+def index(right, size) -> Kind:
+    return Kind(
+        right, {**JUNK, "a fraction": 0.5, "outside": size, "negative": -1, "true": True, "two": np.array([0, 0])}
+    )
+
+
+def flags(right) -> Kind:
+    right = np.asarray(right)
+    wrong = {**JUNK, "others": np.full(right.shape, 2), "NaN": np.full(right.shape, np.nan)}
+    return Kind(right, {**wrong, "indices": np.array([0]), "masked": np.ma.array(right, mask=right), "a number": 1.0})
+
+
+def truth(right=True) -> Kind:
+    return Kind(right, {**JUNK, "two": 2, "NaN": np.nan})
+
+
+def names(right) -> Kind:
+    return Kind(
+        right,
+        {
+            "a string": "junk",
+            "numbers": [1, 2],
+            "too few": list(right)[:1],
+            "twice": [right[0]] * 2,
+            "an object": object(),
+        },
+    )
+
+
+def one_of(right, **wrong) -> Kind:
+    """An object of some protocol: not its class, not another thing."""
+    return Kind(right, {**JUNK, "its class": type(right), "a number": 3.0}).but(**wrong)
+
+
+def kinds(w) -> types.SimpleNamespace:
+    """The kinds of arguments that many functions share."""
+    stack = mdps.stack([w.mdp, w.mdp])
+    mdp = {**JUNK, "a grid": w.grid, "an array": np.zeros((3, 4, 3)), "a stack": stack, "its class": mdps.MDP}
+    belief = {**JUNK, "a grid": w.grid, "an array": np.zeros((3, 2)), "evidence": w.proxy, "its class": ird.Posterior}
+    # What no sampler makes, but what anybody can put together.
+    for name, x in (("NaN", np.nan), ("unnormalised", 0.0)):
+        belief[f"{name} log weights"] = _with(w.belief, log_weights=jnp.full(3, x, jnp.float32))
+    belief["too many log weights"] = _with(w.belief, log_weights=jnp.full(5, -np.log(5), jnp.float32))
+    belief["NaN weights"] = _with(w.belief, weights=jnp.full((3, 2), jnp.nan))
+    keys = jax.random.split(jax.random.key(0), 2)
+    key = {**JUNK, "an int": 7, "two keys": keys, "floats": np.zeros(2)}
+    return types.SimpleNamespace(
+        mdp=Kind(w.mdp, mdp),
+        endless=Kind(w.endless, mdp),
+        key=Kind(jax.random.key(0), key),
+        belief=Kind(w.belief, belief),
+        evidence=Kind(w.choice, {**JUNK, "a grid": w.grid, "an array": np.zeros((3, 2)), "its class": evidence.Choice}),
+        proxy=Kind(w.proxy, {**JUNK, "a grid": w.grid, "a belief": w.belief, "an MDP": w.mdp}),
+        prior=Kind(
+            w.prior, {**JUNK, "an array": np.zeros(2), "of one weight": dist.Normal(0.0, 1.0), "its class": dist.Normal}
+        ),
+        rewards=array(w.rewards, one_row_only=w.rewards[0], other_features=np.zeros((3, 5))),
+        weights=array(w.rewards[0]),
+        candidates=array(w.rewards, one_row_only=w.rewards[0], other_features=np.zeros((3, 5))).but(none=...),
+        reward=array(np.zeros(3), minus_infinity=np.array([0.0, -np.inf, 0.0]), weights=np.array([1.0, 2.0])),
+    )
+
+
+def _with(belief, **changes):
+    import dataclasses
+
+    return dataclasses.replace(belief, **changes)
+
+
+class Row(NamedTuple):
+    name: str
+    call: Callable
+    arguments: dict[str, Kind]
+    also: dict[str, str] = {}  # noqa: RUF012 — other words by which an error may name an argument
+
+
+def rows_of_mdps(w, k) -> Iterator[Row]:
+    at_random = policy(np.full((3, 4), 0.25))
+    tol = positive(1e-3).or_none().but(beyond_float32=..., below_float32=...)
+    where = flags(np.array([True, False, False]))
+    steps = count(10)
+    yield Row(
+        "solve",
+        mdps.solve,
+        {"mdp": k.mdp, "reward": k.reward, "temperature": TEMPERATURE, "tol": tol, "max_steps": steps},
+    )
+    yield Row("optimum", mdps.optimum, {"mdp": k.endless, "weights": k.weights, "tol": tol})
+    yield Row(
+        "visit_probability",
+        mdps.visit_probability,
+        {"mdp": k.endless, "policy": at_random, "where": where, "max_steps": steps},
+    )
+    yield Row(
+        "discounted_first_visit", mdps.discounted_first_visit, {"mdp": k.mdp, "policy": at_random, "where": where}
+    )
+    yield Row("occupancy", mdps.occupancy, {"mdp": k.endless, "policy": at_random, "tol": tol})
+    yield Row("feature_expectations", mdps.feature_expectations, {"mdp": k.endless, "policy": at_random, "tol": tol})
+    yield Row("policy_return", mdps.policy_return, {"mdp": k.mdp, "policy": at_random, "reward": k.reward})
+    yield Row("rollout", mdps.rollout, {"mdp": k.mdp, "policy": at_random, "key": k.key, "num_steps": count(2)})
+    yield Row("MDP.reward", w.mdp.reward, {"weights": k.weights})
+    yield Row(
+        "stack",
+        mdps.stack,
+        {"mdps": Kind([w.mdp], {**JUNK, "grids": [w.grid], "one": w.mdp, "none": [], "arrays": [np.zeros(3)]})},
+    )
+
+
+def rows_of_worlds(w, k) -> Iterator[Row]:
+    lavaland, potts = mdps.worlds.lavaland.Lavaland(4, 4), mdps.worlds.potts.Potts()
+    yield Row(
+        "Lavaland",
+        type(lavaland),
+        {
+            "height": count(4, 2),
+            "width": count(4, 2),
+            "horizon": count(5).or_none(),
+            "grass": share(),
+            "lava": share(),
+            "potts": one_of(potts).or_none(),
+        },
+    )
+    yield Row("Lavaland.train", lavaland.train, {"key": k.key})
+    yield Row("Lavaland.field", lavaland.field, {"key": k.key, "lava": share().or_none()})
+    yield Row(
+        "Potts",
+        type(potts),
+        {"coupling": number(infinite=np.inf), "penalty": number(negative=-1.0, infinite=np.inf), "sweeps": count()},
+    )
+    shares = array([0.5, 0.5], large=[0.7, 0.7], negative=[-0.5, 0.5])
+    shape = Kind((3, 3), {**JUNK, "a number": 3, "fractions": (1.5, 2), "nothing": (0, 3), "three": (1, 2, 3)})
+    allowed = Kind(
+        np.ones((3, 3, 2), bool),
+        {"a string": "junk", "another shape": np.ones((3, 3), bool), "none": np.zeros((3, 3, 2), bool)},
+    )
+    yield Row("Potts.sample", potts.sample, {"shares": shares, "shape": shape, "key": k.key, "allowed": allowed})
+    terrain = indices(np.zeros((3, 3), int), 2, another_shape=np.zeros(3, int))
+    yield Row("Potts.log_probability", potts.log_probability, {"terrain": terrain, "shares": shares})
+    yield Row(
+        "worlds.path", mdps.worlds.path, {"name": Kind("paper_train", {**JUNK, "a number": 3})}, {"name": "world"}
+    )
+
+
+def rows_of_evidence(w, k) -> Iterator[Row]:
+    beta = positive()
+    path, actions = indices(np.array([0, 1, 2]), 3, none=np.array([], int)), indices(np.array([1, 1, 1]), 4)
+    path = path.but(another_shape=np.zeros((2, 2, 2), int), an_impossible_move=np.array([0, 2, 2]))
+    deformed = Kind(
+        [[0, 1, 2], [0, 0, 0]],
+        {**JUNK, "one path": [[0, 1, 2]], "fractions": [[0.5, 1, 2], [0, 0, 0]], "unequal": [[0, 1], [0, 1, 2]]},
+    )
+    features = array(w.features[:2], shape=False, one_option=w.features[:1], another_shape=np.zeros((2, 2, 2)))
+    of_two = names(("floor", "goal"))
+    yield Row(
+        "Choice", evidence.Choice, {"features": features, "chosen": index(0, 2), "beta": beta, "feature_names": of_two}
+    )
+    yield Row("Choice.log_likelihood", w.choice.log_likelihood, {"weights": k.candidates})
+    yield Row("Choice.replace", w.choice.replace, {"beta": beta})
+    pairs = array(w.features, another_shape=np.zeros((3, 5)))
+    agrees = array(np.ones(3)).or_none()
+    principles = Kind(
+        ["goal"], {"a string": "goal", "unknown": ["lava"], "none": [], "a number": 3, "an object": object()}
+    )
+    yield Row(
+        "Comparison",
+        evidence.Comparison,
+        {
+            "preferred": pairs,
+            "other": pairs,
+            "beta": beta,
+            "agrees": agrees,
+            "kappa": array(np.array([0.5, 0.7])).but(a_number=...),
+            "principles": principles,
+            "feature_names": of_two,
+        },
+    )
+    seen = evidence.Comparison(w.features, w.features, feature_names=("floor", "goal"))
+    yield Row("Comparison.log_likelihood", seen.log_likelihood, {"weights": k.candidates})
+    yield Row("Comparison.replace", seen.replace, {"beta": beta})
+    yield Row(
+        "Comparison.of_paths",
+        evidence.Comparison.of_paths,
+        {"mdp": k.mdp, "preferred": path, "other": path, "beta": beta},
+        PATHS,
+    )
+    yield Row(
+        "Correction", evidence.Correction, {"mdp": k.mdp, "paths": deformed, "chosen": index(0, 2), "beta": beta}, PATHS
+    )
+    yield Row(
+        "CreditAssignment",
+        evidence.CreditAssignment,
+        {"mdp": k.mdp, "robot": path, "start": index(0, 2), "length": count(2).but(too_many=3), "beta": beta},
+        PATHS,
+    )
+    yield Row("Improvement", evidence.Improvement, {"mdp": k.mdp, "improved": path, "robot": path, "beta": beta}, PATHS)
+    yield Row(
+        "OffSwitch",
+        evidence.OffSwitch,
+        {"mdp": k.mdp, "robot": path, "step": index(1, 3), "pressed": truth(), "beta": beta},
+        PATHS,
+    )
+    yield Row(
+        "RewardPunish",
+        evidence.RewardPunish,
+        {
+            "mdp": k.mdp,
+            "robot": path,
+            "sign": Kind(1, {**JUNK, "zero": 0, "NaN": np.nan, "two": np.array([1, 1])}),
+            "expected": array(w.features[0]).or_none(),
+            "beta": beta,
+        },
+        PATHS,
+    )
+    yield Row("InitialState", evidence.InitialState, {"mdp": k.mdp, "state": index(1, 3), "beta": beta})
+    yield Row("InitialStateChoice", evidence.InitialStateChoice, {"mdp": k.mdp, "state": index(1, 3), "beta": beta})
+    yield Row("InitialState.log_likelihood", evidence.InitialState(w.mdp, 1).log_likelihood, {"weights": k.candidates})
+    for kind in (evidence.MaxEntDemonstration, evidence.RationalDemonstration):
+        yield Row(kind.__name__, kind, {"mdp": k.mdp, "states": path, "actions": actions, "beta": beta}, PATHS)
+        yield Row(kind.__name__ + ".log_likelihood", kind(w.mdp, [0], [1]).log_likelihood, {"weights": k.candidates})
+        yield Row(kind.__name__ + ".replace", kind(w.mdp, [0], [1]).replace, {"beta": beta})
+    meanings = Kind(
+        {"go": [[0, 1, 2]], "stay": [[0, 0, 0]]},
+        {
+            **JUNK,
+            "a list": [[0, 1]],
+            "not paths": {"go": 3},
+            "no path": {"go": []},
+            "words": {"go": ["abc"]},
+            "unequal": {"go": [[0, 1]], "stay": [[0]]},
+        },
+    )
+    yield Row(
+        "Utterance",
+        evidence.Utterance,
+        {
+            "mdp": k.mdp,
+            "meanings": meanings,
+            "said": Kind("go", {"another": "wait", "None": None, "a list": ["go"], "a number": 3}),
+            "beta": beta,
+        },
+        PATHS | {"meanings": "path"},
+    )
+    yield Row(
+        "path_features", evidence.path_features, {"mdp": k.mdp, "states": path, "actions": actions.or_none()}, PATHS
+    )
+    cells = array(np.array([[0, 0], [0, 1], [0, 2]]))
+    yield Row(
+        "deformed_path",
+        evidence.deformed_path,
+        {"cells": cells, "step": count(1).but(too_many=2), "push": array(np.array([1.0, 0.0]))},
+    )
+    yield from rows_of_proxies(w, k, beta)
+
+
+def rows_of_proxies(w, k, beta) -> Iterator[Row]:
+    alternatives = k.rewards.but(without_the_proxy=w.rewards[1:])
+    also = {"alternatives": "among"}
+    yield Row(
+        "ProxyReward",
+        evidence.ProxyReward,
+        {"weights": k.weights, "mdp": k.mdp, "beta": beta, "alternatives": alternatives},
+        also,
+    )
+    yield Row(
+        "ProxyReward.maximum",
+        evidence.ProxyReward.maximum,
+        {"weights": k.weights, "mdp": k.mdp, "beta": beta, "alternatives": alternatives},
+        also,
+    )
+    yield Row("ProxyReward.maxent", evidence.ProxyReward.maxent, {"weights": k.weights, "mdp": k.mdp, "beta": beta})
+    yield Row(
+        "ProxyReward.sampled",
+        evidence.ProxyReward.sampled,
+        {
+            "weights": k.weights,
+            "mdp": k.mdp,
+            "beta": beta,
+            "prior": k.prior,
+            "num_proxies": count(),
+            "key": k.key,
+            "include_candidate": truth(False),
+        },
+    )
+    yield Row(
+        "ProxyReward.from_plans",
+        evidence.ProxyReward.from_plans,
+        {"row": index(0, 3), "mdp": k.mdp, "beta": beta, "alternatives": k.rewards, "features": array(w.features)},
+    )
+    yield Row("ProxyReward.log_likelihood", w.proxy.log_likelihood, {"weights": k.candidates})
+    yield Row("ProxyReward.log_normalizer", w.proxy.log_normalizer, {"weights": k.candidates})
+    yield Row("ProxyReward.replace", w.proxy.replace, {"beta": beta})
+
+
+def rows_of_posteriors(w, k) -> Iterator[Row]:
+    log_prior = array(np.zeros(3), plus_infinity=np.full(3, np.inf), nothing_possible=np.full(3, -np.inf)).or_none()
+    beta = Kind(
+        dist.LogNormal(0.0, 1.0),
+        {
+            "a string": "junk",
+            "a number": 1.0,
+            "its class": dist.LogNormal,
+            "an array": np.ones(2),
+            "of two": dist.LogNormal(0.0, 1.0).expand([2]),
+        },
+    )
+    sampled = {"prior": k.prior, "num_samples": count(4), "key": k.key, "beta": beta}
+    yield Row(
+        "exact",
+        posterior.exact,
+        {"*evidence": k.evidence, "candidates": k.rewards.but(beyond_float32=...), "log_prior": log_prior},
+    )
+    yield Row("importance", posterior.importance, {"*evidence": k.evidence, **sampled})
+    yield Row(
+        "laplace",
+        posterior.laplace,
+        {
+            "*evidence": k.evidence,
+            **sampled,
+            "weighted": truth(),
+            "degrees_of_freedom": count().or_none(),
+            "max_steps": count(),
+        },
+    )
+    chains = {"num_warmup": count(0, 0), "num_chains": count()}
+    yield Row(
+        "nuts",
+        posterior.nuts,
+        {"*evidence": k.evidence, **sampled, **chains, "target_accept": share(), "progress_bar": truth(False)},
+    )
+    yield Row(
+        "smc",
+        posterior.smc,
+        {"*evidence": k.evidence, **sampled, "target_size": share(), "num_moves": count(), "max_stages": count()},
+    )
+    yield Row(
+        "exchange",
+        posterior.exchange,
+        {
+            "*evidence": k.evidence.at(w.proxy).but(no_proxy=w.choice),
+            **sampled,
+            **chains,
+            "inner_steps": count().or_none(),
+            "thinning": count(),
+        },
+    )
+    draws = {"num_samples": count(), "key": k.key}
+    yield Row("Posterior.sample", w.belief.sample, draws)
+    yield Row("Posterior.resample", w.belief.resample, draws)
+    yield Row(
+        "Posterior.tail_effective_sample_size",
+        w.belief.tail_effective_sample_size,
+        {"returns": array(np.zeros(3)), "alpha": share().but(zero=0.0)},
+    )
+    yield Row(
+        "Posterior.plot_pairs",
+        w.belief.plot_pairs,
+        {
+            "names": Kind(
+                ["floor", "goal"], {"a string": "floor", "unknown": ["lava", "goal"], "one": ["goal"], "a number": 3}
+            )
+        },
+    )
+    yield Row("Posterior.to_arviz", w.belief.to_arviz, {"num_samples": count().or_none()})
+    path = Kind("x.npz", {"None": None, "a number": 3, "an object": object()})
+    yield Row("Posterior.save", w.belief.save, {"path": path})
+    yield Row("Posterior.load", ird.Posterior.load, {"path": path})
+
+
+def rows_of_plans(w, k) -> Iterator[Row]:
+    for offset in (planning.start_offset, planning.regret_offset):
+        yield Row(offset.__name__, offset, {"mdp": k.mdp, "belief": k.belief})
+    for offset in (planning.training_offset, planning.log_normalizer_offset):
+        yield Row(offset.__name__, offset, {"mdp": k.mdp, "belief": k.belief, "proxy": k.proxy})
+    yield Row(
+        "policy_offset",
+        planning.policy_offset,
+        {"mdp": k.mdp, "belief": k.belief, "policy": policy(np.full((3, 4), 0.25))},
+    )
+    yield Row("no_offset", planning.no_offset, {"belief": k.belief})
+    yield Row(
+        "training_stakes", planning.training_stakes, {"*belief": k.belief, "*proxies": k.proxy}, {"*proxies": "prox"}
+    )
+    yield Row("start_features", planning.start_features, {"mdp": k.mdp})
+    yield Row("map_features", planning.map_features, {"mdp": k.mdp})
+    yield Row("training_features", planning.training_features, {"proxy": k.proxy})
+    measure = one_of(risk.CVaR(0.5))
+    units = array(np.ones(3), zero=np.zeros(3), negative=-np.ones(3)).or_none()
+    yield Row(
+        "plan",
+        planning.plan,
+        {
+            "mdp": k.mdp,
+            "belief": k.belief,
+            "risk": measure,
+            "offset": array(np.zeros(3)),
+            "units": units,
+            "tol": positive(),
+            "max_steps": count(),
+        },
+    )
+    yield Row(
+        "plan_per_step",
+        planning.plan_per_step,
+        {"mdp": k.mdp, "belief": k.belief, "risk": measure, "baseline": array(np.zeros(2)), "units": units},
+    )
+
+
+def rows_of_risks(w, k) -> Iterator[Row]:
+    yield Row("CVaR", risk.CVaR, {"alpha": share().but(zero=0.0, below_float32=1e-60)})
+    yield Row("MeanCVaR", risk.MeanCVaR, {"weight": share(), "alpha": share().but(zero=0.0)})
+    yield Row("Entropic", risk.Entropic, {"aversion": positive()})
+    log_weights = array(np.full(3, -np.log(3)))
+    for measure in (risk.Mean(), risk.WorstCase(), risk.CVaR(0.5), risk.MeanCVaR(0.5, 0.5), risk.Entropic(1.0)):
+        name = type(measure).__name__
+        returns = array(np.zeros(3)).but(NaN=..., beyond_float32=...)
+        yield Row(f"{name}.value", measure.value, {"returns": returns, "log_weights": log_weights})
+        yield Row(f"{name}.adversary", measure.adversary, {"returns": returns, "log_weights": log_weights})
+
+
+def rows_of_queries(w, k) -> Iterator[Row]:
+    beta, of_two = positive(), names(("floor", "goal"))
+    features = array(w.features, shape=False, one_option=w.features[:1], another_shape=np.zeros((2, 2, 2)))
+    yield Row("Pool.from_rewards", queries.Pool.from_rewards, {"rewards": k.rewards, "mdp": k.mdp, "beta": beta})
+    yield Row(
+        "Pool.from_features", queries.Pool.from_features, {"features": features, "beta": beta, "feature_names": of_two}
+    )
+    rows = indices(
+        np.array([0, 1]), 3, one=np.array([0]), too_many=np.zeros(4, int), another_shape=np.zeros((2, 2), int)
+    )
+    yield Row("Pool.query", w.pool.query, {"rows": rows, "value": number().but(NaN=...)}, {"rows": "query"})
+    query = w.pool.query([0, 1])
+    yield Row("Query.log_probabilities", query.log_probabilities, {"weights": k.candidates})
+    yield Row("Query.answer", query.answer, {"picked": index(0, 2)})
+    pool = Kind(w.pool, {**JUNK, "rewards": w.rewards, "a grid": w.grid, "its class": queries.Pool})
+    size = count(2, 2).but(too_many=4)
+    yield Row(
+        "choose",
+        queries.choose,
+        {
+            "pool": pool,
+            "belief": k.belief,
+            "size": size,
+            "objective": one_of(queries.InformationGain()),
+            "search": one_of(queries.Greedy()),
+            "key": k.key.or_none(),
+        },
+        {"size": "query"},
+    )
+    yield Row("Greedy", queries.Greedy, {"starts": count(1).or_none()})
+    yield Row("Exhaustive", queries.Exhaustive, {"most": count()})
+    several = Kind([w.mdp, w.mdp], {**JUNK, "a grid": w.grid, "grids": [w.grid], "one": w.mdp, "none": []})
+    yield Row(
+        "choose_environment",
+        queries.choose_environment,
+        {"environments": several, "belief": k.belief, "objective": one_of(queries.Disagreement())},
+    )
+    yield Row(
+        "ProxyInformation",
+        queries.ProxyInformation,
+        {
+            "rewards": k.rewards.but(other_features=...),
+            "beta": beta,
+            "size": count(2, 2).or_none(),
+            "search": one_of(queries.Greedy()),
+        },
+    )
+    yield Row("ProxyInformation.score", queries.ProxyInformation(w.rewards).score, {"mdp": k.mdp, "belief": k.belief})
+    yield Row("Disagreement.score", queries.Disagreement().score, {"mdp": k.mdp, "belief": k.belief})
+    yield Row("value_of_information", information.value_of_information, {"mdp": k.mdp, "belief": k.belief})
+    other = Kind(query, {**JUNK, "a pool": w.pool, "its class": queries.Query})
+    yield Row("value_of_answer", information.value_of_answer, {"mdp": k.mdp, "belief": k.belief, "query": other})
+
+
+def rows_of_simulations(w, k) -> Iterator[Row]:
+    beta = positive()
+    yield Row(
+        "Designer.from_rewards",
+        designer.Designer.from_rewards,
+        {"alternatives": k.rewards, "mdp": k.mdp, "beta": beta, "temperature": TEMPERATURE},
+    )
+    yield Row("Designer.log_probabilities", w.designer.log_probabilities, {"weights": k.candidates})
+    yield Row("Designer.write", w.designer.write, {"weights": k.weights, "key": k.key})
+    yield Row("Designer.simulate", w.designer.simulate, {"prior": k.prior, "key": k.key})
+    yield Row("Designer.proxy", w.designer.proxy, {"row": index(0, 3)})
+    yield Row("Designer.replace", w.designer.replace, {"beta": beta})
+    draws = array(np.zeros((4, 2)), another_shape=np.zeros((4, 3)))
+    yield Row("ranks", calibration.ranks, {"truth": array(np.zeros(2)), "draws": draws, "key": k.key})
+    yield Row(
+        "reward_ranks",
+        lambda evidence, **more: calibration.reward_ranks(more.pop("meant"), more.pop("draws"), evidence, **more),
+        {"evidence": k.evidence, "meant": array(np.zeros(2)), "draws": draws, "key": k.key},
+        {"meant": "reward"},
+    )
+    found = indices(np.array([0, 3, 5]), 10, another_shape=np.zeros((2, 2), int), none=np.array([], int))
+    yield Row("ecdf", calibration.ecdf, {"ranks": found, "num_draws": count(9)})
+    yield Row("p_value", calibration.p_value, {"ranks": found, "num_draws": count(9)})
+    yield Row(
+        "band",
+        calibration.band,
+        {"num_ranks": count(5), "num_draws": count(9), "level": share().but(zero=0.0, one=1.0)},
+    )
+    yield Row("Band.contains", calibration.band(5, 9).contains, {"ranks": found})
+
+
+TEMPERATURE = number(1.0, negative=-1.0, infinite=np.inf, beyond_float32=1e300)
+# A path that cannot have happened is told by its step, and two of unequal length by both names.
+PATHS = dict.fromkeys(("states", "actions", "robot", "improved", "preferred", "other", "paths"), "path")
+PATHS |= {
+    "actions": "action",
+    "states": "state",
+    "robot": "state",
+    "improved": "state",
+    "preferred": "state",
+    "other": "state",
+    "paths": "path",
+}
+TABLES = {
+    "worlds": rows_of_worlds,
+    "evidence": rows_of_evidence,
+    "posteriors": rows_of_posteriors,
+    "simulations": rows_of_simulations,
+}
+
+
+def failures(row: Row) -> Iterator[str]:
+    """What is wrong with the errors that one row meets."""
+    right = {name: kind.right for name, kind in row.arguments.items()}
+    for name, kind in row.arguments.items():
+        for what, bad in kind.wrong.items():
+            told = refusal(row, right | {name: bad}, name)
+            if told is not None:
+                yield f"{row.name}({name}={what}): {told}"
+
+
+def refusal(row: Row, arguments: dict[str, Any], name: str) -> str | None:
+    """None where the call is refused as it should be; else what happened instead."""
+    positional = [x for n, x in arguments.items() if n.startswith("*")]
+    try:
+        row.call(*positional, **{n: x for n, x in arguments.items() if not n.startswith("*")})
+    except (ValueError, TypeError) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        ours = Path(frame.filename).is_relative_to(ROOT) and "tests" not in Path(frame.filename).relative_to(ROOT).parts
+        if not ours or Path(frame.filename).relative_to(ROOT).parts[0] not in ("mdps", "ird", "cirl"):
+            return f"raised in {Path(frame.filename).name}:{frame.lineno}: {type(error).__name__}: {str(error)[:150]}"
+        words = (name.lstrip("*"), row.also.get(name, name.lstrip("*")))
+        if not any(word in str(error) for word in words):
+            return f"does not name it: {str(error)[:150]}"
+        return None
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:150]}"
+    return "accepted"
+
+
+class Compilations:
+    """How many programs were compiled."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, event: str, *_, **__):
+        self.count += "backend_compile" in event
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    counter = Compilations()
+    jax.monitoring.register_event_duration_secs_listener(counter)
+    yield counter
+    jax.monitoring.unregister_event_duration_listener(counter)
+
+
+@pytest.mark.parametrize("package", TABLES)
+def test_bad_input_is_refused_by_us_by_name_and_before_compiling(package, compiled, unannotated):
+    w = world()
+    rows = list(TABLES[package](w, kinds(w)))
+    compiled.count = 0
+    found = [told for row in rows for told in failures(row)]
+    assert not found, "\n".join(found)
+    assert compiled.count == 0
