@@ -21,7 +21,7 @@ from ird.evidence.proxy import check_alternatives
 from ird.priors import check_prior, draw_from
 from ird.unknowns import Prior, check_unknowns, draw_unknowns
 from mdps import MDP, feature_expectations, solve
-from mdps.checks import check_array, check_key, check_temperature, is_concrete
+from mdps.checks import check_array, check_key, check_temperature
 
 
 class Writing(NamedTuple):
@@ -96,8 +96,7 @@ class Designer:
         """
         alternatives = check_alternatives(mdp, alternatives)
         beta = check_beta(beta, alternatives.dtype)
-        temperature = check_temperature(temperature)
-        if is_concrete(temperature) and float(temperature) == 0:
+        if check_temperature(temperature, alternatives.dtype):
             return Designer(mdp, alternatives, plan_features(mdp, alternatives), beta)
 
         def collected(w):

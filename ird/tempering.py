@@ -79,10 +79,6 @@ def smc(
         >>> float(belief.diagnostics["temperature"]), bool(belief.mean()[0] > belief.mean()[1])
         (1.0, True)
     """
-    try:
-        import blackjax
-    except ImportError as error:
-        raise ImportError("posterior.smc needs blackjax: pip install 'inverse-reward-design[smc]'.") from error
     names = shared_names(evidence)
     check_key(key)
     num_samples, num_moves = check_count("num_samples", num_samples, least=2), check_count("num_moves", num_moves)
@@ -90,6 +86,10 @@ def smc(
     cure = "it is a share of the samples, strictly between 0 and 1."
     target_size = check_number("target_size", target_size, lambda x: 0 < x < 1, cure)
     ready, beta_prior = check_unknowns(evidence, prior, beta)
+    try:
+        import blackjax
+    except ImportError as error:
+        raise ImportError("posterior.smc needs blackjax: pip install 'inverse-reward-design[smc]'.") from error
     limits = (target_size, jnp.asarray(max_stages))
     settings = {"sizes": (num_samples, num_moves), "names": names, "blackjax": blackjax}
     belief = _run(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)

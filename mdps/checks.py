@@ -200,18 +200,17 @@ def check_count(name: str, x, least: int = 1, most: int | None = None) -> int:
     return int(x)
 
 
-def check_temperature(temperature):
-    """A temperature that is not negative: a Python 0.0 where it is known to be 0 (a hard optimum), else an array."""
+def check_temperature(temperature, dtype) -> bool:
+    """Whether a temperature is known to be 0; raise if it is known to be no temperature."""
     cure = "it must be 0 (hard) or a positive finite number."
-    tau = check_number("temperature", temperature, lambda x: 0 <= x < math.inf, cure)
-    return 0.0 if is_concrete(temperature) and float(temperature) == 0 else tau
+    check_number("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype=dtype)
+    return is_concrete(temperature) and float(np.asarray(temperature, dtype)) == 0
 
 
-def check_tolerance(tol, name: str = "tol"):
-    """An absolute tolerance that is positive, or None for a default; as it is, since its dtype is another's."""
+def check_tolerance(tol, dtype) -> None:
+    """Raise if a tolerance is known not to be positive."""
     if tol is not None:
-        check_number(name, tol, lambda x: 0 < x < math.inf, "give a positive number, or None for the default.")
-    return tol
+        check_number("tol", tol, lambda tol: tol > 0, "give a positive number, or None for the default.", dtype=dtype)
 
 
 def check_key(key) -> Array:
@@ -236,8 +235,8 @@ def check_index(name: str, x, size: int, what: str) -> None:
         raise ValueError(f"{name} is {shown(x)}; {cure}")
 
 
-def check_indices(name: str, x, size: int, what: str) -> np.ndarray | Array:
-    """Whole numbers in 0..size-1, an array of any shape; tracers are judged by their dtype alone."""
+def check_indices(name: str, x, size: int, what: str, rank: int | None = None) -> np.ndarray | Array:
+    """Whole numbers in 0..size-1, an array of any or of one rank; tracers are judged by rank and dtype alone."""
     cure = f"give whole numbers in 0..{size - 1}, indices of {what}."
     if not hasattr(x, "dtype"):
         try:
@@ -250,6 +249,8 @@ def check_indices(name: str, x, size: int, what: str) -> np.ndarray | Array:
     if x.dtype.kind not in "iu" or isinstance(x, np.ma.MaskedArray):
         what = shown(x.item() if x.shape == () and isinstance(x, np.ndarray) else x)
         raise ValueError(f"{name} is {what}; {cure}")
+    if rank is not None and x.ndim != rank:
+        raise ValueError(f"{name} has shape {x.shape}, {x.ndim} axes for {rank}; {cure}")
     if is_concrete(x):
         values = np.asarray(x)
         bad = (values < 0) | (values >= size)

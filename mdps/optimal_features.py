@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from mdps import bellman
 from mdps.bellman import ByAction, Interval, each
-from mdps.checks import check_mdp, check_weights
+from mdps.checks import check_mdp, check_tolerance, check_weights
 from mdps.kernels import (
     VECTOR,
     Columns,
@@ -38,7 +38,6 @@ from mdps.kernels import (
 )
 from mdps.linear import MAX_STEPS
 from mdps.mdp import MDP
-from mdps.solvers import check_tolerance
 from mdps.value_iteration import CYCLE_OF_BACKUPS, CYCLE_OF_ONE, Problem, Task, iterate, judge
 
 ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mdps import bellman
 from mdps.checks import (
     as_distributions,
+    check_array,
     check_count,
     check_flags,
     check_key,
@@ -21,6 +22,7 @@ from mdps.checks import (
     check_real,
     check_reward,
     check_sums,
+    check_tolerance,
     is_concrete,
 )
 from mdps.linear import MAX_STEPS, depart, evaluate, policy_weights, push
@@ -55,6 +57,7 @@ def occupancy(
     """
     policy = _check_policy(mdp, policy)
     check_sums(mdp)
+    check_tolerance(tol, policy.dtype)
     if mesh is None:
         return _occupancy(mdp, policy, tol)
     return _occupancy(spread(mdp, mesh), place(policy, mesh, axis=-2), tol)[: mdp.num_states]
@@ -295,4 +298,4 @@ def _check_policy(mdp: MDP, policy, num_steps: int | None = None) -> Array:
         raise ValueError(f"policy has shape {policy.shape}; it must be {shapes}.")
     if is_concrete(policy):
         policy = as_distributions("policy", policy, axes=("step", "state")[3 - policy.ndim :])
-    return jnp.asarray(policy)
+    return check_array("policy", policy, finite=False)

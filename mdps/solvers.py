@@ -5,7 +5,6 @@ the reward is the occupancy of the optimal policy, found by one linear solve in 
 """
 
 import functools
-import math
 from dataclasses import dataclass, replace
 
 import jax
@@ -18,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mdps import bellman
 from mdps.bellman import Interval, each
-from mdps.checks import check_count, check_mdp, check_number, check_reward, is_concrete
+from mdps.checks import check_count, check_mdp, check_reward, check_temperature, check_tolerance, is_concrete
 from mdps.kernels import batch_last, on_cpu, operator
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
 from mdps.mdp import MDP
@@ -108,13 +107,6 @@ def solve(
     return replace(spread_out, policy=spread_out.policy[..., :S, :], value=spread_out.value[:S])
 
 
-def check_temperature(temperature, dtype) -> bool:
-    """Whether a temperature is known to be 0; raise if it is known to be no temperature."""
-    cure = "it must be 0 (hard) or a positive finite number."
-    check_number("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype=dtype)
-    return is_concrete(temperature) and float(np.asarray(temperature, dtype)) == 0
-
-
 def check_soft(mdp: MDP, hard: bool) -> None:
     """Raise for a soft optimum without a discount and a horizon, whose entropy may have no end."""
     if mdp.layout.undiscounted and not hard:
@@ -122,12 +114,6 @@ def check_soft(mdp: MDP, hard: bool) -> None:
             "without a discount and a horizon only the hard optimum is solved (temperature=0); give a horizon or a "
             "discount below 1."
         )
-
-
-def check_tolerance(tol, dtype) -> None:
-    """Raise if a tolerance is known not to be positive."""
-    if tol is not None:
-        check_number("tol", tol, lambda tol: tol > 0, "give a positive number, or None for the default.", dtype=dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("task", "to_floor"))

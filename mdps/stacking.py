@@ -1,14 +1,14 @@
 """Several MDPs as one pytree with a leading axis, for `jax.vmap`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mdps import tables
-from mdps.checks import check_mdp, require_concrete
+from mdps.checks import check_mdp, require_concrete, shown
 from mdps.kernels.layout import Layout
 from mdps.mdp import MDP
 
@@ -28,9 +28,11 @@ def stack(mdps: Sequence[MDP]) -> MDP:
     Raises:
         ValueError: for an empty sequence, or MDPs that differ in horizon, actions or features.
     """
+    if isinstance(mdps, str) or not isinstance(mdps, Iterable):
+        raise ValueError(f"mdps is {shown(mdps)}; stack takes a sequence of MDPs.")
     mdps = [check_mdp(m, f"mdps[{i}]") for i, m in enumerate(mdps)]
     if not mdps:
-        raise ValueError("stack needs at least one MDP; the sequence is empty.")
+        raise ValueError("stack needs at least one MDP; mdps is empty.")
     require_concrete("stack", **{f"mdp {i}": m.probability for i, m in enumerate(mdps)})
     head = mdps[0]
     for i, m in enumerate(mdps[1:], 1):

@@ -203,7 +203,7 @@ class Row(NamedTuple):
 
 def rows_of_mdps(w, k) -> Iterator[Row]:
     at_random = policy(np.full((3, 4), 0.25))
-    tol = positive(1e-3).or_none().but(beyond_float32=..., below_float32=...)
+    tol = positive(1e-3).or_none().but(infinite=..., beyond_float32=...)
     where = flags(np.array([True, False, False]))
     steps = count(10)
     yield Row(
@@ -641,6 +641,7 @@ PATHS |= {
     "paths": "path",
 }
 TABLES = {
+    "mdps": rows_of_mdps,
     "worlds": rows_of_worlds,
     "evidence": rows_of_evidence,
     "posteriors": rows_of_posteriors,

@@ -154,7 +154,9 @@ def choose_environment(
         stacked = environments
     else:
         if isinstance(environments, str) or not isinstance(environments, Sequence) or not environments:
-            raise ValueError(f"environments is {shown(environments)}; give one MDP or more, or a stack of them.")
+            raise ValueError(
+                f"environments is {shown(environments)}; give a sequence of at least one MDP, or a stack of them."
+            )
         stacked = stack([check_mdp(mdp, f"environments[{i}]") for i, mdp in enumerate(environments)])
     check_samples(tuple(stacked.feature_names), belief)
     check_part("objective", objective, object, "score", "Disagreement()")

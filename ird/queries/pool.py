@@ -125,8 +125,8 @@ class Pool:
         rewards = check_real("rewards", rewards)
         if rewards.ndim != 2 or rewards.shape[0] < 2 or rewards.shape[1] != mdp.num_features:
             raise ValueError(
-                f"rewards has shape {rewards.shape}; it must be [M, K] with M ≥ 2 (of one nothing can be asked) and "
-                f"K={mdp.num_features} features {mdp.feature_names}."
+                f"rewards has shape {rewards.shape}; it must be [M, K] with K={mdp.num_features} features "
+                f"{mdp.feature_names} and M ≥ 2: of one nothing can be asked."
             )
         rewards = check_array("rewards", rewards)
         pool = Pool.from_features(plan_features(mdp, rewards), beta=beta, feature_names=mdp.feature_names)

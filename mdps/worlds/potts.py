@@ -70,12 +70,9 @@ class Potts:
             >>> [float(Potts(coupling=1.0).log_probability(m, (0.5, 0.5))) for m in (halves, checked)]
             [2.0, 0.0]
         """
-        shares = _checked(shares)
-        terrain = check_indices("terrain", terrain, len(shares), "the shares")
-        if terrain.ndim != 2:
-            raise ValueError(f"terrain has shape {terrain.shape}; give a map, [H, W].")
-        terrain = jnp.asarray(terrain)
-        wanted = shares * terrain.size
+        r = _checked(shares)
+        terrain = jnp.asarray(check_indices("terrain", terrain, len(r), "the shares", rank=2))
+        wanted = r * terrain.size
         equal = jnp.sum(terrain[1:] == terrain[:-1]) + jnp.sum(terrain[:, 1:] == terrain[:, :-1])
         counts = _counts(terrain, len(shares))
         return self.coupling * equal - self.penalty / 2 * jnp.sum((counts - wanted) ** 2)
@@ -104,21 +101,14 @@ class Potts:
             ValueError: for shares that are not in [0, 1] or sum to more than one, or a mask of the wrong
                 shape or (where it is concrete) with a cell that may have no terrain.
         """
-        shares = _checked(shares)
+        r = _checked(shares)
         if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 2:
             raise ValueError(f"shape is {shown(shape)}; give how many rows and columns, (H, W).")
-        (H, W), Q = (check_count("shape", n) for n in shape), len(shares)
+        (H, W), Q = (check_count("shape", n) for n in shape), len(r)
         check_key(key)
-        allowed = np.ones((H, W, Q), bool) if allowed is None else allowed
-        if not hasattr(allowed, "dtype") or not jnp.issubdtype(allowed.dtype, jnp.bool_):
-            raise ValueError(f"allowed is {shown(allowed)}; give flags, {(H, W, Q)}.")
-        if allowed.shape != (H, W, Q):
-            raise ValueError(f"allowed has shape {allowed.shape}; with {Q} terrains it must be {(H, W, Q)}.")
-        if is_concrete(allowed) and not np.asarray(allowed).any(axis=-1).all():
-            r, c = (int(i) for i in np.argwhere(~np.asarray(allowed).any(axis=-1))[0])
-            raise ValueError(f"allowed leaves no terrain to the cell at row {r}, column {c}; allow at least one.")
-        wanted, allowed = shares * (H * W), jnp.asarray(allowed)
-        barred = jnp.where(allowed.reshape(H * W, Q), 0.0, -jnp.inf)
+        may_be = _check_allowed(allowed, (H, W, Q))
+        wanted = r * (H * W)
+        barred = jnp.where(may_be.reshape(H * W, Q), 0.0, -jnp.inf)
         terrains = jnp.arange(Q)
 
         def equal(padded, cell):
@@ -165,6 +155,19 @@ class Potts:
         padded = jnp.pad(begin, 1, constant_values=-1)
         (padded, _), _ = jax.lax.scan(sweep, (padded, _counts(begin, Q)), jax.random.split(later, self.sweeps))
         return padded[1:-1, 1:-1]
+
+
+def _check_allowed(allowed, shape: tuple[int, int, int]) -> Bool[Array, " H W Q"]:
+    """Which terrains each cell may have, at least one."""
+    flags = np.ones(shape, bool) if allowed is None else allowed
+    if not hasattr(flags, "dtype") or not jnp.issubdtype(flags.dtype, jnp.bool_):
+        raise ValueError(f"allowed is {shown(flags)}; give flags, {shape}.")
+    if flags.shape != shape:
+        raise ValueError(f"allowed has shape {flags.shape}; with {shape[-1]} terrains it must be {shape}.")
+    if is_concrete(flags) and not np.asarray(flags).any(axis=-1).all():
+        r, c = (int(i) for i in np.argwhere(~np.asarray(flags).any(axis=-1))[0])
+        raise ValueError(f"allowed leaves no terrain to the cell at row {r}, column {c}; allow at least one.")
+    return jnp.asarray(flags)
 
 
 def _checked(shares) -> Float[Array, " Q"]:
