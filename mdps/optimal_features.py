@@ -69,7 +69,7 @@ def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, 
         tol: absolute bound on the error of the value (endless MDPs); None: as in `mdps.solve`.
 
     Returns:
-        `Optimum(value [], features [K], error_bound [])`.
+        `Optimum(value [], features [K], error_bound [])`; without a discount and a horizon NaN, and an infinite bound.
 
     Raises:
         ValueError: if the number of weights is not the number of features, or one is not finite.
@@ -85,6 +85,9 @@ def optimum(mdp: MDP, weights: Float[Array, " K"], *, tol: float | Float[Array, 
     check_tolerance(tol, dtype)
     if tol is None:
         tol = 0.0 if dtype == jnp.float32 else 1e-6
+    if mdp.layout.undiscounted:  # visits to an end have no sum
+        nothing = jnp.full((mdp.num_features,), jnp.nan, dtype)
+        return Optimum(nothing[0], nothing, jnp.full((), jnp.inf, dtype))
     return _optimum(mdp, weights, tol)
 
 

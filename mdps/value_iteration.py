@@ -9,6 +9,7 @@ Everything here has its batch axes last.
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -125,6 +126,10 @@ class Problem:
     def q_values(self, v: Array) -> ByAction:
         """Q(s, a) for an estimate of V."""
         return bellman.action_values(self.table.expect(v), self.rewards, self.gamma)
+
+    def like_q(self, v: Array) -> ByAction:
+        """Zeros in the form of action values."""
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(self.q_values, v))
 
     def backup(self, q: ByAction) -> Array:
         """The optimal value for given action values."""
@@ -305,19 +310,21 @@ def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
     def bounded(v, ahead, rho):
         return (jnp.max(jnp.abs(ahead - v), axis=0) + jnp.max(rho, axis=0)) * reach
 
-    v = settled.value
-    q, off = _look(problem, v)
+    v, sweeps = settled.value, jnp.zeros((), jnp.int32)
+    if settles_ties:
+        view = settle_ties(problem, v, lambda v, q, off: bounded(v, *attained(q, off)[::2]), certain * settled.steps)
+        v, q, off, sweeps = view.value, view.q, view.off, view.sweeps
+    else:
+        view, (q, off) = None, _look(problem, v)
     ahead, share, rho = attained(q, off)
     bound = bounded(v, ahead, rho)
-    within, followed, sweeps = jnp.broadcast_to(bound, v.shape), ahead, jnp.zeros((), jnp.int32)
+    within, followed = jnp.broadcast_to(bound, v.shape), ahead
     policy = q if problem.hard else bellman.normalised(share)
-    if settles_ties:
-        view = settle_ties(problem, v, within, q, off, jnp.where(certain, settled.steps, 0))
-        v, within, q, sweeps = view.value, view.within, view.q, view.sweeps
-        ahead, share, rho = attained(q, view.off)
-        bound = jnp.minimum(bounded(v, ahead, rho), jnp.max(within, axis=0))
+    if view is not None:
+        within = jnp.where(certain, view.within, within)
+        bound = jnp.minimum(bound, jnp.max(within, axis=0))
         fair = bellman.shared(view.tied, v.dtype)
-        policy = fair if problem.hard else each(lambda a, b: jnp.where(certain, a, b), fair, bellman.normalised(share))
+        policy = fair if problem.hard else each(lambda a, b: jnp.where(certain, a, b), fair, policy)
         followed = jnp.where(certain, bellman.followed(policy, q), ahead)
     # A soft policy attains the backup; one that shares near ties falls a little short of it.
     floor = jnp.max(rho, axis=0) * reach
@@ -347,7 +354,7 @@ def _softly(problem: Problem, task: Task, q: ByAction) -> tuple[Array, ByAction]
     return best + problem.tau * jnp.log(bellman.sum_of(share)), share
 
 
-def settle_ties(problem: Problem, v, within, q: ByAction, off: ByAction, most) -> View:
+def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> View:
     """Which actions are optimal as far as arithmetic can tell, and a bound by state on the error of the values.
 
     Two actions a, b at s are told apart if what they are worth differs by more than
@@ -363,17 +370,21 @@ def settle_ties(problem: Problem, v, within, q: ByAction, off: ByAction, most) -
 
     Args:
         problem: the MDP.
-        v: values, `[S, *batch]`.
-        within: a constant bound on their error, `[S, *batch]`.
-        q: their action values.
-        off: the rounding of those.
+        values: `[S, *batch]`.
+        bounded: the constant bound on the error of values, given their action values and the rounding of those.
         most: most sweeps, `[*batch]`.
     """
-    gamma, relative = problem.gamma, bellman.unit(problem.terms, v.dtype)
+    gamma, relative = problem.gamma, bellman.unit(problem.terms, values.dtype)
 
-    def view(v, within, q, off, sweeps) -> View:
-        one = bellman.first_of(q)
-        best = bellman.largest_of(q)
+    def look(now: View) -> View:
+        """One sweep, but for the first time, and what it tells."""
+        first = now.sweeps < 0
+        v = jnp.where(first, now.value, bellman.largest_of(now.q))
+        q, off = _look(problem, v)
+        ahead = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, problem.table.expect(now.within)))
+        rho = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, now.off))
+        within = jnp.where(first, bounded(v, q, off), rho + gamma * ahead)
+        one, best = bellman.first_of(q), bellman.largest_of(q)
         best_off = bellman.sum_of(each(lambda f, e: jnp.where(f > 0, e, 0), one, off))
         slack = problem.table.apart(one, within)
         gap = each(lambda x, b: b - x, q, best)
@@ -381,13 +392,17 @@ def settle_ties(problem: Problem, v, within, q: ByAction, off: ByAction, most) -
         # Far from equal: the difference is more than a small share of what was added up.
         far = each(lambda g, t, r, b: t & (g * relative > WORTH_TELLING * (r + b)), gap, tied, off, best_off)
         undecided = functools.reduce(jnp.logical_or, far) if isinstance(far, list) else jnp.any(far, axis=1)
-        return View(v, within, q, off, tied, jnp.any(undecided, axis=0), sweeps)
+        return View(v, within, q, off, tied, jnp.any(undecided, axis=0), now.sweeps + 1)
 
-    def sweep(now: View) -> View:
-        ahead = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, problem.table.expect(now.within)))
-        rho = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, now.off))
-        v = bellman.largest_of(now.q)
-        return view(v, rho + gamma * ahead, *_look(problem, v), now.sweeps + 1)
-
-    first = view(v, within, q, off, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(lambda now: jnp.any(now.undecided & (now.sweeps < most)), sweep, first)
+    # The first look stands inside the loop, so that there is one of it to compile.
+    nothing = problem.like_q(values)
+    start = View(
+        values,
+        jnp.zeros_like(values),
+        nothing,
+        nothing,
+        each(lambda x: x > 0, nothing),
+        jnp.ones(values.shape[1:], bool),
+        jnp.full((), -1, jnp.int32),
+    )
+    return jax.lax.while_loop(lambda now: (now.sweeps < 0) | jnp.any(now.undecided & (now.sweeps < most)), look, start)
