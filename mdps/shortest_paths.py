@@ -1,7 +1,8 @@
 """No discount and no horizon: the optimum where ends absorb and a way leads to them (stochastic shortest paths).
 
 Nothing contracts, so values are swept until a certificate holds (after Bertsekas & Tsitsiklis 1991).  With h the time
-that a proper policy π takes to the end, found well enough that `h ≥ 1 + P_π h`, a number δ that satisfies
+to the end by the slowest of the actions that may be the best, found well enough that `h ≥ 1 + P_π h` (a step of
+π gains on the end), a number δ that satisfies
 
     V - δh ≤ T_π (V - δh)        so that V - δh is at most what π attains
     V + δh ≥ T (V + δh)          so that V + δh is at least what anything attains
@@ -57,6 +58,15 @@ class World(NamedTuple):
         q = bellman.action_values(self.table.expect(v), self.rewards, jnp.ones(()).astype(v.dtype))
         return jnp.where(self.end, 0, bellman.largest_of(q))
 
+    def longest(self, near: ByAction, h: Array) -> Array:
+        """`CYCLE` sweeps of the time to the end if one always takes the longest of the actions marked."""
+
+        def sweep(_, h):
+            slowest = bellman.largest_of(each(lambda n, x: jnp.where(n, x, 0), near, self.table.expect(h)))
+            return jnp.where(self.end, 0, 1 + slowest)
+
+        return jax.lax.fori_loop(0, CYCLE, sweep, h)
+
     def times(self, policy: ByAction, h: Array, count: int) -> Array:
         """`count` sweeps of the time to the end under a policy."""
         one = jnp.where(self.end, 0, jnp.ones_like(h))
@@ -94,7 +104,8 @@ class _Search(NamedTuple):
 
     Attributes:
         v: values, `[S, *batch]`.
-        h: time to the end of the policy that attains them, `[S, *batch]`.
+        mean: time to the end of the policy that attains them, `[S, *batch]`.
+        h: time to the end by the longest of the actions that may be the best, `[S, *batch]`.
         delta: δ of the last certificate, infinite where there is none, `[*batch]`.
         floor: what rounding alone would leave of the bound, `[*batch]`.
         shrunk: the bound when it last shrank by a tenth.
@@ -103,6 +114,7 @@ class _Search(NamedTuple):
     """
 
     v: Array
+    mean: Array
     h: Array
     delta: Array
     floor: Array
@@ -116,13 +128,17 @@ def _solve(world: World, tol, sound, max_steps: int) -> Optimal:
         v = jax.lax.fori_loop(0, CYCLE, lambda _, x: world.best(x), now.v)
         seen = world.look(v)
         policy = bellman.shared(seen.contenders(), v.dtype)
-        h = world.times(policy, now.h, CYCLE)
+        mean, best = world.times(policy, now.mean, CYCLE), bellman.largest_of(seen.q)
+        # Ties that are not yet settled must come nearer to the end, too: h allows for the slowest of them.
+        unsettled = 2 * jnp.max(jnp.where(world.end, 0, jnp.abs(best - v)), axis=0) * (1 + jnp.max(mean, axis=0))
+        near = each(lambda q, e, i, b: ~i & (q + 2 * e >= b - unsettled), seen.q, seen.off, world.idle, best)
+        h = world.longest(near, now.h)
         delta, least = _certify(world, v, h, seen, policy)
         bound = delta * jnp.max(h, axis=0)
         shrunk = bound < 0.9 * now.shrunk
         stale = jnp.where(shrunk, 0, now.stale + 1)
         floor = least * jnp.max(h, axis=0)
-        return _Search(v, h, delta, floor, jnp.where(shrunk, bound, now.shrunk), stale, now.steps + CYCLE)
+        return _Search(v, mean, h, delta, floor, jnp.where(shrunk, bound, now.shrunk), stale, now.steps + CYCLE)
 
     def going(now: _Search):
         found = now.delta * jnp.max(now.h, axis=0) <= tol
@@ -130,7 +146,7 @@ def _solve(world: World, tol, sound, max_steps: int) -> Optimal:
         return jnp.any(~found & ~tired & jnp.all(jnp.isfinite(now.v), axis=0)) & (now.steps + CYCLE <= max_steps)
 
     zero, column = jnp.zeros(world.end.shape, tol.dtype), jnp.zeros(tol.shape, tol.dtype)
-    start = _Search(zero, zero, column + jnp.inf, column, column + jnp.inf, column, jnp.zeros((), jnp.int32))
+    start = _Search(zero, zero, zero, column + jnp.inf, column, column + jnp.inf, column, jnp.zeros((), jnp.int32))
     found = jax.lax.while_loop(going, cycle, start)
     within = jnp.where(world.end, 0, found.delta * found.h)
     policy, short = _policy(world, found, within)

@@ -8,6 +8,8 @@ from mdps.kernels.layout import Layout
 
 Slots = tuple[tuple[int, ...], ...]
 
+MOST_SHIFTED = 40  # slots times actions
+
 
 def shared_support(transition: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The successor table of a dense tensor `[S, A, S']`: successors that a state's actions share.
@@ -132,7 +134,9 @@ def lay_out(next_state: np.ndarray, probability: np.ndarray, edges: np.ndarray, 
     D = next_state.shape[1]
     if sink is not None:
         edges = edges & (np.arange(D) < D - 1)
-    shifts = common_shifts(next_state, np.asarray(edges & probability.any(axis=1)), D + 1) if sink is None else None
+    # Shifts are slots that the compiler sees one by one, for every action: no more of them than it takes in its stride.
+    most = min(D + 1, MOST_SHIFTED // probability.shape[1])
+    shifts = common_shifts(next_state, np.asarray(edges & probability.any(axis=1)), most) if sink is None else None
     if shifts is not None:
         next_state, probability, edges = align(next_state, probability, shifts)
     layout = Layout(shifts=shifts, aligned=shifts is not None, slots=taken_slots(probability), sink=sink)
