@@ -79,7 +79,7 @@ def test_the_gambler(x64):
 
 def test_jit_and_vmap(x64):
     mdp = two_ways()
-    rewards = jnp.array([1.0, 0.5, 3.0])[:, None] * mdp.reward(COSTS)
+    rewards = jnp.array([1.0, 0.5, 3.0])[:, None] * mdp.reward(COSTS)[None]
     found = jax.jit(jax.vmap(lambda r: mdps.solve(mdp, r)))(rewards)
     exact = np.array([1, 0.5, 3])[:, None] * [-10, -12.5, 0]
     assert (np.abs(np.asarray(found.value) - exact).max(axis=1) <= found.error_bound).all() and found.converged.all()
