@@ -67,8 +67,9 @@ def sketch(results: Results, i: int) -> dict[str, list]:
     field = results.source.one(i).field
     steps = field.mdp.horizon or field.mdp.num_states
     paths = {"literal": results.policies[_find(results, "literal")], "careful": results.policies[_default(results)]}
-    drawn = {name: field.most_likely_path(policy[i], steps) for name, policy in paths.items()}
-    return {name if len(set(path)) > 1 else f"{name} (stays)": path for name, path in drawn.items()}
+    drawn = {name: field.most_likely_paths(policy[i], steps) for name, policy in paths.items()}
+    stays = {name: all(len(set(path)) == 1 for path in each) for name, each in drawn.items()}
+    return {f"{name} (stays)" if stays[name] else name: each for name, each in drawn.items()}
 
 
 def maps(shown: Sequence[Results]) -> Figure:
@@ -127,7 +128,7 @@ def story(results: Results) -> Figure:
     case.train.plot(
         ax=axes[0],
         title="1  The designer wrote a proxy for this map",
-        trajectories={"its plan": case.train.most_likely_path(plan, steps)},
+        trajectories={"its plan": case.train.most_likely_paths(plan, steps)},
     )
     _heat(axes[1], case.field, belief, "2  A new map: what is the proxy silent on?", "posterior sd of reward per visit")
     case.field.plot(ax=axes[2], title="3  The literal and the careful plan", trajectories=sketch(results, i))
