@@ -87,22 +87,23 @@ def _checked(s: int, a: int, entry: Any, num_states: int) -> tuple[float, int, f
 
 
 def ends(edges: Edges, initial: np.ndarray) -> np.ndarray:
-    """Which states are ends: other states enter them, and only by terminated edges, and no run begins there, `[S]`.
+    """Which states are ends, `[S]`.
 
-    A state that runs begin in is an end if it also stays by itself and pays nothing.
+    Those that other states enter, by terminated edges alone, and in which no run begins; and those in which every
+    action stays, pays nothing and is terminated, however they are entered.
     """
     S = len(edges.exist)
-    entered, open_, leaves = (np.zeros(S, bool) for _ in range(3))
+    entered, passed, goes_on = (np.zeros(S, bool) for _ in range(3))
     other = edges.origin != edges.target
     entered[edges.target[other & edges.terminated]] = True
-    open_[edges.target[other & ~edges.terminated]] = True
-    leaves[edges.origin[other | (edges.paid != 0)]] = True
-    stays = edges.exist.any(axis=1) & ~leaves
-    found = entered & ~open_ & ((initial == 0) | stays)
-    without = np.flatnonzero(~edges.exist.any(axis=1) & ~found)
-    if without.size:
+    passed[edges.target[other & ~edges.terminated]] = True
+    goes_on[edges.origin[other | (edges.paid != 0) | ~edges.terminated]] = True
+    has_actions = edges.exist.any(axis=1)
+    found = (entered & ~passed & (initial == 0)) | (has_actions & ~goes_on)
+    stuck = np.flatnonzero(~has_actions & ~found)
+    if stuck.size:
         raise ValueError(
-            f"state {without[0]} has no actions; every state needs at least one, unless all edges into it are "
+            f"state {stuck[0]} has no actions; every state needs at least one, unless all edges into it are "
             "terminated and no run begins there."
         )
     return found
@@ -162,7 +163,9 @@ def features(edges: Edges, is_end: np.ndarray, given: Any) -> np.ndarray:
             "function of (s, a, s')."
         )
     if given.ndim == 2:
-        return _checked_mean(edges, given[s] + (edges.terminated & (s != t))[:, None] * given[t], "features")
+        return _checked_mean(
+            edges, given[s] + ((edges.terminated | is_end[t]) & (s != t))[:, None] * given[t], "features"
+        )
     if given.ndim == 4:
         return _checked_mean(edges, given[s, a, t], "features")
     for end in np.flatnonzero(is_end & given.any(axis=(1, 2)))[:1]:

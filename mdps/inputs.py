@@ -3,13 +3,23 @@
 Dense and sparse matrices, lists of successors, actions that do not exist, features of the transition.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from mdps import tables
-from mdps.checks import check_finite, check_horizon_and_discount, check_real, check_rows, is_concrete, shown
+from mdps import moves, tables
+from mdps.checks import (
+    check_finite,
+    check_horizon_and_discount,
+    check_real,
+    check_rows,
+    is_concrete,
+    require_concrete,
+    shown,
+)
 
 
 def tensor(transition: Any) -> np.ndarray:
@@ -208,3 +218,39 @@ def table_of_lists(next_state: np.ndarray, probability: np.ndarray, num_states: 
         return tables.merged(next_state, probability)
     edges = (probability != 0).any(axis=1)
     return np.where(edges, next_state, np.arange(num_states)[:, None]), probability, edges
+
+
+def rebuilt(new: Any, old: Any) -> Any:
+    """`new`, an `MDP` of other successors or probabilities than `old`, with the tables that follow from them."""
+    moved = new.next_state is not old.next_state
+    if moved:
+        require_concrete("MDP.replace", next_state=new.next_state, probability=new.probability)
+    if old.layout.stay is not None and not moved:  # the edges stay: which move has which slot is known
+        probability = moves.stay_where_blocked(new.next_state, new.probability, old.layout.sink, old.layout.stay)
+        slots = (
+            tables.taken_slots(np.asarray(probability)) if probability.ndim == 3 and is_concrete(probability) else None
+        )
+        return dataclasses.replace(new, probability=probability, layout=dataclasses.replace(old.layout, slots=slots))
+    if not is_concrete(new.probability):
+        raise TypeError(
+            "probability is a tracer, and other edges need other tables, which are made on the host; call replace "
+            "outside jit and vmap (on a GridWorld, where every move has its slot, traced probabilities are taken)."
+        )
+    if new.probability.ndim != 3:
+        raise ValueError("this is a stack of MDPs; replace successors or probabilities before stacking.")
+    next_state, probability = np.asarray(new.next_state), np.asarray(new.probability)
+    edges = np.asarray(probability.any(axis=1))
+    sink = None if moved else old.layout.sink
+    leads = edges.copy()
+    if sink is not None:
+        leads[:, -1] = True
+    next_state = np.where(leads, next_state, np.arange(len(next_state))[:, None])
+    next_state, probability, origin, slot, layout = tables.lay_out(next_state, probability, edges, sink)
+    return dataclasses.replace(
+        new,
+        next_state=jnp.asarray(next_state, jnp.int32),
+        probability=jnp.asarray(probability, new.probability.dtype),
+        predecessor_state=jnp.asarray(origin),
+        predecessor_slot=jnp.asarray(slot),
+        layout=layout,
+    )

@@ -30,8 +30,9 @@ def from_gymnasium(
     In such a table `terminated` ends all reward, whatever the next state's own rows say.  A state that other
     states enter by terminated edges alone, and that no run begins in, *is* an end here: runs stay in it, and it
     pays nothing (FrozenLake's holes and goal, CliffWalking's goal), so that it can be asked which end a run came
-    to.  Terminated edges into a state in which runs also go on (as in Taxi) pay their reward and lead to one more
-    state, the last, which is the end of them all.
+    to.  So is a state in which every action stays, pays nothing and is terminated.  Terminated edges into a state in
+    which runs also go on (as in Taxi) pay their reward and lead to one more state, the last, which is the end of
+    them all.
 
     Probabilities are those of `MDP.from_dense`: what misses one by at most 1e-5 is divided by its sum.
 

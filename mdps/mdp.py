@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mdps import inputs, moves, tables
+from mdps import inputs, tables
 from mdps.checks import (
     as_distributions,
     check_horizon_and_discount,
@@ -164,7 +164,7 @@ class MDP:
             if name in given and is_concrete(changes[name]):
                 exact = as_distributions(name, changes[name], axes=rows, dtype=given[name].dtype)
                 new = dataclasses.replace(new, **{name: jnp.asarray(exact, given[name].dtype)})
-        return ending(_rebuilt(new, self) if "next_state" in given or "probability" in given else new)
+        return ending(inputs.rebuilt(new, self) if "next_state" in given or "probability" in given else new)
 
     @staticmethod
     def from_dense(
@@ -420,39 +420,3 @@ def ending(mdp: MDP) -> MDP:
         next_state, probability, features = (np.asarray(x) for x in (mdp.next_state, mdp.probability, mdp.features))
         tables.check_ends(next_state, probability, features, mdp.available)
     return dataclasses.replace(mdp, layout=dataclasses.replace(mdp.layout, undiscounted=undiscounted))
-
-
-def _rebuilt(new: MDP, old: MDP) -> MDP:
-    """`new`, whose successors or probabilities are not those of `old`, with the tables that follow from them."""
-    moved = new.next_state is not old.next_state
-    if moved:
-        require_concrete("MDP.replace", next_state=new.next_state, probability=new.probability)
-    if old.layout.stay is not None and not moved:  # the edges stay: which move has which slot is known
-        probability = moves.stay_where_blocked(new.next_state, new.probability, old.layout.sink, old.layout.stay)
-        slots = (
-            tables.taken_slots(np.asarray(probability)) if probability.ndim == 3 and is_concrete(probability) else None
-        )
-        return dataclasses.replace(new, probability=probability, layout=dataclasses.replace(old.layout, slots=slots))
-    if not is_concrete(new.probability):
-        raise TypeError(
-            "probability is a tracer, and other edges need other tables, which are made on the host; call replace "
-            "outside jit and vmap (on a GridWorld, where every move has its slot, traced probabilities are taken)."
-        )
-    if new.probability.ndim != 3:
-        raise ValueError("this is a stack of MDPs; replace successors or probabilities before stacking.")
-    next_state, probability = np.asarray(new.next_state), np.asarray(new.probability)
-    edges = np.asarray(probability.any(axis=1))
-    sink = None if moved else old.layout.sink
-    leads = edges.copy()
-    if sink is not None:
-        leads[:, -1] = True
-    next_state = np.where(leads, next_state, np.arange(len(next_state))[:, None])
-    next_state, probability, origin, slot, layout = tables.lay_out(next_state, probability, edges, sink)
-    return dataclasses.replace(
-        new,
-        next_state=jnp.asarray(next_state, jnp.int32),
-        probability=jnp.asarray(probability, new.probability.dtype),
-        predecessor_state=jnp.asarray(origin),
-        predecessor_slot=jnp.asarray(slot),
-        layout=layout,
-    )

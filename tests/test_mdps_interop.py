@@ -121,6 +121,7 @@ def test_every_end_is_a_state_that_can_be_asked_for(x64):
     holes = np.array([s in (5, 7, 11, 12) for s in range(16)])
     goal = np.arange(16) == 15
     assert mdp.num_states == 16 and mdps.graph.reachable(mdp).all()
+    assert interop.from_gymnasium(lake(desc=LAKE), discount=0.99)[0].num_states == 120  # holes among holes, too
     policy = mdps.solve(mdp, reward).policy
     chance = np.zeros(16)
     chance[0] = 1
@@ -177,6 +178,16 @@ def test_a_run_that_begins_where_others_end_is_not_over():
     assert one.num_states == 2 and reward.tolist() == [[1.0], [0.0]]
 
 
+def test_a_state_that_only_stays_and_is_over_is_an_end_however_it_is_entered():
+    table = {
+        0: {0: [(0.5, 1, 1.0, False), (0.5, 0, 0.0, False)]},
+        1: {0: [(1.0, 1, 0.0, True)]},
+        2: {0: [(1.0, 2, 0.0, True)]},
+    }
+    mdp, _ = interop.from_gymnasium(table, discount=0.5, initial=[0.5, 0.5, 0], features=np.eye(3))
+    assert mdp.num_states == 3 and mdp.features.tolist() == [[[1, 0.5, 0]], [[0, 0, 0]], [[0, 0, 0]]]
+
+
 def test_actions_that_a_table_does_not_have_do_not_exist(dtype):
     ragged = {0: {0: [(1.0, 1, 1.0, False)], 2: [(1.0, 0, 2.0, False)]}, 1: {1: [(1.0, 2, 3.0, True)]}, 2: {}}
     mdp, reward = interop.from_gymnasium(ragged, discount=0.5, initial=[1.0, 0, 0])
@@ -206,6 +217,7 @@ def test_taxis_mask_is_taken_where_it_is_given():
     [
         ({"map_name": "4x4"}, 0.99, None, 0.5420259), ({"map_name": "4x4"}, 1.0, 100, 0.7441903),
         ({"map_name": "8x8"}, 0.99, None, 0.4146404), ({"map_name": "8x8"}, 1.0, 200, 0.9132202),
+        ({"map_name": "4x4"}, 1.0, 20_000, 14 / 17), ({"map_name": "8x8"}, 1.0, 20_000, 1.0),
         ({"desc": LAKE, "is_slippery": False}, 0.9, None, 0.9**32), ({"desc": LAKE}, 1.0, 100, 1.1539e-12),
     ],
     ids=str,
@@ -213,6 +225,13 @@ def test_taxis_mask_is_taken_where_it_is_given():
 def test_lakes_are_worth_what_they_are(x64, name, discount, horizon, value):
     mdp, reward = interop.from_gymnasium(lake(**name), discount=discount, horizon=horizon)
     np.testing.assert_allclose(from_start(mdp, reward, tol=1e-9), value, rtol=1e-4, atol=2e-8 if horizon is None else 0)
+
+
+def test_a_lake_that_seems_to_have_no_way_has_one(x64):
+    mdp, reward = interop.from_gymnasium(lake(desc=LAKE, is_slippery=False), discount=0.9)
+    goal = np.array([character == "G" for row in LAKE for character in row])
+    assert mdps.graph.reachable(mdp)[goal].all()
+    assert mdps.graph.is_proper(mdp, mdps.solve(mdp, reward).policy, goal)
 
 
 def test_cliffs_and_taxis_are_worth_what_they_are(x64):
@@ -336,8 +355,9 @@ def test_bad_settings_say_what_is_missing():
         interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0, 0.0])
     with pytest.raises(ValueError, match=r"initial sums to 0.9"):
         interop.from_gymnasium(TABLE, discount=0.9, initial=[0.5, 0.4])
-    with pytest.raises(ValueError, match="without a horizon"):
-        interop.from_gymnasium(TABLE, discount=1.0, initial=[1.0, 0.0])
+    with pytest.raises(ValueError, match=r"discount is 1 without a horizon, but from state 0 .* no way leads to an end"):
+        ring = {0: {0: [(1.0, 1, 1.0, False)]}, 1: {0: [(1.0, 0, 0.0, False)]}}
+        interop.from_gymnasium(ring, discount=1.0, initial=[1.0, 0.0])
     with pytest.raises(ValueError, match="has no transition table P"):
         interop.from_gymnasium(types.SimpleNamespace(), discount=0.9)
     mdp, reward = interop.from_gymnasium(TABLE, discount=0.9, initial=[1.0, 0.0])

@@ -98,6 +98,16 @@ def test_what_pays_for_ever_is_not_certified(x64):
     assert mdps.optimum(mdp, COSTS).error_bound == np.inf
 
 
+def test_a_plan_that_is_not_certified_is_a_plan_all_the_same(x64):
+    """Walking to and fro costs nothing and ties with the way out, so that no time to the end bounds what is missed."""
+    grid = GridWorld.from_text("...T", {".": "floor", "S": "floor", "T": "end"}, terminal=("end",), goal=None,
+                               initial=[1.0, 0, 0, 0, 0], discount=1.0)  # fmt: skip
+    plan = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(end=1.0)), max_steps=200)
+    np.testing.assert_allclose(plan.value, [1, 1, 1, 1, 0])
+    np.testing.assert_allclose(np.asarray(plan.policy).sum(axis=1), 1)
+    assert not plan.converged and plan.error_bound == plan.policy_bound == np.inf
+
+
 def test_worlds_without_an_end_are_refused():
     T = np.array([[[0.5, 0.25, 0.25], [1 / 16, 3 / 4, 3 / 16]]] * 3)  # Howard's taxicab never stops
     with pytest.raises(ValueError, match=r"from state 0 \(3 such states\) no way leads to an end"):
