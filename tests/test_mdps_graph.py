@@ -112,8 +112,11 @@ def test_graphs_that_are_no_mdp_say_why():
             graph.from_networkx(build(probability=bad), discount=0.5)
     with pytest.raises(ValueError, match="action 'go', which is not among"):
         graph.from_networkx(build(), discount=0.5, actions=("stop",))
+    assert graph.from_networkx(build()).layout.undiscounted  # b is an end: it stays and has no features
+    paying = build()
+    paying.nodes["b"]["features"] = [1.0]
     with pytest.raises(ValueError, match="without a horizon"):
-        graph.from_networkx(build())
+        graph.from_networkx(paying)
     missing = build()
     missing.add_edge("a", "a", "stop", probability=1.0)
     assert graph.from_networkx(missing, discount=0.5).available.tolist() == [[True, True], [True, False]]

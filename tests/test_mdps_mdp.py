@@ -169,7 +169,10 @@ def test_bad_arrays_are_named(change, message):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"discount": 1.0}, "discount is 1.0 without a horizon"),
+        (
+            {"discount": 1.0},
+            r"discount is 1 without a horizon, but from state 0 \(6 such states\) no way leads to an end",
+        ),
         ({"discount": 1.5}, r"discount is 1.5; it must lie in \[0, 1"),
         ({"discount": -0.1}, "discount is -0.1"),
         ({"discount": np.nan}, "discount is nan"),
