@@ -106,7 +106,8 @@ def policy_return(mdp: MDP, policy: Float[Array, " ... S A"], reward: Float[Arra
 def _policy_return(mdp: MDP, policy, reward) -> Array:
     weights = policy_weights(mdp, policy)
     # What does not exist is not taken, whatever it would pay.
-    paid = jnp.sum(policy * (reward[:, None] if reward.ndim == 1 else reward), axis=-1)
+    reward = reward[:, None] if reward.ndim == 1 else reward
+    paid = jnp.sum(policy * jnp.expand_dims(reward, tuple(range(policy.ndim - 2))), axis=-1)
     if mdp.horizon is not None:
         paid = jnp.broadcast_to(paid, weights.shape[:2])
         return mdp.initial @ evaluate(mdp, weights, paid)[0]

@@ -57,6 +57,9 @@ def test_state_action_features_and_rewards(x64):
     np.testing.assert_allclose(mdps.feature_expectations(mdp, policy), expected, atol=1e-10)
     weights = jnp.array([0.3, -2.0])
     assert float(mdps.policy_return(mdp, policy, mdp.reward(weights))) == pytest.approx(float(expected @ weights))
+    mdp, policy = mdp.replace(discount=1.0, horizon=4), policies(2, 4)  # one policy for each step, one reward for all
+    expected = oracles.feature_expectations(P, policy, INITIAL, 1.0, features, 4)
+    assert float(mdps.policy_return(mdp, policy, mdp.reward(weights))) == pytest.approx(float(expected @ weights))
 
 
 @given(logits=arrays(np.float64, (S, A), elements=st.floats(-8, 8)))
