@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ird.offsets import Belief, check_belief
+from ird.beliefs import Belief, check_belief
 from ird.queries import Query
 from mdps.checks import shown
 from mdps.mdp import MDP

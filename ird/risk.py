@@ -6,6 +6,9 @@ Every measure here is concave, and the worst case of an adversary who tilts the 
 
 with `p` the belief's own probabilities.  `adversary` is the minimiser, `penalty` what it pays: the
 certified planner in `ird.planning` needs these two, everyone else only `value`.
+
+A sample of probability 0 does not count, whatever its return, infinity and NaN included.  Rounding is
+relative to the returns: no formula here loses more than a few ulps of the largest return that counts.
 """
 
 import math
@@ -17,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.checks import is_concrete
+from mdps.checks import check_number, is_concrete
 
 UNEQUAL = 1e-3
 
@@ -74,11 +77,12 @@ class Mean:
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """Σ_i p_i R_i."""
-        return jnp.sum(returns * _like(returns, jnp.exp(log_weights)), axis=-1)
+        p, returns = _counted(returns, log_weights)
+        return jnp.sum(p * returns, axis=-1)
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """The belief itself."""
-        return jnp.broadcast_to(_like(returns, jnp.exp(log_weights)), returns.shape)
+        return jnp.broadcast_to(_counted(returns, log_weights)[0], returns.shape)
 
     def penalty(self, adversary: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """Zero."""
@@ -86,7 +90,7 @@ class Mean:
 
     def largest(self, log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
         """The belief itself."""
-        return jnp.exp(log_weights)
+        return _probabilities(log_weights)
 
 
 @jax.tree_util.register_dataclass
@@ -107,16 +111,18 @@ class WorstCase:
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """min_i R_i."""
         _check_equal(log_weights)
-        lowest = jnp.argmin(jax.lax.stop_gradient(returns), axis=-1, keepdims=True)
+        possible = _like(returns, log_weights) > -jnp.inf
+        lowest = jnp.argmin(jnp.where(possible, jax.lax.stop_gradient(returns), jnp.inf), axis=-1, keepdims=True)
         return jnp.take_along_axis(returns, lowest, axis=-1)[..., 0]
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """All mass on the worst sample, shared among ties."""
         _check_equal(log_weights)
-        least = jnp.min(returns, axis=-1, keepdims=True)
+        possible = _like(returns, log_weights) > -jnp.inf
+        least = jnp.min(jnp.where(possible, returns, jnp.inf), axis=-1, keepdims=True)
         # Within rounding: a compiler may compute what is compared twice, and not to the same bit.
         slack = jnp.where(jnp.isfinite(least), 4 * jnp.finfo(returns.dtype).eps * jnp.abs(least), 0)
-        worst = (returns <= least + slack).astype(returns.dtype)
+        worst = (possible & (returns <= least + slack)).astype(returns.dtype)
         return worst / jnp.sum(worst, axis=-1, keepdims=True)
 
     def penalty(self, adversary: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
@@ -124,8 +130,8 @@ class WorstCase:
         return jnp.zeros_like(adversary[..., 0])
 
     def largest(self, log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
-        """One."""
-        return jnp.ones_like(log_weights)
+        """One where the belief has any probability."""
+        return _possible(log_weights)
 
 
 @_unchecked
@@ -151,26 +157,22 @@ class CVaR:
     alpha: float | Float[Array, ""]
 
     def __init__(self, alpha: float | Float[Array, ""]):
-        _check("alpha", alpha, lambda x: 0 < x <= 1, "it is a share of the probability, in (0, 1] (1 is the mean)")
-        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "alpha", _share("alpha", alpha))
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
-        """max_ν ν - (1/α) Σ_i p_i (ν - R_i)₊, attained at the α-quantile."""
-        p, alpha = jnp.exp(log_weights).astype(returns.dtype), jnp.asarray(self.alpha, returns.dtype)
-        below, share = _tail(returns, p, alpha)
-        # As a mean of the samples at the quantile, ν passes them their part of the derivative.
-        nu = jnp.sum(share * returns, axis=-1)
-        short = jnp.where(below, nu[..., None] - returns, 0)
-        return nu - jnp.sum(_like(returns, p) * short, axis=-1) / alpha
+        """max_ν ν - (1/α) Σ_i p_i (ν - R_i)₊, attained at the α-quantile: Σ_i λ_i R_i."""
+        tilt, returns = self.adversary(returns, log_weights), _counted(returns, log_weights)[1]
+        return jnp.sum(jnp.where(tilt == 0, 0, tilt * jnp.where(tilt == 0, 0, returns)), axis=-1)
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """p_i/α below the quantile, the rest at it (in proportion to p), nothing above."""
-        p, alpha = jnp.exp(log_weights).astype(returns.dtype), jnp.asarray(self.alpha, returns.dtype)
-        below, share = _tail(returns, p, alpha)
-        full = jnp.where(below, _like(returns, p) / alpha, 0)
-        rest = jnp.maximum(1 - jnp.sum(full, axis=-1, keepdims=True), 0)
-        tilted = full + rest * share
-        return tilted / jnp.sum(tilted, axis=-1, keepdims=True)
+        (p, returns), alpha = _counted(returns, log_weights), jnp.asarray(self.alpha, returns.dtype)
+        below, at = _tail(returns, p, alpha)
+        full = jnp.where(below, p / alpha, 0)
+        some = jnp.where(at, p, 0)
+        taken, mass = jnp.sum(jnp.stack([full, some]), axis=-1, keepdims=True)
+        # Where rounding leaves Σ p a little short of α = 1, nothing is at the quantile, and all is below.
+        return full + jnp.maximum(1 - taken, 0) / jnp.where(mass > 0, mass, 1) * some
 
     def penalty(self, adversary: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """Zero."""
@@ -178,7 +180,7 @@ class CVaR:
 
     def largest(self, log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
         """p_i/α, at most 1."""
-        return jnp.minimum(jnp.exp(log_weights) / self.alpha, 1)
+        return jnp.minimum(_probabilities(log_weights) / self.alpha, 1)
 
 
 @_unchecked
@@ -203,10 +205,9 @@ class MeanCVaR:
     alpha: float | Float[Array, ""]
 
     def __init__(self, weight: float | Float[Array, ""], alpha: float | Float[Array, ""]):
-        _check("weight", weight, lambda x: 0 <= x <= 1, "it weighs CVaR against the mean, in [0, 1]")
-        _check("alpha", alpha, lambda x: 0 < x <= 1, "it is a share of the probability, in (0, 1] (1 is the mean)")
+        check_number("weight", weight, lambda x: 0 <= x <= 1, "it weighs CVaR against the mean, in [0, 1].")
         object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "alpha", _share("alpha", alpha))
 
     @property
     def tail(self) -> CVaR:
@@ -218,7 +219,8 @@ class MeanCVaR:
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """(1-λ) Σ_i p_i R_i + λ CVaR_α(R)."""
         share = jnp.asarray(self.weight, returns.dtype)
-        return (1 - share) * Mean().value(returns, log_weights) + share * self.tail.value(returns, log_weights)
+        mean, tail = Mean().value(returns, log_weights), self.tail.value(returns, log_weights)
+        return _times(1 - share, mean) + _times(share, tail)
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """The same mixture of the belief and of CVaR's adversary."""
@@ -232,7 +234,7 @@ class MeanCVaR:
 
     def largest(self, log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
         """(1-λ) p_i + λ p_i/α, at most 1."""
-        p = jnp.exp(log_weights)
+        p = _probabilities(log_weights)
         return jnp.minimum((1 - self.weight) * p + self.weight * p / self.alpha, 1)
 
 
@@ -240,6 +242,8 @@ class MeanCVaR:
 @dataclass(frozen=True, init=False)
 class Entropic:
     """Exponential utility: `-(1/η) log Σ_i p_i exp(-η R_i)` (Howard & Matheson 1972).
+
+    As η goes to 0 it goes to the mean, less η/2 times the variance, and is accurate all the way.
 
     Attributes:
         aversion: η > 0, per unit of return; near 0 the mean, large the worst case.
@@ -256,33 +260,53 @@ class Entropic:
     aversion: float | Float[Array, ""]
 
     def __init__(self, aversion: float | Float[Array, ""]):
-        _check(
-            "aversion",
-            aversion,
-            lambda x: 0 < x < math.inf,
-            "it must be positive and finite, per unit of return (for no aversion use Mean())",
-        )
+        cure = "it must be positive and finite, per unit of return (for no aversion use Mean())."
+        check_number("aversion", aversion, lambda x: 0 < x < math.inf, cure)
         object.__setattr__(self, "aversion", aversion)
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
-        """-(1/η) log Σ_i p_i exp(-η R_i)."""
+        """-(1/η) log Σ_i p_i exp(-η R_i).
+
+        Measured from the least return m, with d_i = R_i - m: m - log1p(Σ p_i expm1(-η d_i)) / η.  Every
+        term has one sign, so that nothing cancels, and 1/η multiplies no rounding.
+        """
         eta = jnp.asarray(self.aversion, returns.dtype)
-        return -jax.nn.logsumexp(_like(returns, log_weights) - eta * returns, axis=-1) / eta
+        log_p, least, above = _above_the_least(returns, log_weights)
+        saved = jnp.sum(jnp.exp(log_p) * _saved(above, eta), axis=-1)  # Σ p (1 - exp(-η d)) / η
+        rest = jax.nn.logsumexp(log_p - eta * above, axis=-1)  # log(1 - η saved), accurate where that is small
+        rare = rest < -0.7
+        near = _log_ratio(jnp.where(rare, 0, -eta * saved)) * saved
+        return least + jnp.where(rare, -rest / jnp.where(rare, eta, 1), near)
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """λ_i ∝ p_i exp(-η R_i)."""
-        eta = jnp.asarray(self.aversion, returns.dtype)
-        return jax.nn.softmax(_like(returns, log_weights) - eta * returns, axis=-1)
+        log_p, _, above = _above_the_least(returns, log_weights)
+        return jax.nn.softmax(log_p - jnp.asarray(self.aversion, returns.dtype) * above, axis=-1)
 
     def penalty(self, adversary: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
-        """KL(λ‖p)/η; a sample without probability in the belief stays without."""
-        used = adversary > 0
-        log_ratio = jnp.log(jnp.where(used, adversary, 1)) - jnp.where(used, _like(adversary, log_weights), 0)
-        return jnp.sum(adversary * log_ratio, axis=-1) / jnp.asarray(self.aversion, adversary.dtype)
+        """KL(λ‖p)/η; infinite where the belief has no probability and the adversary some.
+
+        As Σ_i p_i [(1 + u) log(1 + u) - u] with u = λ_i/p_i - 1, which differs from it by (Σλ - 1)² and
+        whose terms are not negative.  A u within 4 ulps of 1 counts as 0: λ is not known any better, and
+        1/η times nothing is nothing.
+        """
+        log_p = _like(adversary, _normal(log_weights.astype(adversary.dtype)))
+        p = jnp.exp(log_p)
+        blur = 4 * jnp.finfo(adversary.dtype).eps
+        u = jnp.where(p > 0, adversary / jnp.where(p > 0, p, 1) - 1, 1)
+        u = jnp.sign(u) * jnp.maximum(jnp.abs(u) - blur, 0)
+        small = jnp.abs(u) < 0.01
+        v = jnp.where(small, u, 0)
+        near = v * v * (1 / 2 - v * (1 / 6 - v * (1 / 12 - v * (1 / 20 - v * (1 / 30 - v / 42)))))
+        some = adversary > 0
+        log_ratio = jnp.log(jnp.where(some, adversary, 1)) - jnp.where(some, log_p, 0)
+        far = jnp.where(some, adversary, 0) * log_ratio - adversary + p
+        total = jnp.sum(jnp.where(small, p * near, far), axis=-1)
+        return jnp.where(total == 0, 0, total / jnp.asarray(self.aversion, adversary.dtype))
 
     def largest(self, log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
         """One where the belief has any probability."""
-        return (log_weights > -jnp.inf).astype(log_weights.dtype)
+        return _possible(log_weights)
 
 
 def _like(returns: Array, row: Array) -> Array:
@@ -290,9 +314,68 @@ def _like(returns: Array, row: Array) -> Array:
     return row.astype(returns.dtype).reshape((1,) * (returns.ndim - 1) + row.shape)
 
 
+def _normal(log_weights: Array) -> Array:
+    """Log weights whose sum of probabilities is one, `[N]`: what they lack of that is rounding."""
+    return log_weights - jax.nn.logsumexp(log_weights)
+
+
+def _probabilities(log_weights: Array) -> Array:
+    """The probabilities, `[N]`."""
+    p = jnp.exp(log_weights)
+    return p / jnp.sum(p)
+
+
+def _possible(log_weights: Array) -> Array:
+    """1 where the belief has any probability, else 0."""
+    return (log_weights > -jnp.inf).astype(log_weights.dtype)
+
+
+def _counted(returns: Array, log_weights: Array) -> tuple[Array, Array]:
+    """Probabilities, in the rank of the returns, and the returns, 0 where the probability is: it counts nothing."""
+    p = _like(returns, _probabilities(log_weights.astype(returns.dtype)))
+    return p, jnp.where(p == 0, 0, returns)
+
+
+def _above_the_least(returns: Array, log_weights: Array) -> tuple[Array, Array, Array]:
+    """Log probabilities, the least return of those above 0, `[...]`, and by how much each return lies above it."""
+    log_p = _like(returns, _normal(log_weights.astype(returns.dtype)))
+    never = log_p == -jnp.inf
+    returns = jnp.where(never, 0, returns)
+    least = jax.lax.stop_gradient(jnp.min(jnp.where(never, jnp.inf, returns), axis=-1, keepdims=True))
+    above = jnp.where(jnp.isinf(least), jnp.where(returns == least, 0, jnp.inf), returns - least)
+    return log_p, least[..., 0], jnp.where(never, 0, above)
+
+
+def _saved(d: Array, eta: Array) -> Array:
+    """(1 - exp(-η d)) / η, which is d - η d²/2 + ... as η goes to 0."""
+    x = eta * d
+    small = x < jnp.finfo(d.dtype).eps ** (1 / 3)
+    y = jnp.where(small, x, 0)
+    near = jnp.where(small, d, 0) * (1 - y * (1 / 2 - y / 6))
+    return jnp.where(small, near, -jnp.expm1(-x) / jnp.where(small, 1, eta))
+
+
+def _log_ratio(s: Array) -> Array:
+    """log(1 + s) / s for -0.6 < s ≤ 0, by the series of 2 artanh(z) / s with z = s / (2 + s).
+
+    Compilers simplify 1 + s - 1, and their logarithms lose up to a hundred ulps near one.
+    """
+    square = (s / (2 + s)) ** 2
+    series = jnp.zeros_like(s)
+    for k in range(22, -1, -1):
+        series = series * square + 1 / (2 * k + 1)
+    return 2 / (2 + s) * series
+
+
+def _times(share: Array, value: Array) -> Array:
+    """Their product, 0 where the share is: an infinite value that counts nothing is nothing."""
+    nothing = (share == 0) & jnp.isinf(value)
+    return share * jnp.where(nothing, 0, value)
+
+
 @jax.jit
 def _tail(returns: Array, p: Array, alpha: Array) -> tuple[Array, Array]:
-    """Which samples lie below the α-quantile, and the shares of those at it (by `p`, summing to one).
+    """Which samples lie below the α-quantile, and which at it.
 
     The quantile is the least return with Σ_{R ≤ ν} p ≥ α.  It is found exactly, without sorting, one
     bit of its floating-point representation at a time: on a CPU that is several times faster than a sort.
@@ -303,7 +386,6 @@ def _tail(returns: Array, p: Array, alpha: Array) -> tuple[Array, Array]:
     top = unsigned(1 << (bits - 1))
     # The usual order-preserving map of floats: flip all bits of negatives, the sign bit of the rest.
     key = jnp.where(raw >= top, ~raw, raw | top)
-    p = _like(returns, p)
 
     def decide(i, nu):
         trial = nu | (top >> i.astype(unsigned))
@@ -311,18 +393,17 @@ def _tail(returns: Array, p: Array, alpha: Array) -> tuple[Array, Array]:
         return jnp.where(mass < alpha, trial, nu)
 
     nu = jax.lax.fori_loop(0, bits, decide, jnp.zeros_like(key[..., :1]))
-    # Rounding may leave Σ p a little short of α = 1; the quantile is then the largest return that counts.
-    nu = jnp.minimum(nu, jnp.max(jnp.where(p > 0, key, 0), axis=-1, keepdims=True))
-    at = jnp.where(key == nu, p, 0)
-    return key < nu, at / jnp.sum(at, axis=-1, keepdims=True)
+    return key < nu, key == nu
 
 
-def _check(name: str, x, allowed, why: str) -> None:
-    """Raise unless a concrete parameter is allowed."""
-    if is_concrete(x):
-        values = np.asarray(x, np.float64)
-        if not all(allowed(float(v)) for v in values.ravel()):
-            raise ValueError(f"{name} is {x}; {why}.")
+def _share(name: str, x):
+    """`x`, refused unless it is a share of the probability whose inverse is a number too."""
+
+    def allowed(share: float) -> bool:
+        return float(np.finfo(jnp.result_type(float)).tiny) <= share <= 1
+
+    check_number(name, x, allowed, "it is a share of the probability, in (0, 1] (1 is the mean).")
+    return x
 
 
 def _check_equal(log_weights) -> None:

@@ -161,3 +161,51 @@ def random_mdp(rng, S=6, A=3, K=4, successors=3):
     for s, a in np.ndindex(S, A):
         P[s, a, rng.choice(S, size=min(successors, S), replace=False)] = rng.dirichlet(np.ones(min(successors, S)))
     return P, rng.normal(size=(S, K)), rng.dirichlet(np.ones(S))
+
+
+def entropic(returns, p, eta, weights):
+    """-(1/η) log Σ p exp(-η R), and its slope in φ where R = weights @ φ - c."""
+    low = returns[p > 0].min()
+    share = p * np.exp(-eta * np.where(p > 0, returns - low, 0))
+    # By Σ p (exp(...) - 1) where that is small: 1/η multiplies what rounds.
+    less = p @ np.expm1(-eta * np.where(p > 0, returns - low, 0))
+    value = low - (np.log1p(less) if less > -0.5 else np.log(share.sum())) / eta
+    return value, (share / share.sum()) @ weights
+
+
+def best_mixture(P, features, initial, gamma, horizon, value_and_slope, gap=1e-9, rounds=60):
+    """The largest value of a smooth concave function of feature expectations: simplicial decomposition.
+
+    A convex solver mixes the policies found so far, and backward induction (or policy iteration) for the slope
+    there finds the next (Holloway 1974).  Returns what is attained and a bound of it; features `[S, A, K]`.
+    """
+    from scipy.optimize import minimize
+
+    def policy_for(w):
+        if horizon is None:
+            policy = optimal_policy(P, features @ w, gamma)
+        else:
+            policy = backward_induction(P, features @ w, gamma, horizon)[1]
+        return np.einsum("sa,sak->k", occupancy(P, policy, initial, gamma, horizon), features)
+
+    found = [policy_for(value_and_slope(np.zeros(features.shape[-1]))[1])]
+    x, upper = np.ones(1), np.inf
+    for _ in range(rounds):
+        F = np.array(found)
+
+        def less(x, F=F):
+            value, slope = value_and_slope(x @ F)
+            return -value, -F @ slope
+
+        simplex = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}
+        best = minimize(less, x, jac=True, bounds=[(0, 1)] * len(x), constraints=simplex, method="SLSQP", tol=1e-14)
+        x = np.maximum(best.x, 0) / np.maximum(best.x, 0).sum()
+        value, slope = value_and_slope(x @ F)
+        new = policy_for(slope)
+        upper = min(upper, value + slope @ (new - x @ F))
+        if upper - value < gap:
+            break
+        kept = x > 1e-12
+        found, x = [*F[kept], new], np.append(x[kept], 0)
+    assert upper - value < 3e-7, "what the convex solver is good for"
+    return value, upper

@@ -1,5 +1,7 @@
 """Careful plans against linear programs over occupancies, and the certificates they come with."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,8 @@ from scipy.optimize import linprog
 import mdps
 from ird import planning, posterior
 from ird.evidence import ProxyReward
-from ird.matrix_game import equilibrium
+from ird.planning import _per_trajectory
+from ird.planning._matrix_game import equilibrium
 from ird.risk import CVaR, Entropic, Mean, MeanCVaR, WorstCase
 from mdps import MDP
 
@@ -55,34 +58,24 @@ def occupancies(mdp):
     return flow, np.concatenate([start, np.zeros((T - 1) * states)]), np.hstack([gamma**t * F.T for t in range(T)])
 
 
-def optimum_by_lp(mdp, samples, risk, offset):
-    """The optimal risk-adjusted return by HiGHS: an epigraph for the tail, cutting planes for the entropic risk."""
+def entropic_optimum(mdp, samples, eta, offset):
+    """The optimal entropic return by a convex solver, and a bound of it, in float64 whatever the planner had."""
     W, p, c = np.asarray(samples.weights, float), probabilities(samples), np.asarray(offset, float)
+    p = p / p.sum()
+    P, features, start = (np.asarray(x, float) for x in (mdp.to_dense(), mdp.features, mdp.initial))
+    P, start = P / P.sum(axis=2, keepdims=True), start / start.sum()
+    features = features if features.ndim == 3 else np.repeat(features[:, None], P.shape[1], axis=1)
+    value = lambda phi: oracles.entropic(W @ phi - c, p, eta, W)  # noqa: E731
+    return oracles.best_mixture(P, features, start, float(mdp.discount), mdp.horizon, value)
+
+
+def optimum_by_lp(mdp, samples, risk, offset):
+    """The optimal risk-adjusted return by HiGHS, with an epigraph for the tail; the entropic one by a convex solver."""
+    W, p, c = np.asarray(samples.weights, float), probabilities(samples), np.asarray(offset, float)
+    if isinstance(risk, Entropic):
+        return entropic_optimum(mdp, samples, risk.aversion, offset)[0]
     flow, start, F = occupancies(mdp)
     n = F.shape[1]
-    if isinstance(risk, Entropic):
-        cuts, phi, best, eta = [], None, -np.inf, risk.aversion
-        for _ in range(300):
-            if phi is not None:
-                logits = np.log(np.maximum(p, 1e-300)) - eta * (W @ phi - c)
-                top = logits.max()
-                value, tilt = -(top + np.log(np.exp(logits - top).sum())) / eta, np.exp(logits - top)
-                tilt /= tilt.sum()
-                best = max(best, value)
-                cuts.append((tilt @ W, value - tilt @ W @ phi))
-            rows = np.array([[*(-g @ F), 1.0] for g, _ in cuts]).reshape(-1, n + 1)
-            found = linprog(
-                [*np.zeros(n), -1.0],
-                A_ub=rows if cuts else None,
-                b_ub=[h for _, h in cuts] if cuts else None,
-                A_eq=np.hstack([flow, np.zeros((len(flow), 1))]),
-                b_eq=start,
-                bounds=[(0, None)] * n + [(-1e3, 1e3)],
-            )
-            phi = F @ found.x[:n]
-            if cuts and -found.fun - best < 3e-7:  # what HiGHS itself is good for
-                return best
-        raise AssertionError("cutting planes did not converge")
     share, alpha = {
         Mean: lambda: (0.0, 1.0),
         WorstCase: lambda: (1.0, 0.5 / len(p)),
@@ -121,13 +114,13 @@ def offsets(mdp, samples, seed):
         (FINITE, True, [CVaR(0.15), CVaR(0.6)]),
         (FINITE, False, [Mean()]),
         (FINITE, False, [WorstCase()]),
-        (FINITE, False, [Entropic(0.8), Entropic(0.05)]),
+        (FINITE, True, [Entropic(0.8), Entropic(0.05)]),
     ],
     ids=["endless-MeanCVaR", "CVaR", "Mean", "WorstCase", "Entropic"],
 )
 def test_optimum_is_that_of_the_linear_program(kind, per_action, risks, x64):
     """For every offset and two beliefs, at the default tolerance and at 1e-6, and the policy attains it."""
-    before = planning._plan._cache_size()
+    before = _per_trajectory._plan._cache_size()
     for seed, risk in enumerate(risks * (2 if len(risks) == 1 else 1)):
         mdp, samples = model(seed, per_action, **kind), belief(seed, weighted=not isinstance(risk, WorstCase))
         for name, offset in offsets(mdp, samples, seed).items():
@@ -143,7 +136,64 @@ def test_optimum_is_that_of_the_linear_program(kind, per_action, risks, x64):
             np.testing.assert_allclose(phi, careful.feature_expectations, atol=1e-9)
             attained = float(risk.value(samples.weights @ phi - offset, samples.log_weights))
             assert attained == pytest.approx(objective, abs=1e-8)
-    assert planning._plan._cache_size() - before <= 1
+    assert _per_trajectory._plan._cache_size() - before <= 1
+
+
+@pytest.mark.parametrize("eta", [0.1, 1.0, 5.0])
+def test_policies_that_the_best_mixture_needs_are_never_lost(eta, x64):
+    """Twice as many answers as there are places, for smooth objectives whose optimum mixes K of them."""
+    for seed in range(20, 27):
+        mdp, samples = model(seed, True, **FINITE), belief(seed)
+        offset = jnp.asarray(np.random.default_rng(seed).normal(size=N) * (seed % 2) * 5)
+        careful = planning.plan(mdp, samples, risk=Entropic(eta), offset=offset, tol=1e-6)
+        least, most = entropic_optimum(mdp, samples, eta, offset)
+        assert bool(careful.converged), (seed, careful.steps, careful.objective, careful.bound, least)
+        assert float(careful.objective) <= most + 1e-12 and float(careful.bound) >= least - 1e-12
+        assert float(careful.bound) - float(careful.objective) <= 1e-6 * max(1, abs(float(careful.objective)))
+
+
+def test_tiny_aversions_keep_their_bounds(dtype):
+    """As η goes to 0 the plan is the mean's, and what rounds is divided by η nowhere."""
+    mdp, samples = model(3, True, **FINITE), belief(3)
+    offset = planning.no_offset(samples)
+    for eta in (1e-7, 1e-6, 3e-4, 1e-4, 1e-2, 1e-20):
+        careful = planning.plan(mdp, samples, risk=Entropic(eta), offset=offset)
+        least, most = entropic_optimum(mdp, samples, float(dtype.type(eta)), offset)
+        assert bool(careful.converged), (eta, careful.objective, careful.bound, least)
+        assert float(careful.objective) <= most + 1e-9 and float(careful.bound) >= least - 1e-9, eta
+        assert float(careful.bound) - float(careful.objective) <= 1e-3 * max(1, abs(float(careful.objective)))
+
+
+def test_tiny_aversions_keep_their_bounds_per_step(dtype):
+    mdp, samples = model(3, True, **FINITE), belief(3)
+    P, features, start = (np.asarray(x, float) for x in (mdp.to_dense(), mdp.features, mdp.initial))
+    W, p, baseline = np.asarray(samples.weights, float), probabilities(samples), planning.start_features(mdp)
+    for eta in (1e-7, 1e-4, 3e-4, 0.3):
+        careful = planning.plan_per_step(mdp, samples, risk=Entropic(eta), baseline=baseline)
+        reward = np.apply_along_axis(
+            lambda f, eta=eta: oracles.entropic(W @ (f - np.asarray(baseline, float)), p / p.sum(), eta, W)[0],
+            -1,
+            features,
+        )
+        best = start @ oracles.backward_induction(P, reward, 1.0, FINITE["horizon"])[0][0]
+        assert float(careful.objective) <= best + 1e-12 and best <= float(careful.bound) + 1e-12, eta
+        assert float(careful.bound - careful.objective) <= (1e-3 if dtype == np.float32 else 1e-10)
+
+
+def test_many_features(x64):
+    """A dozen, to 1e-6: more policies pass than there are places, and the optimum mixes many of them."""
+    rng = np.random.default_rng(0)
+    S, A, K, N = 12, 3, 12, 60
+    P = np.zeros((S, A, S))
+    for s in range(S):
+        P[s][:, rng.choice(S, 3, replace=False)] = rng.dirichlet(np.ones(3), size=A)
+    mdp = MDP.from_dense(P, rng.normal(size=(S, A, K)), rng.dirichlet(np.ones(S)), horizon=4)
+    samples = posterior.exact(candidates=jnp.asarray(rng.normal(size=(N, K))))
+    offset = planning.start_offset(mdp, samples)
+    for risk in (CVaR(0.1), CVaR(0.4)):
+        careful = planning.plan(mdp, samples, risk=risk, offset=offset, tol=1e-6)
+        exact = optimum_by_lp(mdp, samples, risk, offset)
+        assert bool(careful.converged) and float(careful.objective) - 5e-7 <= exact <= float(careful.bound) + 5e-7
 
 
 def test_the_worst_case_tosses_a_coin(x64):
@@ -330,10 +380,10 @@ class TestBadInput:
     def refused(self, match, **changes):
         given = {"risk": CVaR(0.1), "offset": self.offset, **changes}
         samples, mdp = given.pop("samples", self.samples), given.pop("mdp", self.mdp)
-        before = planning._plan._cache_size()
+        before = _per_trajectory._plan._cache_size()
         with pytest.raises(ValueError, match=match):
             planning.plan(mdp, samples, **given)
-        assert planning._plan._cache_size() == before
+        assert _per_trajectory._plan._cache_size() == before
 
     def test_offset(self):
         self.refused(r"offset has shape \(29,\), but the belief holds 30 samples", offset=jnp.zeros(N - 1))
@@ -388,9 +438,13 @@ def test_an_equilibrium_is_sound_in_a_batch_pushed_into_rounding():
     features, cuts = (rng.normal(size=(B, rows, K_)).astype(np.float32) for rows in (J, M))
 
     def solved(features, cuts):
-        return equilibrium(features, cuts, jnp.zeros(M), jnp.arange(J) < n, jnp.arange(M) < n, jnp.float32(0))
+        one, rows = jnp.ones((M, 1)), jnp.arange(M)
+        table = jnp.stack([jnp.pad(features, ((0, M - J), (0, 0))), cuts])
+        used = jnp.broadcast_to(rows < n, (2, M))
+        table = jnp.where(used[..., None], jnp.concatenate([table, jnp.stack([one, one])], axis=2), 0)
+        return equilibrium(table, used, jnp.float32(0))
 
-    x, y = (np.asarray(v, float) for v in jax.jit(jax.vmap(solved))(features, cuts))
+    x, y = np.moveaxis(np.asarray(jax.jit(jax.vmap(solved))(features, cuts), float), 1, 0)
     for player in (x, y):
         assert (player >= 0).all()
         np.testing.assert_allclose(player.sum(axis=1), 1, atol=1e-5)
@@ -398,3 +452,36 @@ def test_an_equilibrium_is_sound_in_a_batch_pushed_into_rounding():
     pay = np.einsum("bmk,bjk->bmj", cuts, features)[:, :n, :n].astype(float)
     low, high = np.einsum("bmj,bj->bm", pay, x[:, :n]).min(axis=1), np.einsum("bmj,bm->bj", pay, y[:, :n]).max(axis=1)
     assert (high - low < 0.01).all()  # of payoffs up to 29; 0.002 was the largest
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_what_is_not_finite_is_not_known():
+    """Traced, where nothing can be refused: no plan is good, and no bound says anything."""
+    mdp, samples = model(0, **FINITE), belief(0)
+    baseline = planning.start_features(mdp)
+    plain = {
+        "weights": samples.weights,
+        "log_weights": samples.log_weights,
+        "offset": jnp.zeros(N),
+        "features": mdp.features,
+        "initial": mdp.initial,
+        "probability": mdp.probability,
+        "units": jnp.ones(N),
+        "baseline": baseline,
+    }
+
+    @jax.jit
+    def plans(given):
+        changed = replace(mdp, **{name: given[name] for name in ("features", "initial", "probability")})
+        known = replace(samples, weights=given["weights"], log_weights=given["log_weights"])
+        whole = planning.plan(changed, known, risk=CVaR(0.3), offset=given["offset"], units=given["units"], max_steps=8)
+        return whole, planning.plan_per_step(changed, known, risk=CVaR(0.3), baseline=given["baseline"])
+
+    assert all(bool(made.converged) and np.isfinite(made.bound) for made in plans(plain))
+    for name, x in plain.items():
+        for bad in (np.nan, np.inf, -np.inf):
+            at = (1,) * x.ndim  # a possible sample, a state that is visited
+            whole, per_step = plans({**plain, name: x.at[at].set(bad)})
+            for made, matters in ((whole, name != "baseline"), (per_step, name not in ("offset", "units"))):
+                if matters and not (name == "log_weights" and bad == -np.inf):
+                    assert not bool(made.converged) and not np.isfinite(made.bound), (name, bad, made)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ird.beliefs import Belief, check_belief
 from ird.evidence.choice import check_beta
 from ird.evidence.normalizers import plan_features
-from ird.offsets import Belief, check_belief
 from ird.queries.objectives import InformationGain
 from ird.queries.pool import Pool, check_samples, choose
 from ird.queries.searches import Greedy, Search

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from ird.beliefs import Belief
 from ird.evidence.choice import Choice, check_beta, check_candidates
 from ird.evidence.normalizers import plan_features
-from ird.offsets import Belief
 from ird.queries.objectives import InformationGain, Objective
 from ird.queries.scores import Scores
 from ird.queries.searches import Greedy, Search

@@ -1,0 +1,254 @@
+"""What a return is measured from, and in which units: one number per sample of the reward, `[N]`.
+
+Each offset is scaled to the deployment map's total visits, so that a shift of the features changes
+no plan.  `ird.planning` offers all of these by the same names.
+"""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.beliefs import Belief, check_belief, check_samples, is_proxy
+from ird.evidence.normalizers import stream
+from mdps.checks import check_array, check_mdp, is_concrete, shown
+from mdps.mdp import MDP
+from mdps.optimal_features import optimum
+from mdps.policies import feature_expectations
+
+BLOCK = 256  # planning problems solved side by side
+
+
+class Proxy(Protocol):
+    """What an offset needs to know of a proxy; `ird.evidence.ProxyReward` is one."""
+
+    @property
+    def mdp(self) -> MDP: ...
+    @property
+    def beta(self) -> float | Float[Array, ""]: ...
+    @property
+    def feature_expectations(self) -> Float[Array, " K"]: ...
+    @property
+    def alternative_features(self) -> Float[Array, " M K"]: ...
+    def log_normalizer(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]: ...
+
+
+def no_offset(belief: Belief) -> Float[Array, " N"]:
+    """Zero: returns as they are.
+
+    What is unseen and worth nothing then looks safe: with negative rewards everywhere the planner
+    hedges by standing in it.  A shift of the features changes the plan.
+    """
+    weights, log_weights = check_samples(belief)
+    return jnp.zeros(log_weights.shape, weights.dtype)
+
+
+def start_offset(mdp: MDP, belief: Belief) -> Float[Array, " N"]:
+    """The return of staying where one starts: `w_i · start_features(mdp)` times the total visits.
+
+    Assumes that the start's terrain is normal: neither a hazard nor a treat.
+    """
+    weights, log_weights = check_belief(mdp, belief)
+    return _start_offset(mdp, weights, log_weights)
+
+
+def training_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
+    """The return of the proxy's plan in training, `w_i · φ̃(w̃)`, scaled to the deployment map's total visits.
+
+    Assumes that training went as well as deployment can.
+
+    Args:
+        mdp: the deployment MDP.
+        belief: weight samples.
+        *proxies: the evidence, at least one; the mean over their training maps.
+    """
+    weights, log_weights = check_belief(mdp, belief)
+    check_proxies(proxies, mdp.feature_names, "this MDP has")
+    each = [(p.feature_expectations, p.mdp.total_visits) for p in proxies]
+    return _training_offset(mdp, weights, log_weights, each)
+
+
+def log_normalizer_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
+    """The soft-best training return over the proxies that could have been written, `log Z̃(w_i) / β`, scaled likewise.
+
+    Above the training offset by what the designer's best proxy for `w_i` would have gained.  The arguments are
+    those of `training_offset`.
+    """
+    weights, log_weights = check_belief(mdp, belief)
+    check_proxies(proxies, mdp.feature_names, "this MDP has")
+    weights = _counting(log_weights, weights)
+    each = [p.log_normalizer(weights) / p.beta * (mdp.total_visits / p.mdp.total_visits) for p in proxies]
+    return sum(each) / len(each)  # pyright: ignore[reportReturnType]
+
+
+def regret_offset(mdp: MDP, belief: Belief, *, tol: float | Float[Array, ""] | None = None) -> Float[Array, " N"]:
+    """The best return that each sample allows here, `V*(w_i)`: planning against it limits regret.
+
+    `N` planning problems, solved in blocks.
+    """
+    weights, log_weights = check_belief(mdp, belief)
+    return _regret_offset(mdp, weights, log_weights, tol)
+
+
+def policy_offset(mdp: MDP, belief: Belief, policy: Float[Array, " ... S A"]) -> Float[Array, " N"]:
+    """The return of a policy that is known to be acceptable: planning against it is robust improvement on that."""
+    weights, log_weights = check_belief(mdp, belief)
+    return _return_of(weights, log_weights, feature_expectations(mdp, policy))
+
+
+@jax.jit
+def _counting(log_weights, weights) -> Array:
+    """The weights, 0 where they are no numbers and the sample has no probability."""
+    return jnp.where((log_weights > -jnp.inf)[:, None] | jnp.isfinite(weights), weights, 0)
+
+
+@jax.jit
+def _return_of(weights, log_weights, features) -> Array:
+    weights = _counting(log_weights, weights)
+    return jnp.matmul(weights, features.astype(weights.dtype), precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.jit
+def _start_offset(mdp: MDP, weights, log_weights) -> Array:
+    return _return_of(weights, log_weights, first_features(mdp) * mdp.total_visits)
+
+
+@jax.jit
+def _training_offset(mdp: MDP, weights, log_weights, each) -> Array:
+    per_visit = sum(features / total for features, total in each) / len(each)
+    return _return_of(weights, log_weights, per_visit * mdp.total_visits)
+
+
+@jax.jit
+def _regret_offset(mdp: MDP, weights, log_weights, tol) -> Array:
+    weights = _counting(log_weights, weights)
+    size = min(BLOCK, weights.shape[0])
+    return jax.lax.map(lambda w: optimum(mdp, w, tol=tol).value, weights, batch_size=size)
+
+
+def training_stakes(belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
+    """What was at stake in training under each sample, per step: the best return less the worst, `[N]`.
+
+    `(max_j w_i·φ_j - min_j w_i·φ_j) / visits`, over the plans φ_j of the proxies that could have been
+    written, averaged over the training maps.  As `units` of a plan it removes the scale of each reward
+    sample, which no choice of the designer's could reveal apart from β: a sample that cared little
+    about training no longer counts for little, so what was never seen weighs more against what was.
+
+    Args:
+        belief: weight samples.
+        *proxies: the evidence, at least one.
+
+    Returns:
+        In units of reward.  Zero for a sample to which all of training is alike: as a unit it is refused.
+
+    Raises:
+        ValueError: without a proxy, or for one written for other features.
+    """
+    weights, log_weights = check_samples(belief)
+    check_proxies(proxies, tuple(belief.feature_names), "the belief is about")
+    weights = _counting(log_weights, weights)
+    each = [_stakes(weights, p.alternative_features, p.mdp.total_visits) for p in proxies]
+    return sum(each) / len(each)  # pyright: ignore[reportReturnType]
+
+
+@jax.jit
+def _stakes(weights, features, total) -> Array:
+    return stream(_spread, weights, features) / total
+
+
+def _spread(weights: Float[Array, " N K"], features: Float[Array, " M K"]) -> Float[Array, " N"]:
+    """The best return less the worst, under each row of weights."""
+    returns = features @ weights.T
+    return jnp.max(returns, axis=0) - jnp.min(returns, axis=0)
+
+
+def start_features(mdp: MDP) -> Float[Array, " K"]:
+    """Expected features of the first step, averaged over actions where they depend on the action, `[K]`."""
+    return first_features(check_mdp(mdp))
+
+
+def training_features(*proxies: Proxy) -> Float[Array, " K"]:
+    """Mean features per visit of the proxy's plan in training, `[K]`; of several, the mean over their training maps."""
+    check_proxies(proxies)
+    return _mean_features([(p.feature_expectations, p.mdp.total_visits) for p in proxies])
+
+
+def map_features(mdp: MDP) -> Float[Array, " K"]:
+    """Mean features of a map's states, each counted once (without the end state, if there is one), `[K]`.
+
+    As a baseline, of the map that the designer looked at: all that was there is normal, on average.  Where
+    features are noisy readings that differ from cell to cell, one start is one draw of them; this averages.
+
+    Example:
+        >>> import mdps
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> map_features(mdps.GridWorld.from_text("S.gG", legend, horizon=5).mdp).tolist()
+        [0.5, 0.25, 0.25]
+    """
+    return _map_features(check_mdp(mdp))
+
+
+def _by_state(mdp: MDP) -> Array:
+    """Features of each state, the mean over the actions that exist there where they depend on the action, `[S, K]`."""
+    if mdp.features.ndim == 2:
+        return mdp.features
+    if mdp.available is None:
+        return jnp.mean(mdp.features, axis=1)
+    some = mdp.available[..., None].astype(mdp.features.dtype)
+    return jnp.sum(some * mdp.features, axis=1) / jnp.sum(some, axis=1)
+
+
+@jax.jit
+def first_features(mdp: MDP) -> Array:
+    """`start_features`, unchecked."""
+    return mdp.initial @ _by_state(mdp)
+
+
+@jax.jit
+def _mean_features(each) -> Array:
+    return sum(features / total for features, total in each) / len(each)
+
+
+@jax.jit
+def _map_features(mdp: MDP) -> Array:
+    features, sink = _by_state(mdp), mdp.layout.sink
+    if sink is None:
+        return jnp.mean(features, axis=0)
+    real = jnp.arange(mdp.num_states) != sink
+    return jnp.sum(features * real[:, None], axis=0) / (mdp.num_states - 1)
+
+
+def check_units(units, log_weights: Array) -> Array:
+    """Units, once they are known to be one positive number per sample."""
+    units = check_array("units", units)
+    if units.shape != log_weights.shape:
+        raise ValueError(f"units has shape {units.shape}; give one number per sample, {log_weights.shape}.")
+    if is_concrete(units) and (np.asarray(units) <= 0).any():
+        i = int((np.asarray(units) <= 0).argmax())
+        raise ValueError(
+            f"units is {float(units[i])} at index {i}; every unit must be positive (a sample to which all of training "
+            "is alike has no stakes: leave it out of the belief)."
+        )
+    return units
+
+
+def check_proxies(proxies: tuple, names: tuple[str, ...] = (), whose: str = "") -> None:
+    """Raise unless there is one at least, all are proxies, and written for these features."""
+    if not proxies:
+        raise ValueError(
+            "there is no proxy; give at least one proxy, after the MDP and the belief: its training map is what is "
+            "measured."
+        )
+    for proxy in proxies:
+        if not is_proxy(proxy):
+            raise ValueError(
+                f"a proxy is {shown(proxy)}; give a ProxyReward: the MDP comes first, then the belief, then proxies."
+            )
+        theirs = tuple(proxy.mdp.feature_names)
+        if names and theirs != tuple(names):
+            raise ValueError(
+                f"the proxy was written for the features {theirs}, but {whose} {tuple(names)}; use maps with the same "
+                "features in the same order, and the evidence that the belief was made from."
+            )

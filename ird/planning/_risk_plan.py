@@ -1,0 +1,75 @@
+"""A careful plan with its certificate, and what both planners charge for rounding."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ird.risk import Risk
+from mdps.linear import policy_weights, push
+from mdps.mdp import MDP
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class RiskPlan:
+    """A plan that is careful about what the reward might be, with a certificate.
+
+    Attributes:
+        policy: probability of each action, `[S, A]`, or `[T, S, A]` with a horizon.
+        objective: what this policy attains, in units of return; what may be rounding is taken off.
+        bound: no policy attains more; includes the solver's own error bound and rounding.  Infinite where
+            nothing is known, because something that was traced is not finite.
+        feature_expectations: expected discounted sum of features under the policy, `[K]`.
+        converged: whether `bound - objective` met the tolerance.
+        steps: calls of the solver.
+    """
+
+    policy: Float[Array, " S A"] | Float[Array, " T S A"]
+    objective: Float[Array, ""]
+    bound: Float[Array, ""]
+    feature_expectations: Float[Array, " K"]
+    converged: Bool[Array, ""]
+    steps: Int[Array, ""]
+
+
+def check_risk(risk: Risk, weights, log_weights) -> None:
+    """Let a risk measure look at concrete weights, computing nothing."""
+    if isinstance(risk, type) or not callable(getattr(risk, "value", None)):
+        raise ValueError(f"risk is {risk!r}; give a measure from ird.risk, such as CVaR(0.1) or Mean().")
+    jax.eval_shape(lambda returns: risk.value(returns, log_weights), jnp.zeros(log_weights.shape, weights.dtype))
+
+
+def counting(log_weights: Array, *arrays: Array) -> list[Array]:
+    """Rows of samples, 0 where a sample has no probability: what it holds there need not be a number."""
+    possible = log_weights > -jnp.inf
+    return [jnp.where(possible.reshape(-1, *(1,) * (x.ndim - 1)), x, 0) for x in arrays]
+
+
+def rounding_of_sums(dtype, num_samples: int, num_features: int) -> float:
+    """Relative rounding of ρ(w·φ - c) and of a cut: sums over samples and features round as pairwise sums do.
+
+    Ten roundings are the measure's own (`ird.risk`): its formula, and a tilt that is not known any better.
+    """
+    return float(jnp.finfo(dtype).eps) / 2 * (math.log2(num_samples + 1.0) + num_features + 10)
+
+
+def rounding_of_visits(mdp: MDP, dtype) -> Array | float:
+    """Relative rounding of what a policy collects.
+
+    Visits are sums of what arrives, step by step: in each of h steps (the horizon, or 1/(1 - γ)) D + A + 1 roundings
+    that are independent of each other, and half a one that is the same whenever the same comes again.
+    """
+    h = 1 / (1 - mdp.discount) if mdp.horizon is None else float(mdp.horizon)
+    each = mdp.next_state.shape[1] + mdp.num_actions + 1
+    return float(jnp.finfo(dtype).eps) / 2 * (2 * (h * each) ** 0.5 + h / 2)
+
+
+def visits_of(mdp: MDP, policy: Array, tol=None) -> Array:
+    """Expected discounted visits of each state under a policy, `[S]`, or per step `[T, S]` with a horizon."""
+    if mdp.horizon is None:
+        return jnp.maximum(push(mdp, policy_weights(mdp, policy), mdp.initial, tol), 0)
+    start = jnp.zeros((mdp.horizon, mdp.num_states), policy.dtype).at[0].set(mdp.initial)
+    return push(mdp, policy_weights(mdp, policy), start)
