@@ -17,6 +17,7 @@ SEED = "seed"
 RESERVED = (SEED, "key", "done")
 
 Index = tuple[int, ...]
+Values = Sequence[Any] | np.ndarray | jax.Array  # of a setting
 
 
 @dataclass(frozen=True)
@@ -139,35 +140,76 @@ def chunk_of(lengths: Index, width: int) -> Index:
     return tuple(reversed(chunk))
 
 
-def check_axes(trial: Callable, grid: Mapping[str, Sequence], static: Mapping[str, Sequence], num_seeds: int) -> Axes:
+def check_axes(trial: Callable, grid: Mapping[str, Values], static: Mapping[str, Values], num_seeds: int) -> Axes:
     """The axes, once they are known to fit the trial.
 
     Raises:
         ValueError: for names that the trial does not take or that are given twice, settings that it needs and does
-            not get, and values that are missing, of the wrong kind or not numbers.
+            not get, and values that are missing, of the wrong kind, not numbers, or beyond JAX's default precision.
     """
     for name, table in (("grid", grid), ("static", static)):
         if not isinstance(table, Mapping):
             raise ValueError(f"{name} is a {type(table).__name__}; give a mapping from setting to its values.")
     _check_names(trial, list(grid), list(static))
-    if not isinstance(num_seeds, int | np.integer) or isinstance(num_seeds, bool) or not 1 <= num_seeds < 2**32:
-        raise ValueError(f"num_seeds is {num_seeds!r}; give a whole number ≥ 1 (each seed is one trial per setting).")
+    seeds = whole("num_seeds", num_seeds, "give a whole number ≥ 1 (each seed is one trial per setting)")
+    if seeds >= 2**32:
+        raise ValueError(f"num_seeds is {seeds}, and seeds are numbered below 2**32; fold more into the key.")
     kept = {name: _check_static(name, values) for name, values in static.items()}
-    return Axes(kept, {name: _check_setting(name, values) for name, values in grid.items()}, int(num_seeds))
+    return Axes(kept, {name: _check_setting(name, values) for name, values in grid.items()}, seeds)
 
 
-def _check_names(trial: Callable, grid: list[str], static: list[str]) -> None:
+def whole(name: str, value: Any, cure: str) -> int:
+    """A whole number of at least one, as Python has it.
+
+    Raises:
+        ValueError: for anything else; flags are no numbers.
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is {brief(value)}; {cure}.")
+    return int(value)
+
+
+def brief(value: Any) -> str:
+    """A value in a message: at most a line of it."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a value that cannot even be shown
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 120 else f"{text[:100]}... ({type(value).__name__})"
+
+
+def lost(values: np.ndarray) -> np.ndarray:
+    """Where JAX's default precision makes another number of a number: infinite, zero, or cut to fewer bits.
+
+    Example:
+        >>> lost(np.array([1.0, 1e39, 1e-50, np.inf])), lost(np.array([2**31 - 1, 2**31]))
+        (array([False,  True,  True, False]), array([False,  True]))
+    """
+    kind = jax.dtypes.canonicalize_dtype(values.dtype)
+    if values.dtype.kind == "c":
+        return lost(np.real(values)) | lost(np.imag(values))
+    with np.errstate(all="ignore"):
+        cast = values.astype(kind)
+    if values.dtype.kind in "iu":
+        return np.asarray(cast != values)
+    if values.dtype.kind != "f" or kind == values.dtype:
+        return np.zeros(values.shape, bool)
+    beyond = np.isinf(cast) | (values != 0) & (np.abs(cast) < np.finfo(kind).tiny)
+    return np.asarray(np.isfinite(values) & beyond)
+
+
+def _check_names(trial: Callable, grid: list, static: list) -> None:
     import inspect
 
     kinds = inspect.Parameter
+    for name in (*grid, *static):
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"{brief(name)} cannot name a setting; give the name of one of the trial's arguments.")
+        if name in RESERVED or name.startswith("__"):
+            raise ValueError(f"{name!r} is the name of something else in every sweep; rename the trial's argument.")
     twice = sorted(set(grid) & set(static))
     if twice:
         raise ValueError(f"{twice[0]!r} is both in grid and in static; a setting is traced or static, not both.")
-    for name in (*grid, *static):
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"{name!r} cannot name a setting; give the name of one of the trial's arguments.")
-        if name in RESERVED:
-            raise ValueError(f"{name!r} is the name of something else in every sweep; rename the trial's argument.")
     try:
         parameters = list(inspect.signature(trial).parameters.values())
     except ValueError:  # a built-in: nothing to be known
@@ -180,46 +222,74 @@ def _check_names(trial: Callable, grid: list[str], static: list[str]) -> None:
         if unknown:
             known = f"its settings are {', '.join(takes)}" if takes else "it has none"
             raise ValueError(f"{label(trial)} has no setting {', '.join(map(repr, unknown))}; {known}.")
-    needed = [p.name for p in takes.values() if p.default is kinds.empty and p.name not in (*grid, *static)]
+    needed = [
+        p.name
+        for p in parameters[1:]
+        if p.default is kinds.empty
+        and p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+        and (p.kind is kinds.POSITIONAL_ONLY or p.name not in (*grid, *static))
+    ]
     if needed:
         raise ValueError(
-            f"{label(trial)} needs {', '.join(map(repr, needed))}, which neither grid nor static gives; add the "
-            f"values, [one] if it does not vary."
+            f"{label(trial)} needs {', '.join(map(repr, needed))}, which neither grid nor static gives by name; add "
+            f"the values, [one] if it does not vary."
         )
 
 
-def _check_setting(name: str, values: Sequence) -> np.ndarray:
-    if isinstance(values, str | bytes) or np.ndim(values) == 0:
-        raise ValueError(f"grid[{name!r}] is {values!r}; give its values as a sequence, [value] for one.")
-    found = np.asarray(values)
-    if found.dtype.kind not in "biuf":
+def _check_setting(name: str, values: Values) -> np.ndarray:
+    found = _row(f"grid[{name!r}]", values)
+    if found.dtype.kind not in "biuf" or found.dtype.itemsize > 8:
         raise ValueError(
-            f"grid[{name!r}] holds {found.ravel()[:1].tolist()[0]!r}, which cannot be traced: settings in grid are "
-            f"numbers. Give other Python objects as static={{{name!r}: [...]}}; each is compiled for itself."
+            f"grid[{name!r}] holds {brief(found.tolist()[0])}, which cannot be traced ({found.dtype}): settings in "
+            f"grid are real numbers of at most 64 bits. Give other Python objects as static={{{name!r}: [...]}}; each "
+            "is compiled for itself."
         )
-    if found.ndim != 1 or not found.size:
-        raise ValueError(f"grid[{name!r}] has shape {found.shape}; give a row of at least one number.")
     if found.dtype.kind == "f" and np.isnan(found).any():
         raise ValueError(f"grid[{name!r}] is NaN at index {int(np.isnan(found).argmax())}; give numbers.")
-    kind = jax.dtypes.canonicalize_dtype(found.dtype)
-    if found.dtype.kind in "iu" and (found.astype(kind) != found).any():
-        worst = found[found.astype(kind) != found][0]
-        raise ValueError(f"grid[{name!r}] holds {worst}, which {kind} cannot; use smaller numbers or float64 mode.")
+    if lost(found).any():
+        kind, worst = jax.dtypes.canonicalize_dtype(found.dtype), found[lost(found)][:1]
+        with np.errstate(all="ignore"):
+            became = worst.astype(kind)[0]
+        raise ValueError(
+            f"grid[{name!r}] holds {worst[0]}, which {kind} cannot (the trial would get {became}); use numbers that it "
+            "holds, in another unit say, or float64 mode."
+        )
     return found
 
 
-def _check_static(name: str, values: Sequence) -> tuple:
-    if isinstance(values, str | bytes) or np.ndim(np.asarray(values, object)) == 0:
-        raise ValueError(f"static[{name!r}] is {values!r}; give its values as a sequence, [value] for one.")
+def _row(what: str, values: Any) -> np.ndarray:
+    """The values of a setting as an array of one axis, whatever they are."""
+    wanted = "give its values as a sequence, [value] for one"
+    if isinstance(values, str | bytes | Mapping | set | frozenset) or not hasattr(values, "__len__"):
+        raise ValueError(f"{what} is {brief(values)}; {wanted}.")
+    if np.ma.is_masked(values):
+        raise ValueError(f"{what} has masked values; {wanted}, those alone that are to be tried.")
+    try:
+        found = np.asarray(values)
+    except Exception as error:  # ragged, traced, or an object that will not be an array
+        raise ValueError(f"{what} is {brief(values)}, which is no row of numbers ({error}); {wanted}.") from error
+    if found.ndim != 1 or not found.size:
+        raise ValueError(f"{what} has shape {found.shape}; give a row of at least one number.")
+    return found
+
+
+def _check_static(name: str, values: Values) -> tuple:
+    plain = isinstance(values, str | bytes | Mapping | set | frozenset) or not hasattr(values, "__len__")
+    if plain or np.ndim(values if isinstance(values, np.ndarray) else 0) > 1 or getattr(values, "shape", None) == ():
+        raise ValueError(f"static[{name!r}] is {brief(values)}; give its values as a sequence, [value] for one.")
     found = tuple(v.item() if isinstance(v, np.generic) else v for v in values)
     if not found:
         raise ValueError(f"static[{name!r}] is empty; give at least one value.")
     for value in found:
-        if not isinstance(value, str | bool | int | float):
+        if not isinstance(value, str | bool | int | float) or value != value:
             raise ValueError(
-                f"static[{name!r}] holds {value!r}; give strings or Python numbers, which can label an axis, and "
+                f"static[{name!r}] holds {brief(value)}; give strings or Python numbers, which can label an axis, and "
                 "let the trial choose by them."
             )
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"static[{name!r}] holds {value}, which 64 bits cannot; use a smaller number or a string.")
+        if isinstance(value, str) and any(0xD800 <= ord(letter) < 0xE000 for letter in value):
+            raise ValueError(f"static[{name!r}] holds {value!r}, which UTF-8 cannot; use letters that it can write.")
     if len({type(v) for v in found}) > 1:
         raise ValueError(f"static[{name!r}] mixes kinds of values, {found}; give all strings or all numbers of a kind.")
     if len(set(found)) < len(found):

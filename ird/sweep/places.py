@@ -4,11 +4,14 @@ Shares of one store need no connection: worker i of n does the blocks whose numb
 i.  Processes that `jax.distributed` has joined are one program, and its devices one mesh.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+
+from ird.sweep.axes import brief
 
 Device = Any  # jax.Device, which is no class that a type checker knows
 Devices = tuple[Device, ...]
@@ -24,10 +27,14 @@ def check_shard(shard: tuple[int, int] | str) -> tuple[int, int]:
         >>> check_shard("2/8")
         (2, 8)
     """
-    try:
-        i, n = (int(x) for x in (shard.split("/") if isinstance(shard, str) else shard))
-    except (TypeError, ValueError, AttributeError):
-        raise ValueError(f"shard is {shard!r}; give i/n, worker i of n, such as '0/4' or (0, 4).") from None
+    parts = re.fullmatch(r"\s*(-?\d+)\s*/\s*(-?\d+)\s*", shard, re.ASCII) if isinstance(shard, str) else None
+    pair: Any = tuple(int(part) for part in parts.groups()) if parts else shard
+    whole = isinstance(pair, tuple | list) and all(
+        isinstance(x, int | np.integer) and not isinstance(x, bool) for x in pair
+    )
+    if not whole or len(pair) != 2 or int(pair[1]) < 1:
+        raise ValueError(f"shard is {brief(shard)}; give i/n, worker i of n, such as '0/4' or (0, 4).")
+    i, n = int(pair[0]), int(pair[1])
     if not 0 <= i < n:
         raise ValueError(f"shard is {i}/{n}, which is out of range; with {n} workers they are 0/{n} to {n - 1}/{n}.")
     return i, n
@@ -45,22 +52,22 @@ def check_devices(devices: int | Sequence[Any] | None) -> Devices:
     local = jax.local_devices()
     if devices is None:
         return tuple(jax.devices())
-    if isinstance(devices, int) and not isinstance(devices, bool):
+    if isinstance(devices, int | np.integer) and not isinstance(devices, bool):
         if not 1 <= devices <= len(local):
             raise ValueError(f"devices is {devices}, but {_there_are(local)}.")
-        wanted = list(range(devices))
+        wanted = list(range(int(devices)))
     elif isinstance(devices, str | bytes) or not isinstance(devices, Sequence) or not devices:
-        raise ValueError(f"devices is {devices!r}; give how many, or a sequence of devices or of their numbers.")
+        raise ValueError(f"devices is {brief(devices)}; give how many, or a sequence of devices or of their numbers.")
     elif all(isinstance(d, jax.Device) for d in devices):
         gone = [d for d in devices if d not in jax.devices(d.platform)]
         if gone or len(set(devices)) < len(devices) or len({d.platform for d in devices}) > 1:
             raise ValueError(f"devices is {list(devices)}; list devices of one kind, each once, that exist here.")
         return tuple(devices)
     else:
-        wanted = list(devices)
+        wanted = [int(d) if isinstance(d, np.integer) else d for d in devices]
         for number in wanted:
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(local):
-                raise ValueError(f"devices lists {number!r}, but {_there_are(local)}.")
+                raise ValueError(f"devices lists {brief(number)}, but {_there_are(local)}.")
         if len(set(wanted)) < len(wanted):
             raise ValueError(f"devices is {wanted}; list each device once.")
     owners: dict[int, list[Device]] = {}

@@ -38,7 +38,8 @@ class Program:
         steps: how many times it does so in a block.
         devices: the mesh.
         trial: the trial.
-        static: this program's choice of the static axes.
+        combination: this program's choice of the static axes, by number.
+        static: that choice.
     """
 
     digest: str
@@ -48,6 +49,7 @@ class Program:
     steps: int
     devices: Devices
     trial: Trial = field(compare=False)
+    combination: int = field(compare=False)
     static: Mapping[str, Any] = field(compare=False)
 
     @property
@@ -94,7 +96,8 @@ def compiled(program: Program) -> Any:
         key = jax.random.wrap_key_data(key_data, impl=program.key)
 
         def one(seed, settings):
-            return program.trial.results(jax.random.fold_in(key, seed), program.static, settings)
+            own = jax.random.fold_in(key, seed)
+            return program.trial.results(program.combination, own, program.static, settings)
 
         if program.steps == 1:
             return jax.vmap(one)(seeds, settings)
@@ -117,10 +120,10 @@ def compiled(program: Program) -> Any:
 def prepare(trial: Trial, blocks: Blocks, key: Any, devices: Devices, lanes: int) -> list[Program]:
     """The program of each choice of the static axes."""
     settings = tuple((name, str(values.dtype)) for name, values in blocks.axes.traced.items())
-    steps = -(-blocks.width // lanes)
+    steps, kind = -(-blocks.width // lanes), str(jax.random.key_impl(key))
     return [
-        Program(digest, settings, str(jax.random.key_impl(key)), lanes, steps, devices, trial, static)
-        for digest, static in zip(trial.digests, blocks.axes.combinations, strict=True)
+        Program(digest, settings, kind, lanes, steps, devices, trial, number, static)
+        for number, (digest, static) in enumerate(zip(trial.digests, blocks.axes.combinations, strict=True))
     ]
 
 
@@ -148,7 +151,8 @@ def fitting(
 
     if block and not on_host and memory is None:
         return divided(block), divided(block).width
-    allowed = int(agreed(np.asarray(_budget(memory, devices) // 1024, np.int32))) * 1024
+    kibibytes = min(_budget(memory, devices) // 1024, 2**31 - 1)  # one number of 32 bits, for all processes
+    allowed = int(agreed(np.asarray(kibibytes, np.int32))) * 1024
     lanes, grown = min(most, FIRST_ON_HOST if on_host else FIRST_ON_DEVICE), False
     while True:
         blocks = divided(lanes)

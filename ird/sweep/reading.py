@@ -1,6 +1,6 @@
 """Read what a sweep has written, also while it runs: with xarray, or with NumPy alone."""
 
-from pathlib import Path
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ class Named(NamedTuple):
     values: np.ndarray
 
 
-def load(store: str | Path) -> Any:
+def load(store: str | os.PathLike[str]) -> Any:
     """Open the results as one `xarray.Dataset`, read from the disk where they are used.
 
     Its dimensions are the settings, `seed`, and those of each field.  `done` says of each trial whether it has
@@ -28,9 +28,9 @@ def load(store: str | Path) -> Any:
 
     Raises:
         ImportError: if xarray or zarr is not installed.
-        ValueError: if there is no sweep there.
+        ValueError: if there is no sweep there, or files of it are missing or damaged.
     """
-    open_store(store)
+    opened = open_store(store)
     try:
         import xarray
         import zarr  # noqa: F401
@@ -38,14 +38,16 @@ def load(store: str | Path) -> Any:
         raise ImportError(
             "sweep.load needs xarray and zarr; pip install 'inverse-reward-design[zarr]' (sweep.arrays needs neither)."
         ) from error
-    return xarray.open_zarr(store, chunks=None)
+    opened.check_whole(opened.survey())
+    opened.check_labels()
+    return xarray.open_zarr(opened.path, chunks=None)
 
 
-def arrays(store: str | Path) -> dict[str, Named]:
+def arrays(store: str | os.PathLike[str]) -> dict[str, Named]:
     """Read all results into memory with NumPy alone: each field, each axis and `done`, as `Named(dims, values)`.
 
     Raises:
-        ValueError: if there is no sweep there, or a file of it is damaged.
+        ValueError: if there is no sweep there, or files of it are missing or damaged.
 
     Example:
         >>> import jax, tempfile
@@ -66,7 +68,9 @@ def arrays(store: str | Path) -> dict[str, Named]:
         empty = np.nan if np.dtype(field.dtype).kind in "fc" else 0
         whole[field.name] = np.full((*axes.shape, *field.shape), empty, field.dtype)
         found[field.name] = Named((*axes.names, *field.dims), whole[field.name])
-    for number in np.flatnonzero(opened.done()):
+    survey = opened.survey()
+    opened.check_whole(survey)
+    for number in np.flatnonzero(survey.done):
         box = blocks.box(int(number))
         done.values[box] = True
         for field in opened.fields:

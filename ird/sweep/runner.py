@@ -9,12 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from ird.sweep.axes import Blocks, check_axes, chunk_of, label
+from ird.sweep.axes import Blocks, Values, brief, check_axes, chunk_of, label, whole
+from ird.sweep.fields import check_dims
+from ird.sweep.opening import begin, find_store, identity
 from ird.sweep.places import agreed, check_devices, check_shard, wait_for_all
 from ird.sweep.programs import Program, fitting, prepare
 from ird.sweep.progress import Progress, clock
-from ird.sweep.stores import Store, find_store, identity, open_store
-from ird.sweep.trials import examine, is_key
+from ird.sweep.stores import Store, check_path, open_store
+from ird.sweep.trials import check_key, examine
+from ird.sweep.zarr_files import METADATA
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Report:
         seconds: how long the blocks took, compilation included.
         width: trials of a block.
         memory: bytes that a block needs on its device: settings, results and all in between; None if nothing ran.
+        repaired: trials among `ran` that had been marked as done, but whose files were missing or cut.
     """
 
     store: Path
@@ -40,6 +44,7 @@ class Report:
     seconds: float
     width: int
     memory: int | None
+    repaired: int = 0
 
     @property
     def complete(self) -> bool:
@@ -50,21 +55,22 @@ class Report:
         """The report in words."""
         rate = f" in {clock(self.seconds)}, {self.ran / max(self.seconds, 1e-9):,.3g} per second" if self.ran else ""
         size = "" if self.memory is None else f", {self.memory / 2**20:,.1f} MiB each on a device"
+        again = f" ({self.repaired:,} of them again: their files were damaged)" if self.repaired else ""
         bad = ", ".join(f"{count:,} in {name}" for name, count in self.not_a_number.items() if count)
         return (
-            f"{self.store}: {self.done:,} of {self.trials:,} trials done; {self.ran:,} by this run{rate}; "
+            f"{self.store}: {self.done:,} of {self.trials:,} trials done; {self.ran:,} by this run{again}{rate}; "
             f"blocks of {self.width:,}{size}; NaN: {bad or 'none'}"
         )
 
 
 def run(
     trial: Callable[..., Any],
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Values],
     *,
     num_seeds: int,
     key: jax.Array,
     store: str | Path,
-    static: Mapping[str, Sequence[Any]] | None = None,
+    static: Mapping[str, Values] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     block: int | None = None,
     memory: int | None = None,
@@ -84,7 +90,7 @@ def run(
         grid: numbers to try for each setting, by the name of the trial's argument.  They are traced: other values
             compile nothing.
         num_seeds: trials of each combination.
-        key: a `jax.random.key`.
+        key: a `jax.random.key` of JAX's default generator, threefry; the others draw other numbers in a batch.
         store: a directory, made if need be: a Zarr group (`sweep.load` opens it).  One that another sweep has
             written is refused.
         static: strings, or numbers that decide shapes, to try for settings that are not traced; each
@@ -103,7 +109,8 @@ def run(
 
     Raises:
         ValueError: for a trial that is not pure or returns other fields for other settings, unknown or missing
-            settings, a share or a device that does not exist, or a store of another sweep.
+            settings, numbers that JAX's default precision does not hold, a key of another generator than threefry, a
+            share or a device that does not exist, or a store of another sweep or whose description is damaged.
         OSError: if the store cannot be written, or not any longer; what was written stays readable.
 
     Example:
@@ -118,61 +125,88 @@ def run(
     """
     if not callable(trial):
         raise ValueError(f"trial is a {type(trial).__name__}; give a function, trial(key, *, ...).")
-    if not is_key(key):
-        raise ValueError(f"key is {key!r}; give one typed key, such as jax.random.key(0).")
+    check_key(key)
     for name, value in (("block", block), ("memory", memory)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r}; give a whole number ≥ 1, or None.")
+        if value is not None:
+            whole(name, value, "give a whole number ≥ 1, or None")
+    if not isinstance(progress, bool | np.bool_):
+        raise ValueError(f"progress is {brief(progress)}; give True or False.")
+    path, named = check_path(store), check_dims({} if dims is None else dims)
     share, mesh = check_shard(shard), check_devices(devices)
-    axes = check_axes(trial, grid, static or {}, num_seeds)
-    path, kind = Path(store), f"{mesh[0].platform} {mesh[0].device_kind}"
-    examined = examine(trial, axes, key, dims or {}, mesh[0].platform)
-    wanted = identity(examined, label(trial), axes, key, kind)
+    axes = check_axes(trial, grid, {} if static is None else static, num_seeds)
+    examined = examine(trial, axes, key, named, mesh[0].platform)
+    wanted = identity(examined, label(trial), axes, key, f"{mesh[0].platform} {mesh[0].device_kind}")
 
     found = find_store(path, wanted)
     if found is None:
         blocks, lanes = fitting(examined, axes, key, mesh, block, memory)
-        found = _create(Store(path, blocks, lanes, examined.fields, wanted))
-    if block is not None and found.blocks.chunk != chunk_of(axes.inner, block):
+        found = Store(path, blocks, lanes, examined.fields, wanted)
+    found = begin(found)
+    if block is not None and found.blocks.chunk != chunk_of(axes.inner, int(block)):
         raise ValueError(
             f"block is {block}, but {path} was begun with blocks of {found.blocks.width}, {found.blocks.chunk}; leave "
             "block out to go on with those, or give another store."
         )
-    todo = agreed(~found.done())
-    numbers = [int(n) for n in np.flatnonzero(todo) if n % share[1] == share[0]]
-    count = sum(math.prod(found.blocks.shape(n)) for n in numbers)
+    numbers, again = _todo(found, share)
     title = "sweep" if share[1] == 1 else f"sweep {share[0]}/{share[1]}"
-    made, need = prepare(examined, found.blocks, key, mesh, found.lanes), None
-    with Progress(count, progress and jax.process_index() == 0, title) as shown:
-        for program, batch, running in _batches(found.blocks, made, numbers, key):
-            need = max(need or 0, program.memory)
-            for number, results in _results(program, batch, running):
-                _write(found, number, results, shown.count)
-            shown.advance(sum(math.prod(found.blocks.shape(n)) for n in batch))
+    with Progress(found.trials(numbers), bool(progress) and jax.process_index() == 0, title) as shown:
+        need = _do(found, prepare(examined, found.blocks, key, mesh, found.lanes), numbers, key, shown)
         wait_for_all("the sweep is done")
-    marks = found.done()
+    done = found.done()
     return Report(
         store=path,
         trials=math.prod(axes.shape),
-        done=sum(math.prod(found.blocks.shape(int(n))) for n in np.flatnonzero(marks)),
+        done=found.trials(np.flatnonzero(done)),
         ran=shown.count,
-        not_a_number=found.not_a_number(),
+        not_a_number=found.not_a_number(done),
         seconds=shown.seconds,
         width=found.blocks.width,
         memory=need,
+        repaired=again,
     )
 
 
-def _create(store: Store) -> Store:
-    """A new store; if another worker makes it at the same time, that worker's."""
+def _todo(store: Store, share: tuple[int, int]) -> tuple[list[int], int]:
+    """The blocks to do, and how many of their trials were marked as done; the marks and all that was begun go."""
+    found = store.survey()
+    own = np.arange(store.blocks.count) % share[1] == share[0]
+    if jax.process_index() == 0:
+        for number, path in found.begun:
+            if own[number]:
+                path.unlink(missing_ok=True)
+        for number in np.flatnonzero(found.damaged & own):
+            store.unmark(int(number))
+    numbers = [int(n) for n in np.flatnonzero(agreed(~found.done & own))]
+    return numbers, store.trials(np.flatnonzero(agreed(found.damaged & own)))
+
+
+def _do(store: Store, made: Sequence[Program], numbers: Sequence[int], key: Any, shown: Progress) -> int | None:
+    """Compute blocks and write them; how many bytes one needs, None if there are none."""
+    need, described = None, (store.path / METADATA).read_bytes()
+    for program, batch, running in _batches(store.blocks, made, numbers, key):
+        need = max(need or 0, program.memory)
+        for number, results in _results(program, batch, running):
+            _check_same(store, described)
+            _write(store, number, results, shown.count)
+        shown.advance(store.trials(batch))
+    return need
+
+
+def _check_same(store: Store, described: bytes) -> None:
+    """Raise unless the store is still there, and still that of this sweep.
+
+    Raises:
+        OSError: if it has been removed, or replaced by that of another sweep.
+    """
     try:
-        store.create()
-    except OSError as error:
-        theirs = find_store(store.path, store.identity)
-        if theirs is None:
-            raise type(error)(error.errno, f"cannot make the store {store.path} ({error.strerror})") from error
-        return theirs
-    return open_store(store.path)
+        if (store.path / METADATA).read_bytes() == described or open_store(store.path) == store:
+            return
+    except (OSError, ValueError):
+        pass
+    raise FileNotFoundError(
+        f"the sweep stopped: {store.path} has been removed or replaced by another since it began. Nothing was written "
+        "to what is there now; run the same again with a store of its own"
+    )
 
 
 def _batches(
@@ -218,6 +252,14 @@ def _write(store: Store, number: int, results: Mapping[str, np.ndarray], before:
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"the sweep stopped: {error.strerror or error} in {store.path}. All that was written before is complete "
-            f"and can be read, {before:,} trials of this run among it; make room and run the same again to go on",
+            f"the sweep stopped: {error.strerror or error} in {store.path}{_where(error)}. All that was written before "
+            f"is complete and can be read, {before:,} trials of this run among it; make room and run the same again to "
+            "go on",
         ) from error
+
+
+def _where(error: OSError) -> str:
+    """What is in the way, where a directory lies in a file's place or a file in a directory's."""
+    if not isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
+        return ""
+    return f" (in the way: {error.filename2 or error.filename}; delete it)"

@@ -1,73 +1,44 @@
-"""The store of a sweep: which sweep it belongs to, which blocks are done, and their results.
+"""The store of a sweep: which blocks are done, and their results.
 
 A store is a Zarr group that xarray opens as one dataset: an array for each field, with the axes of the
 sweep before its own, a coordinate for each axis, and `done`, which says of every trial whether its
 results are there.  A block's chunk of `done` is written when its results are on the disk: that is its
-done mark.  What the sweep was is in the group's attributes, and a sweep that differs is refused.
+done mark.  It counts where every file of the block is there and as long as it must be.  What the sweep was
+is in the group's attributes.
 """
 
 import contextlib
 import json
+import math
 import os
-import shutil
-import tempfile
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ird.sweep import zarr_files as zarr
-from ird.sweep.axes import SEED, Axes, Blocks, Index
-from ird.sweep.trials import Field, Trial
+from ird.sweep.axes import SEED, Axes, Blocks, Index, brief
+from ird.sweep.fields import Field
 
 DONE = "done"
 VERSION = 1
 
-# What must be the same for a run to go on with a store, and what to say when it is not.
-SAME = {
-    "version": "format of the store",
-    "axes": "axes, in order",
-    "static": "static settings",
-    "settings": "settings",
-    "num_seeds": "number of seeds",
-    "key": "key",
-    "precision": "default precision",
-    "fields": "fields of the results",
-    "program": "code version of the trial (digest of its program)",
-    "jax": "version of jax",
-    "jaxlib": "version of jaxlib",
-    "device": "kind of device",
-}
 
+@dataclass(frozen=True)
+class Survey:
+    """What a walk through a store has found.
 
-def identity(trial: Trial, name: str, axes: Axes, key: Any, device: str) -> dict[str, Any]:
-    """Everything that the results of a sweep follow from, as JSON has it."""
-    found = {
-        "version": VERSION,
-        "trial": name,
-        "axes": list(axes.names),
-        "static": {name: list(values) for name, values in axes.static.items()},
-        "settings": {name: [_number(v) for v in values.tolist()] for name, values in axes.settings.items()},
-        "num_seeds": axes.num_seeds,
-        "key": [str(jax.random.key_impl(key)), *np.asarray(jax.random.key_data(key)).ravel().tolist()],
-        "precision": str(jax.numpy.result_type(float)),
-        "fields": {f.name: {"dtype": f.dtype, "shape": list(f.shape), "dims": list(f.dims)} for f in trial.fields},
-        "program": trial.digest,
-        "jax": jax.__version__,
-        "jaxlib": metadata.version("jaxlib"),
-        "device": device,
-    }
-    return json.loads(json.dumps(found))
+    Attributes:
+        done: which blocks are done, `[blocks.count]`.
+        damaged: which are marked as done and are not, because a file is missing or of another length, `[blocks.count]`.
+        begun: files that are being written, or were when a run was killed, with the number of their block.
+    """
 
-
-def _number(value: Any) -> Any:
-    """A number for JSON, which has no infinity."""
-    return str(value) if value in (float("inf"), float("-inf")) else value
+    done: np.ndarray
+    damaged: np.ndarray
+    begun: list[tuple[int, Path]]
 
 
 @dataclass(frozen=True)
@@ -88,16 +59,75 @@ class Store:
     fields: tuple[Field, ...]
     identity: dict[str, Any]
 
+    def trials(self, numbers: Iterable[Any]) -> int:
+        """How many trials some blocks have."""
+        return sum(math.prod(self.blocks.shape(int(n))) for n in numbers)
+
+    def survey(self) -> Survey:
+        """Which blocks are done, which are damaged, and what else was begun."""
+        # Marks first: what another run finishes meanwhile has its results on the disk before its mark.
+        marks, begun = self._walk(None)
+        marked = marks == self._length(None)
+        whole = marked.copy()
+        for field in self.fields:
+            lengths, more = self._walk(field, marked)
+            whole &= lengths == self._length(field)
+            begun += more
+        damaged = (marks >= 0) & ~whole
+        for number in np.flatnonzero(damaged):  # one by one: a network file system may show a directory as it was
+            if self.damage(int(number)) is None:
+                whole[number], damaged[number] = True, False
+        return Survey(whole, damaged, begun)
+
     def done(self) -> np.ndarray:
         """Which blocks are done, `[blocks.count]`."""
-        found = np.zeros(self.blocks.grid, bool)
-        root = self.path / DONE / "c"
-        for folder, _, files in os.walk(root):
-            prefix = Path(folder).relative_to(root).parts
-            for file in files:
-                if file.isdigit():
-                    found[(*map(int, prefix), int(file))] = True
-        return found.ravel()
+        return self.survey().done
+
+    def damage(self, number: int) -> str | None:
+        """What is wrong with the files of a block that is marked as done, in words; None if nothing is."""
+        for field in (*self.fields, None):
+            file, wanted = self._file(field, number), self._length(field)
+            there = zarr.file_length(file)
+            if there != wanted:
+                return f"{file} " + ("is missing" if there < 0 else f"holds {there} bytes, not {wanted}")
+        return None
+
+    def check_whole(self, found: Survey) -> None:
+        """Raise if a block is damaged.
+
+        Raises:
+            ValueError: naming a file, and the ways out.
+        """
+        numbers = np.flatnonzero(found.damaged)
+        for number in numbers:
+            wrong = self.damage(int(number))
+            if wrong is not None:  # else a run has done it again by now
+                more = f" (and {len(numbers) - 1:,} more blocks like it)" if len(numbers) > 1 else ""
+                raise ValueError(
+                    f"{wrong}: it is damaged, although its block is marked as done{more}. Make the same call of "
+                    "sweep.run again, which does such blocks anew; or, to read the rest, delete "
+                    f"{self._file(None, int(number))}."
+                )
+
+    def check_labels(self) -> None:
+        """Raise if the values along an axis are not on the disk as they must be.
+
+        Raises:
+            ValueError: naming the file, and the way out.
+        """
+        for name, data in self.frame():
+            file = self.path / name
+            if file.name != zarr.METADATA and (not file.is_file() or file.read_bytes() != data.tobytes()):
+                raise ValueError(
+                    f"{file}, which labels an axis, is missing or damaged. Make the same call of sweep.run again, "
+                    "which writes it anew (sweep.arrays needs it not)."
+                )
+
+    def unmark(self, number: int) -> None:
+        """Take the done mark from a block that is damaged, so that readers know; not from one that is whole by now."""
+        if self.damage(number) is not None:
+            with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either, and is named then
+                self._file(None, number).unlink(missing_ok=True)
 
     def write(self, number: int, results: Mapping[str, np.ndarray]) -> None:
         """Write the results of a block, `[width, ...]` by field, then its done mark.
@@ -109,13 +139,10 @@ class Store:
         count = int(np.prod(shape))
         data = {}
         for field in self.fields:
-            values = np.asarray(results[field.name])[:count].reshape(*shape, *field.shape)
+            values = np.asarray(results[field.name], field.dtype)[:count].reshape(*shape, *field.shape)
             data[self._file(field, number)] = zarr.encode(values, self._chunk(field))
-        mark = self._file(None, number)
         zarr.publish(data)
-        zarr.publish({mark: zarr.encode(np.ones(shape, bool), self._chunk(None))})
-        for file in (*data, mark):
-            zarr.remove_partials(file)
+        zarr.publish({self._file(None, number): zarr.encode(np.ones(shape, bool), self._chunk(None))})
 
     def read(self, number: int, field: Field | None) -> np.ndarray:
         """A field of a block (None: whether it is done), without what lies beyond the ends of the axes."""
@@ -123,14 +150,13 @@ class Store:
         chunk = zarr.decode(self._file(field, number), dtype, self._chunk(field))
         return chunk[tuple(slice(n) for n in self.blocks.shape(number))]
 
-    def not_a_number(self) -> dict[str, int]:
-        """How many finished trials hold a NaN, by field; fields that cannot are left out."""
+    def not_a_number(self, done: np.ndarray) -> dict[str, int]:
+        """How many trials of the blocks that are done hold a NaN, by field; fields that cannot are left out."""
         counts = {f.name: 0 for f in self.fields if np.dtype(f.dtype).kind in "fc"}
-        numbers = np.flatnonzero(self.done())
         for field in self.fields:
             if field.name in counts:
                 rank = len(self.blocks.axes.names)
-                for number in numbers:
+                for number in np.flatnonzero(done):
                     bad = np.isnan(self.read(int(number), field))
                     counts[field.name] += int(bad.any(axis=tuple(range(rank, bad.ndim))).sum())
         return counts
@@ -152,8 +178,18 @@ class Store:
         place = self.blocks.place(number)
         return zarr.chunk_file(self.path, field.name if field else DONE, (*place, *(0 for _ in (field or _ALL).shape)))
 
-    def _files(self) -> Iterator[tuple[str, np.ndarray]]:
-        """What an empty store holds, by path from its root."""
+    def _length(self, field: Field | None) -> int:
+        return zarr.chunk_length("bool" if field is None else field.dtype, self._chunk(field))
+
+    def _walk(self, field: Field | None, finished: np.ndarray | None = None) -> tuple[np.ndarray, list]:
+        """Lengths of the files of an array by block, and what was begun of them (of blocks that are not finished)."""
+        own, grid = field or _ALL, self.blocks.grid
+        flags = None if finished is None else finished.reshape(grid)
+        lengths, begun = zarr.find_chunks(self.path / own.name, grid, len(own.shape), flags)
+        return lengths.ravel(), [(int(np.ravel_multi_index(place, grid)), path) for place, path in begun]
+
+    def frame(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What an empty store holds, by path from its root; what describes it as a whole comes last."""
         axes, arrays = self.blocks.axes, {}
         for name, (dtype, values) in self.coordinates().items():
             arrays[name] = zarr.array_metadata([len(values)], [len(values)], dtype, [name])
@@ -169,24 +205,6 @@ class Store:
         attributes = {"sweep": {**self.identity, "chunk": list(self.blocks.chunk), "lanes": self.lanes}}
         yield zarr.METADATA, zarr.as_json(zarr.group_metadata(attributes, arrays))
 
-    def create(self) -> None:
-        """Put an empty store in its place, all at once.
-
-        Raises:
-            OSError: if it cannot be written, or another process was first.
-        """
-        zarr.make_directory(self.path.parent)
-        begun = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.part")
-        try:
-            zarr.publish({begun / name: data for name, data in self._files()})
-            os.rename(begun, self.path)
-        except OSError:
-            shutil.rmtree(begun, ignore_errors=True)
-            raise
-        zarr.sync_directory(self.path.parent)
-        for other in self.path.parent.glob(f".{self.path.name}.*.part"):
-            shutil.rmtree(other, ignore_errors=True)
-
 
 _ALL = Field(DONE, (), "bool", ())
 
@@ -199,72 +217,70 @@ def _labels(values: tuple) -> tuple[str, Any]:
     return str(found.dtype), found
 
 
-def open_store(path: str | Path) -> Store:
+def open_store(path: str | os.PathLike[str]) -> Store:
     """Open a store that a sweep has written.
 
     Raises:
-        ValueError: if there is none, or one of a format that this version does not know.
+        ValueError: if there is none, one of a format that this version does not know, or one whose description is
+            damaged.
     """
-    path = Path(path)
+    path = check_path(path)
+    file = path / zarr.METADATA
     try:
-        group = json.loads((path / zarr.METADATA).read_text(encoding="utf-8"))
-        known = group["attributes"]["sweep"]
-    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError) as error:
+        group = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{path} holds no sweep; give the store= of a sweep that has begun.") from error
-    if known["version"] != VERSION:
-        raise ValueError(f"{path} has format {known['version']}, and this version of ird.sweep reads {VERSION}.")
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{_damaged(file)} ({error}).") from error
+    attributes = group.get("attributes") if isinstance(group, dict) else None
+    known = attributes.get("sweep") if isinstance(attributes, dict) else None
+    if not isinstance(known, dict):
+        raise ValueError(f"{path} holds no sweep; give the store= of a sweep that has begun.")
+    if known.get("version") != VERSION:
+        raise ValueError(f"{path} has format {known.get('version')}, and this version of ird.sweep reads {VERSION}.")
+    try:
+        return _opened(path, group, known)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(f"{_damaged(file)} ({type(error).__name__}: {error}).") from error
+
+
+def _opened(path: Path, group: dict[str, Any], known: dict[str, Any]) -> Store:
+    """The store whose description this is."""
     settings = {}
     for name, values in known["settings"].items():
         dtype = group["consolidated_metadata"]["metadata"][name]["data_type"]
         settings[name] = np.asarray([float(v) if isinstance(v, str) else v for v in values], dtype)
-    axes = Axes({name: tuple(v) for name, v in known["static"].items()}, settings, known["num_seeds"])
-    fields = (Field(n, tuple(f["shape"]), f["dtype"], tuple(f["dims"])) for n, f in known["fields"].items())
-    chunk, lanes = tuple(known.pop("chunk")), known.pop("lanes")
-    return Store(path, Blocks(axes, chunk), lanes, tuple(fields), known)
+    axes = Axes({name: tuple(v) for name, v in known["static"].items()}, settings, int(known["num_seeds"]))
+    fields = (
+        Field(n, tuple(map(int, f["shape"])), str(np.dtype(f["dtype"])), tuple(f["dims"]))
+        for n, f in known["fields"].items()
+    )
+    identity = {name: value for name, value in known.items() if name not in ("chunk", "lanes")}
+    chunk, lanes = tuple(map(int, known["chunk"])), int(known["lanes"])
+    if len(chunk) != len(axes.inner) or min(*chunk, lanes, axes.num_seeds) < 1:
+        raise ValueError(f"blocks of {chunk} by {lanes}")
+    return Store(path, Blocks(axes, chunk), lanes, tuple(fields), identity)
 
 
-def find_store(path: Path, wanted: Mapping[str, Any]) -> Store | None:
-    """The store at a path, once it is known to belong to the wanted sweep; None where there is none yet.
+def _damaged(file: Path) -> str:
+    """What to say of a description that cannot be read."""
+    return (
+        f"{file} is damaged, so which sweep {file.parent} belongs to is not known; put a copy of {file.name} back, or "
+        f"delete {file.parent} to start over"
+    )
+
+
+def check_path(store: Any) -> Path:
+    """Where a store is.
 
     Raises:
-        ValueError: if something else is there, naming what differs.
-        OSError: if one cannot write there.
+        ValueError: for what names no directory.
     """
-    check_writable(path)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return None
-    store = open_store(path)
-    changed = [
-        f"  {title}: {_brief(store.identity.get(name))} in the store, {_brief(wanted[name])} now"
-        for name, title in SAME.items()
-        if store.identity.get(name) != wanted[name]
-    ]
-    if changed:
-        raise ValueError(
-            f"{path} was written by another sweep, so its results and new ones would not belong together:\n"
-            + "\n".join(changed)
-            + "\nGive another store=, or delete this one to start over."
-        )
-    return store
-
-
-def check_writable(path: Path) -> None:
-    """Raise unless files can be written at a path, or where it is to be made."""
-    there = path
-    with contextlib.suppress(OSError):
-        while not there.exists():
-            there = there.parent
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise type(error)(
-            error.errno, f"cannot write the store {path} ({reason}, in {there}); choose another"
-        ) from None
-
-
-def _brief(value: Any) -> str:
-    """A value of the identity, short enough for a message."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 240 else text[:200] + f"... ({len(text)} characters)"
+    if not isinstance(store, str | os.PathLike) or not isinstance(os.fspath(store), str):
+        raise ValueError(f"store is {brief(store)}; give the path of a directory.")
+    text = os.fspath(store)
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"store is {brief(store)}; give the path of a directory ('.' for the one you are in).")
+    if "://" in text:
+        raise ValueError(f"store is {text!r}, an address; a store is a directory on a file system, so give its path.")
+    return Path(store)

@@ -5,10 +5,9 @@ and a digest of the program, which is the code version of a store: it changes wi
 changes what is computed, in the trial or in what it calls, and with nothing else.
 """
 
-import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -16,29 +15,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
-from ird.sweep.axes import RESERVED, Axes, Index, label
+from ird.sweep.axes import Axes, brief, label
+from ird.sweep.fields import Field, check_results, fields_of
+from ird.sweep.purity import in_other_states, watched
 
-# The kinds of number that every reader of a store knows.
-DTYPES = {"bool", "float16", "float32", "float64", "complex64", "complex128"}
-DTYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-
-
-@dataclass(frozen=True)
-class Field:
-    """One array among a trial's results.
-
-    Attributes:
-        name: its name; parts of nested results are joined by dots.
-        shape: its shape in one trial.
-        dtype: its dtype.
-        dims: names of its axes.
-    """
-
-    name: str
-    shape: Index
-    dtype: str
-    dims: tuple[str, ...]
+BATCHED = "threefry2x32"  # the generator of which a batch of keys draws what each key draws alone
 
 
 @dataclass(frozen=True)
@@ -49,15 +33,22 @@ class Trial:
         call: the function, `call(key, **settings)`.
         fields: what it returns, in order.
         digests: digest of the program of each choice of the static axes.
+        programs: those programs, as they were traced: what is computed is what was checked.
     """
 
     call: Callable
     fields: tuple[Field, ...]
     digests: tuple[str, ...]
+    programs: tuple[Any, ...] = ()
 
-    def results(self, key: Any, static: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The trial's results by the name of their field."""
-        found = jax.tree.leaves(self.call(key, **static, **settings))
+    def results(self, combination: int, key: Any, static: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+        """The trial's results by the name of their field, for one choice of the static axes."""
+        inputs = jax.tree.leaves((key, dict(settings)))
+        program = self.programs[combination] if self.programs else None
+        if program is not None and len(program.in_avals) == len(inputs):
+            found = jaxpr_as_fun(program)(*inputs)
+        else:  # a generation of jax that hands over constants as inputs: trace anew
+            found = jax.tree.leaves(self.call(key, **static, **settings))
         return {field.name: x for field, x in zip(self.fields, found, strict=True)}
 
     @property
@@ -66,47 +57,78 @@ class Trial:
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()
 
 
-def examine(trial: Callable, axes: Axes, key: Any, dims: Mapping[str, Sequence[str]], platform: str) -> Trial:
+def examine(trial: Callable, axes: Axes, key: Any, dims: Mapping[str, tuple[str, ...]], platform: str) -> Trial:
     """Trace a trial twice for each choice of the static axes, and refuse what cannot be repeated or stored.
 
     Raises:
-        ValueError: for a trial that is not pure, uses a traced setting's value, returns nothing or what is no
-            array, or returns other fields for other static settings.
+        ValueError: for a trial that is not pure, draws with a generator that depends on how many trials are computed
+            at once, uses a traced setting's value, returns nothing or what is no array, or returns other fields for
+            other static settings.
     """
     fields: tuple[Field, ...] = ()
-    digests, first = [], axes.combinations[0]
+    digests, programs, first = [], [], axes.combinations[0]
     for static in axes.combinations:
-        program, out = _program(trial, axes, key, static, platform)
-        again, _ = _program(trial, axes, key, static, platform, leaks=True)
-        if program != again:
-            raise ValueError(
-                f"{label(trial)} is not pure: traced twice{_for(static)}, it gave two programs, so it depends on "
-                "something besides its key and settings (NumPy's random numbers, the clock, a variable it changes). "
-                f"Draw from its key with jax.random. The first difference:\n{_difference(program, again)}"
-            )
-        found = _fields(trial, out, dims, axes)
+        traced, text = _pure(trial, axes, key, static, platform)
+        found = fields_of(trial, traced.out_info, dims, axes)
         fields = fields or found
         _check_same(trial, fields, found, first, static)
-        digests.append(hashlib.sha256(program.encode()).hexdigest())
-    unknown = sorted(set(dims) - {field.name for field in fields})
+        digests.append(hashlib.sha256(text.encode()).hexdigest())
+        programs.append(traced.jaxpr)
+    unknown = [name for name in dims if name not in {field.name for field in fields}]
     if unknown:
         known = ", ".join(field.name for field in fields)
         raise ValueError(f"dims names {unknown[0]!r}, which {label(trial)} does not return; its fields are {known}.")
-    return Trial(trial, fields, tuple(digests))
+    return Trial(trial, fields, tuple(digests), tuple(programs))
 
 
-def _program(
-    trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], platform: str, *, leaks: bool = False
-) -> tuple[str, Any]:
-    """The program of one trial as text, and the shapes of what it returns."""
+def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], platform: str) -> tuple[Any, str]:
+    """The program of one trial, traced and in words, once it is known to follow from key and settings alone.
+
+    Raises:
+        ValueError: naming what else it depends on.
+    """
+    impure = f"{label(trial)} is not pure: "
+    with watched(__name__) as seen:
+        traced = _trace(trial, axes, key, static)
+    text = _text(trial, traced, platform)
+    with jax.checking_leaks():
+        twice = _trace(trial, axes, key, static)
+    again = _text(trial, twice, platform)
+    if text != again:
+        known = f"; it {seen.what or seen.draws}" if seen.what or seen.drawn else ""
+        raise ValueError(
+            f"{impure}traced twice{_for(static)}, it gave two programs, so it depends on something besides its key and "
+            f"settings (NumPy's random numbers, the clock, a variable it changes{known}). Draw from its key with "
+            f"jax.random. The first difference:\n{_difference(text, again)}"
+        )
+    if seen.what:
+        raise ValueError(
+            f"{impure}while it is traced{_for(static)}, it {seen.what}, so it may give other numbers each time it is "
+            "run. Draw from its key with jax.random, and give all else as a setting."
+        )
+    if seen.drawn:
+        with in_other_states() as states:
+            other = _text(trial, _trace(trial, axes, key, static), platform)
+            left = {name: state for name, state in states().items() if name in seen.drawn}
+        if other != text or left != seen.drawn:  # else it seeds the generator itself, always alike
+            raise ValueError(
+                f"{impure}while it is traced{_for(static)}, it {seen.draws}, whose numbers depend on what was drawn "
+                "before. Draw from its key with jax.random."
+            )
+    return traced, text
+
+
+def _trace(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any]) -> Any:
+    """The program of one trial, as JAX has traced it."""
 
     def one(key, settings):  # a new function each time, so that JAX traces anew
-        return trial(key, **static, **settings)
+        out = trial(key, **static, **settings)
+        check_results(trial, out)
+        return out
 
     settings = {name: jax.ShapeDtypeStruct((), values.dtype) for name, values in axes.traced.items()}
     try:
-        with jax.checking_leaks() if leaks else contextlib.nullcontext():
-            traced = jax.jit(one).trace(jax.ShapeDtypeStruct((), key.dtype), settings)
+        return jax.jit(one).trace(jax.ShapeDtypeStruct((), key.dtype), settings)
     except Exception as error:
         said = str(error)
         if said.startswith("Leaked"):
@@ -122,6 +144,10 @@ def _program(
                 f"use jnp.where and jax.lax. JAX says: {said.splitlines()[0]}"
             ) from error
         raise
+
+
+def _text(trial: Callable, traced: Any, platform: str) -> str:
+    """A program in words, all its constants included, once it is known to depend on its inputs alone."""
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     if traced.jaxpr.effects or re.search(r"custom_call @\S*callback", text):
         raise ValueError(
@@ -129,39 +155,33 @@ def _program(
             "can neither repeat nor check, and which stops an accelerator. Return what is wanted instead; to debug, "
             "call the trial by itself."
         )
-    return text, traced.out_info
+    if re.search(r"stablehlo\.rng(_bit_generator)?\b", text):
+        raise ValueError(
+            f"{label(trial)} draws with a generator whose numbers depend on how many trials are computed at once (a "
+            f'key of impl="rbg" or "unsafe_rbg", or lax.rng_uniform). Draw from its own key, or from '
+            f"jax.random.key(seed, impl={BATCHED!r})."
+        )
+    if getattr(jax.config, "jax_use_simplified_jaxpr_constants", True):  # which leaves large ones out of the text
+        digest = hashlib.sha256()
+        for constant in _constants(traced.jaxpr):
+            bare = np.asarray(jax.random.key_data(constant) if _is_keys(constant) else constant)
+            digest.update(f"{bare.dtype}{bare.shape}".encode() + bare.tobytes())
+        text += f"\nconstants {digest.hexdigest()}"
+    return text
 
 
-def _fields(trial: Callable, out: Any, dims: Mapping[str, Sequence[str]], axes: Axes) -> tuple[Field, ...]:
-    """The fields of a trial's results."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(out)
-    if not leaves:
-        raise ValueError(f"{label(trial)} returns nothing; return numbers or arrays by name, as a dict or NamedTuple.")
-    fields = []
-    for path, leaf in leaves:
-        name = jax.tree_util.keystr(path, simple=True, separator=".") or "value"
-        dtype = str(leaf.dtype)
-        if dtype not in DTYPES:
-            raise ValueError(f"{label(trial)} returns {name!r} of type {dtype}, which no store holds; convert it.")
-        if name in (*axes.names, *RESERVED) or not re.fullmatch(r"\w[\w .-]*", name):
-            raise ValueError(f"{label(trial)} returns a field {name!r}, a name that is taken or unfit; rename it.")
-        given = tuple(dims.get(name, ()))
-        own = given or tuple(f"{name}_{i}" for i in range(len(leaf.shape)))
-        if len(own) != len(leaf.shape) or len(set(own) | set(axes.names)) < len(own) + len(axes.names):
-            raise ValueError(
-                f"dims[{name!r}] is {given}, but {name!r} has shape {leaf.shape}; give each of its axes a name that "
-                f"no other has ({', '.join(axes.names)} are taken)."
-            )
-        fields.append(Field(name, tuple(leaf.shape), dtype, own))
-    names = [field.name for field in fields]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{label(trial)} returns two fields by one name: {', '.join(names)}; rename them.")
-    lengths: dict[str, int] = {}
-    for field in fields:
-        for dim, n in zip(field.dims, field.shape, strict=True):
-            if lengths.setdefault(dim, n) != n or dim in names:
-                raise ValueError(f"dims gives {dim!r} to axes of other lengths or to a field; rename one of them.")
-    return tuple(fields)
+def _constants(part: Any) -> Iterator[Any]:
+    """Every array that a program holds, in order."""
+    if isinstance(part, ClosedJaxpr):
+        yield from part.consts
+        yield from _constants(part.jaxpr)
+    elif isinstance(part, Jaxpr):
+        for equation in part.eqns:
+            yield from (x.val for x in equation.invars if isinstance(x, Literal) and np.ndim(x.val))
+            yield from _constants(list(equation.params.values()))
+    elif isinstance(part, list | tuple):
+        for each in part:
+            yield from _constants(each)
 
 
 def _check_same(
@@ -194,4 +214,30 @@ def _difference(a: str, b: str) -> str:
 
 def is_key(key: Any) -> bool:
     """Whether this is one typed key."""
-    return hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and np.shape(key) == ()
+    return _is_keys(key) and np.shape(key) == ()
+
+
+def _is_keys(value: Any) -> bool:
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def check_key(key: Any) -> None:
+    """Raise unless this is one typed key of a generator whose numbers do not depend on the batch they are drawn in.
+
+    `jax.vmap` over keys of the others draws other numbers than their keys do one by one, as JAX's documentation says.
+
+    Raises:
+        ValueError: naming the generator and the cure.
+    """
+    if not isinstance(key, jax.Array) or not is_key(key):
+        raise ValueError(f"key is {brief(key)}; give one typed key, such as jax.random.key(0).")
+    if isinstance(key, Tracer):
+        raise ValueError(
+            "key is being traced; call sweep.run outside jit, vmap and grad: it compiles the trial itself."
+        )
+    kind = str(jax.random.key_impl(key))
+    if kind != BATCHED:
+        raise ValueError(
+            f"key is of impl={kind!r}, a generator whose numbers depend on how many trials are computed at once, so a "
+            f"trial could not be repeated; give jax.random.key(seed, impl={BATCHED!r})."
+        )

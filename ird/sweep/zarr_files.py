@@ -5,11 +5,16 @@ its values alone.  A file is written under another name, forced to the disk, and
 """
 
 import contextlib
+import errno
+import glob
 import json
+import math
 import os
+import shutil
+import stat
 import struct
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,10 @@ import numpy as np
 
 Metadata = dict[str, Any]
 METADATA = "zarr.json"
+PARTIAL = ".part"  # how the name of a file ends that is being written
+TRIES = 20  # how often a file may be removed by others while it is being written
+
+Index = tuple[int, ...]
 
 
 def array_metadata(shape: Sequence[int], chunk: Sequence[int], dtype: str, dims: Sequence[str]) -> Metadata:
@@ -64,17 +73,21 @@ def encode_strings(values: Sequence[str]) -> np.ndarray:
     return np.frombuffer(b"".join(parts), np.uint8)
 
 
+def chunk_length(dtype: str, chunk: Sequence[int]) -> int:
+    """How many bytes a chunk has."""
+    return math.prod(chunk) * np.dtype(dtype).itemsize
+
+
 def decode(path: Path, dtype: str, chunk: Sequence[int]) -> np.ndarray:
     """The values of a chunk.
 
     Raises:
         ValueError: for a file that is not as long as the chunk.
     """
-    kind = np.dtype(dtype).newbyteorder("<")
     raw = path.read_bytes()
-    if len(raw) != int(np.prod(chunk)) * kind.itemsize:
+    if len(raw) != chunk_length(dtype, chunk):
         raise ValueError(f"{path} holds {len(raw)} bytes, not a chunk of {tuple(chunk)} {dtype}; it is damaged.")
-    return np.frombuffer(raw, kind).reshape(tuple(chunk))
+    return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(tuple(chunk))
 
 
 def as_json(metadata: Metadata) -> np.ndarray:
@@ -82,8 +95,76 @@ def as_json(metadata: Metadata) -> np.ndarray:
     return np.frombuffer(json.dumps(metadata, indent=1, ensure_ascii=False).encode(), np.uint8)
 
 
+def find_chunks(
+    root: Path, grid: Sequence[int], rank: int, finished: np.ndarray | None = None
+) -> tuple[np.ndarray, list[tuple[Index, Path]]]:
+    """Which chunks of an array are there, in one walk that reads how long they are on the way.
+
+    Whatever else lies there is no chunk: directories, files by other names, places beyond the grid.
+
+    Args:
+        root: the array's directory.
+        grid: number of chunks along each axis of the sweep.
+        rank: how many axes of its own the array has, along which there is one chunk.
+        finished: flags by place: where nothing needs to be looked for that a killed run had begun.
+
+    Returns:
+        Lengths in bytes by place, -1 where there is no file; and the files of chunks that are being written, or were
+        when a run was killed, with their places.
+    """
+    found, begun = np.full(tuple(grid), -1, np.int64), []
+    names = [{str(i): i for i in range(n)} for n in grid]
+    last, below = len(names) - 1, "/0" * rank
+
+    def walk(folder: str, place: Index) -> None:
+        known = names[len(place)]
+        for entry in _entries(folder):
+            i = known.get(entry.name)
+            if i is None:
+                if len(place) == last and not rank:
+                    i = known.get(_partial_of(entry.name))
+                    begun.extend([] if i is None else [((*place, i), Path(entry.path))])
+            elif len(place) < last:
+                walk(entry.path, (*place, i))
+            elif not rank:
+                found[(*place, i)] = file_length(entry)
+            else:
+                found[(*place, i)] = file_length(entry.path + below)
+                if finished is None or not finished[(*place, i)]:
+                    inside = _entries(entry.path + below[:-2])
+                    begun.extend(((*place, i), Path(e.path)) for e in inside if _partial_of(e.name) == "0")
+
+    walk(str(root / "c"), ())
+    return found, begun
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """What lies in a directory; nothing where there is none (any more)."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
+def _partial_of(name: str) -> str:
+    """The file whose other name, until it is complete, this is; "" if it is none."""
+    return name.split(".")[1] if name.startswith(".") and name.endswith(PARTIAL) else ""
+
+
+def file_length(file: os.DirEntry[str] | str | Path) -> int:
+    """How long a file is; -1 for what is no file (any more)."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
 def publish(files: Mapping[Path, np.ndarray]) -> None:
     """Write files so that after a crash at any moment each is complete or absent; all are on the disk on return.
+
+    Others may publish the same files at the same time.  They hold the same, so it does not matter whose stay.
 
     Raises:
         OSError: if one cannot be written; what was begun is removed.
@@ -91,15 +172,10 @@ def publish(files: Mapping[Path, np.ndarray]) -> None:
     begun: dict[Path, Path] = {}
     try:
         for path, data in files.items():
-            make_directory(path.parent)
-            begun[path] = partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-            with open(partial, "xb", buffering=0) as file:
-                rest = data.data
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-        for path, partial in begun.items():
-            os.replace(partial, path)
+            begun[path] = partial = partial_name(path)
+            _write(partial, data)
+        for path, data in files.items():
+            _put(begun[path], path, data)
     except OSError:
         for partial in begun.values():
             with contextlib.suppress(OSError):
@@ -109,10 +185,64 @@ def publish(files: Mapping[Path, np.ndarray]) -> None:
         sync_directory(directory)
 
 
+def publish_first(path: Path, data: np.ndarray) -> bool:
+    """Write a file unless it is there; whether this call did.  Of several at the same time one does.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    partial = partial_name(path)
+    try:
+        _write(partial, data)
+        try:
+            os.link(partial, path)  # which fails where the file is
+        except OSError:
+            if path.exists():
+                return False
+            os.replace(partial, path)  # a file system without links: nearly as good
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
 def remove_partials(path: Path) -> None:
-    """Remove what runs that were killed had begun of a file."""
-    for partial in path.parent.glob(f".{path.name}.*.part"):
+    """Remove what runs that were killed had begun of a file or a directory; runs that live write it again."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
+
+
+def partial_name(path: Path) -> Path:
+    """Another name for a file, until it is complete."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+
+
+def _write(path: Path, data: np.ndarray) -> None:
+    """Write a file, and force it to the disk."""
+    make_directory(path.parent)
+    try:
+        with open(path, "xb", buffering=0) as file:
+            rest = data.data
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno != errno.ESTALE:  # on NFS, another run has removed it meanwhile: it is written again, below
+            raise
+
+
+def _put(partial: Path, path: Path, data: np.ndarray) -> None:
+    """Give a complete file its name; write it again where another run has removed it, taking this one for dead."""
+    for left in reversed(range(TRIES)):
+        try:
+            return os.replace(partial, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESTALE) or not left:
+                raise
         partial.unlink(missing_ok=True)
+        _write(partial, data)
 
 
 def make_directory(path: Path) -> None:
@@ -130,5 +260,8 @@ def sync_directory(path: Path) -> None:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # it cannot
+                raise
         finally:
             os.close(handle)
