@@ -23,14 +23,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cirl.backups import backup
+from cirl.informed import first_bounds
 
 from benchmarks import cirl_peers as peers
 from cirl import Bounded, Exact, Game, Pomcp, bounded, coordination_pomdp, simulate, solve
-from cirl.backups import backup
 from cirl.bounded import Search
 from cirl.games import apprenticeship, chefworld
 from cirl.human import EpsilonGreedy, Rational
-from cirl.informed import first_bounds
 
 # Seconds of solving that measurements give for a leading C++ solver on the reduction, by |Θ|.
 COMPILED = {3: 0.02, 4: 0.34, 5: 8.2}

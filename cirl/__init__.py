@@ -2,8 +2,8 @@
 
 from cirl import games, human, teaching
 from cirl.bounded import Bounded
-from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game, Order
+from cirl.policy_graph import PolicyGraph, evaluate
 from cirl.pomcp import Pomcp
 from cirl.pomdp import Pomdp, coordination_pomdp
 from cirl.simulation import Episodes, misspecification, simulate

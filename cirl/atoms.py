@@ -21,7 +21,7 @@ def reduce_belief(weights: np.ndarray, masses: np.ndarray, features: np.ndarray,
         the largest difference in reward between a weight and its atom.
     """
     rows = np.unique(features.reshape(-1, weights.shape[1]), axis=0)
-    kept = masses > 0
+    kept = masses > 1e-30 * masses.max()  # the rest is nothing beside them
     weights, masses = weights[kept], masses[kept] / masses[kept].sum()
     rewards = weights @ rows.T  # [N, R]
     centres = [rewards[masses.argmax()]]

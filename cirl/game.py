@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,18 @@ from jaxtyping import Array, Float, Int
 
 from cirl.atoms import reduce_belief
 from mdps import MDP
-from mdps.checks import check_finite, check_horizon_and_discount, check_rows, require_concrete
+from mdps.checks import (
+    as_distributions,
+    check_array,
+    check_count,
+    check_finite,
+    check_horizon_and_discount,
+    check_real,
+    require_concrete,
+    shown,
+)
 from mdps.mdp import from_table
+from mdps.tables import held
 
 
 class Order(enum.Enum):
@@ -42,6 +52,22 @@ class Belief(Protocol):
         ...
 
 
+class CastError(NamedTuple):
+    """How far the numbers of a table may be from the ones that were given, relative to themselves: 0 if all are held.
+
+    Attributes:
+        rows: of the transition probabilities.
+        reward: of the rewards.
+        prior: of the prior.
+        initial: of the initial distribution.
+    """
+
+    rows: float = 0.0
+    reward: float = 0.0
+    prior: float = 0.0
+    initial: float = 0.0
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Game:
@@ -60,6 +86,9 @@ class Game:
         reduction_bound: how much the value of any robot in this game can differ from its value under
             the whole belief, in units of reward; 0 unless built `from_belief`.  The best robot here
             loses at most twice as much.
+        given_discount: the discount as it was given, which the tables' dtype may not hold.
+        cast_error: how far the numbers of the tables may be from those that were given, which their dtype does not
+            hold.  `solve` counts both in its bounds.
     """
 
     mdp: MDP
@@ -68,6 +97,8 @@ class Game:
     order: Order = field(default=Order.SIMULTANEOUS, metadata={"static": True})
     atoms: Float[Array, " Theta K"] | None = None
     reduction_bound: Float[Array, ""] | float = 0.0
+    given_discount: float | Float[Array, ""] = 0.0
+    cast_error: CastError = field(default_factory=lambda: CastError())
 
     @property
     def num_robot_actions(self) -> int:
@@ -124,21 +155,20 @@ class Game:
             (2, 2, 2)
         """
         require_concrete("Game.from_dense", transition=transition, reward=reward, prior=prior, initial=initial)
-        transition, reward, prior = (np.asarray(x) for x in (transition, reward, prior))
+        transition = _numbers("transition", transition)
         if transition.ndim != 4 or transition.shape[0] != transition.shape[3] or 0 in transition.shape:
             raise ValueError(f"transition has shape {transition.shape}; it must be [S, A_H, A_R, S'] with S' = S.")
-        check_rows("transition", transition, axes=("state", "human action", "robot action"))
-        _check(transition.shape[:3], "transition", reward, prior, discount, horizon, order)
+        given = _Given.checked("transition", transition, reward, prior, initial, discount, horizon, order)
         S, AH, AR = transition.shape[:3]
         mdp = MDP.from_dense(
-            transition.reshape(S, AH * AR, S),
-            reward.reshape(S, AH * AR, -1),
-            np.asarray(initial),
+            given.rows.reshape(S, AH * AR, S),
+            given.reward.reshape(S, AH * AR, -1),
+            given.initial,
             discount=discount,
             horizon=horizon,
-            feature_names=[f"theta {i}" for i in range(len(prior))],
+            feature_names=[f"theta {i}" for i in range(len(given.prior))],
         )
-        return Game(mdp, jnp.asarray(prior, mdp.features.dtype), AH, order)
+        return given.game(mdp, AH, order)
 
     @staticmethod
     def from_table(
@@ -186,7 +216,7 @@ class Game:
             prior=prior,
             initial=initial,
         )
-        next_state, probability, reward, prior = (np.asarray(x) for x in (next_state, probability, reward, prior))
+        next_state, probability = np.asarray(next_state), _numbers("probability", probability)
         if probability.ndim != 4 or 0 in probability.shape:
             raise ValueError(f"probability has shape {probability.shape}; it must be [S, A_H, A_R, D].")
         S, AH, AR, D = probability.shape
@@ -197,7 +227,7 @@ class Game:
             )
         if next_state.min() < 0 or next_state.max() >= S:
             raise ValueError(f"next_state holds states outside 0..{S - 1}; every successor must be a state's number.")
-        check_rows("probability", probability, axes=("state", "human action", "robot action"))
+        given = _Given.checked("probability", probability, reward, prior, initial, discount, horizon, order)
         used = np.asarray(probability.any(axis=(1, 2)))
         # Unused slots count as states of their own, so that only two used slots can be alike.
         named = np.sort(np.where(used, next_state, S + np.arange(D)), axis=1)
@@ -206,18 +236,17 @@ class Game:
             raise ValueError(
                 f"next_state of state {twice[0][0]} names state {named[tuple(twice[0])]} twice; add the slots up."
             )
-        _check((S, AH, AR), "probability", reward, prior, discount, horizon, order)
         mdp = from_table(
             np.where(used, next_state, np.arange(S)[:, None]),
-            probability.reshape(S, AH * AR, D),
-            reward.reshape(S, AH * AR, -1),
-            np.asarray(initial),
+            given.rows.reshape(S, AH * AR, D),
+            given.reward.reshape(S, AH * AR, -1),
+            given.initial,
             discount=discount,
             horizon=horizon,
-            feature_names=[f"theta {i}" for i in range(len(prior))],
+            feature_names=[f"theta {i}" for i in range(len(given.prior))],
             edges=used,
         )
-        return Game(mdp, jnp.asarray(prior, mdp.features.dtype), AH, order)
+        return given.game(mdp, AH, order)
 
     @staticmethod
     def from_belief(
@@ -259,37 +288,130 @@ class Game:
             >>> game.num_thetas, round(float(game.reduction_bound), 3)
             (2, 0.01)
         """
-        require_concrete("Game.from_belief", weights=belief.weights, features=features, transition=transition)
-        weights, features = np.asarray(belief.weights, float), np.asarray(features, float)
-        masses = np.exp(np.asarray(belief.log_weights, float))
-        if features.ndim != 4 or features.shape[3] != weights.shape[1]:
+        if not (hasattr(belief, "weights") and hasattr(belief, "log_weights")):
+            raise ValueError(
+                f"belief is {shown(belief)}; give a posterior, which has weights [N, K] and log_weights [N]."
+            )
+        told = {"weights": belief.weights, "log_weights": belief.log_weights}
+        require_concrete("Game.from_belief", **told, features=features, transition=transition)
+        weights, log_weights = (_numbers(f"belief.{name}", x).astype(float) for name, x in told.items())
+        features = _numbers("features", features).astype(float)
+        if weights.ndim != 2 or log_weights.shape != weights.shape[:1]:
+            raise ValueError(
+                f"belief.weights has shape {weights.shape} and belief.log_weights {log_weights.shape}; they must be "
+                "[N, K] and [N]."
+            )
+        check_array("belief.weights", weights)
+        if features.ndim != 4 or features.shape[3] != weights.shape[1] or 0 in features.shape:
             raise ValueError(
                 f"features has shape {features.shape}; it must be [S, A_H, A_R, K] with K={weights.shape[1]}, as the "
                 "belief."
             )
-        check_finite("features", features)
-        if num_atoms < 1:
-            raise ValueError(f"num_atoms is {num_atoms}; keep at least one reward.")
-        if not masses.sum() > 0:
-            raise ValueError("the belief has no mass: every log weight is -inf or NaN, so there is nothing to reduce.")
+        check_array("features", features)
+        check_count("num_atoms", num_atoms)
+        top = log_weights.max(initial=-np.inf)
+        if not -np.inf < top < np.inf:
+            raise ValueError(
+                "the belief has no mass: every log weight is -inf, or one is NaN or inf, so there is nothing to reduce."
+            )
+        masses = np.exp(log_weights - top)
         atoms, prior, away = reduce_belief(weights, masses, features, num_atoms)
         settings = {"discount": discount, "horizon": horizon, "order": order}
         game = Game.from_dense(transition, features @ atoms.T, prior, initial, **settings)
         dtype = game.prior.dtype
-        return replace(game, atoms=jnp.asarray(atoms, dtype), reduction_bound=away * game.mdp.total_visits)
+        return replace(
+            game, atoms=held(atoms, dtype), reduction_bound=held(away * given_visits(discount, horizon), dtype)
+        )
 
 
-def _check(shape, beside: str, reward, prior, discount, horizon, order) -> None:
-    """What every game must satisfy besides its transitions, whose leading axes are `shape`."""
-    if not isinstance(order, Order):
-        raise ValueError(f"order is {order!r}; give one of cirl.Order: {', '.join(o.name for o in Order)}.")
-    if reward.ndim != 4 or reward.shape[:3] != shape or reward.shape[3] == 0:
-        told = ", ".join(f"{name}={size}" for name, size in zip(("S", "A_H", "A_R"), shape, strict=True))
-        raise ValueError(f"reward has shape {reward.shape}; it must be [S, A_H, A_R, Θ] with {told}, as {beside}.")
-    check_finite("reward", reward)
-    if prior.shape != (reward.shape[3],):
-        raise ValueError(f"prior has shape {prior.shape}; reward has Θ={reward.shape[3]}, so give [{reward.shape[3]}].")
-    check_rows("prior", prior, axes=())
-    if (prior <= 0).any():
-        raise ValueError(f"prior of θ {int((prior <= 0).argmax())} is zero; leave a reward that cannot be meant out.")
-    check_horizon_and_discount(horizon, discount)
+@dataclass(frozen=True)
+class _Given:
+    """The tables of a game as they were given, checked, in NumPy."""
+
+    rows: np.ndarray
+    reward: np.ndarray
+    prior: np.ndarray
+    initial: np.ndarray
+    discount: float
+
+    @staticmethod
+    def checked(beside: str, rows: np.ndarray, reward, prior, initial, discount, horizon, order) -> "_Given":
+        """What every game must satisfy; `rows` are the transitions, `[S, A_H, A_R, ...]`, called `beside`."""
+        rows = as_distributions(beside, rows, axes=("state", "human action", "robot action"))
+        reward, prior, initial = _numbers("reward", reward), _numbers("prior", prior), _numbers("initial", initial)
+        shape = rows.shape[:3]
+        if not isinstance(order, Order):
+            raise ValueError(f"order is {shown(order)}; give one of cirl.Order: {', '.join(o.name for o in Order)}.")
+        if reward.ndim != 4 or reward.shape[:3] != shape or reward.shape[3] == 0:
+            told = ", ".join(f"{name}={size}" for name, size in zip(("S", "A_H", "A_R"), shape, strict=True))
+            raise ValueError(f"reward has shape {reward.shape}; it must be [S, A_H, A_R, Θ] with {told}, as {beside}.")
+        if (reward == -np.inf).any():
+            where = tuple(int(i) for i in np.argwhere(reward == -np.inf)[0])
+            raise ValueError(
+                f"reward is -inf at index {where}: games do not support actions that do not exist in a state yet. "
+                "Let such an action do what another one does, or cost more than everything else together."
+            )
+        check_finite("reward", reward)
+        if prior.shape != (reward.shape[3],):
+            raise ValueError(
+                f"prior has shape {prior.shape}; reward has Θ={reward.shape[3]}, so give [{reward.shape[3]}]."
+            )
+        prior = as_distributions("prior", prior, axes=())
+        if initial.shape != shape[:1]:
+            raise ValueError(f"initial has shape {initial.shape}; it must be [S] with S={shape[0]}.")
+        initial = as_distributions("initial", initial, axes=())
+        check_horizon_and_discount(horizon, discount)
+        given = _Given(rows, reward, prior, initial, float(discount))
+        given._check_held(horizon)
+        return given
+
+    @property
+    def dtype(self):
+        """The dtype in which JAX will hold the tables."""
+        return jnp.result_type(float, *(x for x in (self.rows, self.reward, self.initial) if x.dtype.kind == "f"))
+
+    def _check_held(self, horizon: int | None) -> None:
+        """Raise where the dtype of the tables does not hold what was given."""
+        dtype, info = self.dtype, jnp.finfo(self.dtype)
+        cure = f"{dtype} does not hold it: rescale, or switch on float64 (jax_enable_x64)."
+        low = float(self.prior.min())
+        if low < float(info.tiny):
+            theta = int(self.prior.argmin())
+            told = "zero" if low <= 0 else f"{low:.3g}; {cure} Or it is zero"
+            raise ValueError(f"prior of θ {theta} is {told}; leave a reward that cannot be meant out.")
+        gamma, most = self.discount, float(info.max)
+        if horizon is None and float(np.asarray(gamma, dtype)) >= 1:
+            raise ValueError(f"discount is {gamma!r}, which is 1 in {dtype}; {cure}")
+        visits = given_visits(gamma, horizon)
+        size = np.abs(self.reward.astype(float))
+        if float(size.max()) * max(visits, 1) > most / 16:
+            where = tuple(int(i) for i in np.unravel_index(int(size.argmax()), size.shape))
+            raise ValueError(
+                f"reward is {self.reward[where]:.3g} at index {where}, and returns add up to {visits:.3g} times as "
+                f"much; {cure}"
+            )
+
+    def game(self, mdp: MDP, num_human_actions: int, order: Order) -> Game:
+        """The game, which remembers what the cast to its dtype did."""
+        dtype = mdp.features.dtype
+        tiny = float(jnp.finfo(dtype).tiny)
+
+        def off(x: np.ndarray) -> float:
+            x = x.astype(float)
+            kept = np.abs(x) >= tiny
+            return float(np.abs(x.astype(dtype).astype(float)[kept] / x[kept] - 1).max(initial=0))
+
+        error = CastError(off(self.rows), off(self.reward), off(self.prior), off(self.initial))
+        return Game(
+            mdp, held(self.prior, dtype), num_human_actions, order, given_discount=self.discount, cast_error=error
+        )
+
+
+def _numbers(name: str, x) -> np.ndarray:
+    """A concrete array of real numbers."""
+    return np.asarray(check_real(name, x))
+
+
+def given_visits(discount: float, horizon: int | None) -> float:
+    """(Discounted) steps in all, on the host."""
+    return 1 / (1 - discount) if horizon is None else float(np.sum(float(discount) ** np.arange(horizon)))

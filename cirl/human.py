@@ -1,14 +1,18 @@
 """Models of the human: how a person who knows θ acts, given what each action is worth to them."""
 
+import warnings
 from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-import mdps
-from mdps.checks import check_rows, is_concrete
+from cirl.full_information import informed_values_on_host
+from cirl.game import Game, Order
+from cirl.host_game import EPS, HostGame
+from mdps.checks import as_distributions, check_finite, check_number, check_real, is_concrete, require_concrete, shown
+
+Numbers = Array | np.ndarray
 
 
 class Human(Protocol):
@@ -19,7 +23,7 @@ class Human(Protocol):
         """Whether better continuations never make the human's play worth less: dominated plans can then be dropped."""
         ...
 
-    def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
+    def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """Probability of each human action.
 
         Args:
@@ -72,9 +76,11 @@ class Rational(_Parametric):
     do; among ties the first is taken.
     """
 
-    def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
+    def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """One on the best action, `[N, Θ, A_H]`."""
-        return jax.nn.one_hot(jnp.argmax(q, axis=-1), q.shape[-1], dtype=q.dtype)
+        xp = q.__array_namespace__()  # the solvers ask on the host too
+        actions = xp.arange(q.shape[-1]).reshape((1,) * (q.ndim - 1) + (-1,))
+        return (xp.argmax(q, axis=-1)[..., None] == actions).astype(q.dtype)
 
 
 class Boltzmann(_Parametric):
@@ -94,13 +100,15 @@ class Boltzmann(_Parametric):
         return False
 
     def __init__(self, beta: float | Float[Array, ""]):
-        if is_concrete(beta) and not 0 <= float(beta) < float("inf"):
-            raise ValueError(f"beta is {beta}; it must be finite and not negative (Rational() is its limit).")
+        cure = "it must be finite and not negative (Rational() is its limit)."
+        check_number("beta", beta, lambda beta: 0 <= beta < np.inf, cure)
         self.beta = beta
 
-    def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
+    def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """Softmax of βQ, `[N, Θ, A_H]`."""
-        return jax.nn.softmax(self.beta * q, axis=-1)
+        xp = q.__array_namespace__()
+        weight = xp.exp(self.beta * (q - xp.max(q, axis=-1, keepdims=True)))
+        return weight / xp.sum(weight, axis=-1, keepdims=True)
 
 
 class EpsilonGreedy(_Parametric):
@@ -113,11 +121,10 @@ class EpsilonGreedy(_Parametric):
     _NAME = "epsilon"
 
     def __init__(self, epsilon: float | Float[Array, ""]):
-        if is_concrete(epsilon) and not 0 <= float(epsilon) <= 1:
-            raise ValueError(f"epsilon is {epsilon}; it is a probability and must lie in [0, 1].")
+        check_number("epsilon", epsilon, lambda p: 0 <= p <= 1, "it is a probability and must lie in [0, 1].")
         self.epsilon = epsilon
 
-    def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
+    def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """(1 - ε) on the best action plus ε / A_H on each, `[N, Θ, A_H]`."""
         return (1 - self.epsilon) * Rational().policy(q, state, robot, step) + self.epsilon / q.shape[-1]
 
@@ -133,31 +140,35 @@ class Fixed(_Parametric):
     _NAME = "table"
 
     def __init__(self, table: Float[Array, " ..."] | np.ndarray):
-        table = jnp.asarray(table)
-        if not 3 <= table.ndim <= 5:
+        table = check_real("table", table)
+        if not 3 <= table.ndim <= 5 or 0 in table.shape:
             raise ValueError(
                 f"table has shape {table.shape}; a human policy is [S, Θ, A_H], with robot first [S, A_R, Θ, A_H], "
                 "and may have a leading T."
             )
-        check_rows("table", table, axes=("axis 0,", "axis 1,", "axis 2,", "axis 3,")[: table.ndim - 1])
+        if is_concrete(table):
+            axes = ("axis 0,", "axis 1,", "axis 2,", "axis 3,")[: table.ndim - 1]
+            table = as_distributions("table", table, axes=axes)
         self.table = table
 
-    def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
+    def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """The table's rows, `[N, Θ, A_H]`; the table is that of `fit`, or lacks its leading axes."""
-        table = self.table
+        xp = q.__array_namespace__()
+        table = xp.asarray(self.table)
         if table.ndim == 3:
             return table[state].astype(q.dtype)
         if table.ndim == 4:
             return table[state, robot].astype(q.dtype)
-        return table[jnp.minimum(step, table.shape[0] - 1), state, robot].astype(q.dtype)
+        return table[xp.minimum(step, table.shape[0] - 1), state, robot].astype(q.dtype)
 
-    def fit(self, game) -> "Fixed":
+    def fit(self, game: Game) -> "Fixed":
         """The policy with every axis spelt out for this game, `[T, S, A_R, Θ, A_H]`; T is 1 where it does not matter.
 
         Raises:
             ValueError: for a table of another shape, one that can be read in two ways, or one that
                 depends on a robot action which the human cannot see.
         """
+        check_game(game)
         S, AR, AH, Theta = game.mdp.num_states, game.num_robot_actions, game.num_human_actions, game.num_thetas
         T = game.mdp.horizon
         readings = {
@@ -178,14 +189,16 @@ class Fixed(_Parametric):
                 f"the human's policy has shape {self.table.shape}, which is {' as well as '.join(fits)} in this game; "
                 "spell all axes out: [T, S, A_R, Θ, A_H], with T = 1 for a policy that does not change."
             )
+        xp = self.table.__array_namespace__()
         table = self.table[next(iter(fits.values()))]
-        table = jnp.broadcast_to(table, (table.shape[0], S, AR, Theta, AH))
-        if game.order.name == "HUMAN_FIRST" and not bool(jnp.all(table == table[:, :, :1])):
+        table = xp.broadcast_to(table, (table.shape[0], S, AR, Theta, AH))
+        blind = game.order is Order.HUMAN_FIRST and is_concrete(table)
+        if blind and not np.array_equal(table, np.broadcast_to(table[:, :, :1], table.shape)):
             raise ValueError(
                 "the human's policy depends on the robot's action, but the human moves first in this game and cannot "
                 "see it; give [S, Θ, A_H], or a game with another order."
             )
-        return Fixed(table)
+        return Fixed.tree_unflatten(None, [table])
 
 
 class Literal(_Parametric):
@@ -208,7 +221,7 @@ class Literal(_Parametric):
     def __repr__(self) -> str:
         return f"Literal({'' if self.beta is None else self.beta})"
 
-    def policy(self, q: Array, state: Array, robot: Array, step: Array) -> Array:
+    def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """Not from `q`, which knows that the robot has to learn.
 
         Raises:
@@ -216,7 +229,7 @@ class Literal(_Parametric):
         """
         raise TypeError("Literal plays by the values of full information; use the policy `Literal(...).fit(game)`.")
 
-    def fit(self, game) -> Fixed:
+    def fit(self, game: Game) -> Fixed:
         """The policy in this game, with every axis spelt out, `[T, S, A_R, Θ, A_H]` (endless: T = 1).
 
         Example:
@@ -225,16 +238,26 @@ class Literal(_Parametric):
             >>> table[0, 0, 0].tolist()  # never one of each, which pays only if the robot has to learn
             [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
         """
-        q = informed_values(game)  # [T, S, A_H, A_R, Θ]
-        if game.order.name != "ROBOT_FIRST":
+        check_game(game)
+        q, off = informed_values_on_host(HostGame(game, as_held=False))  # [T, S, A_H, A_R, Θ]
+        if game.order is not Order.ROBOT_FIRST:
             # The robot answers, or acts at the same time, as is best for θ.
-            q = jnp.broadcast_to(q.max(axis=3, keepdims=True), q.shape)
-        q = jnp.transpose(q, (0, 1, 3, 4, 2))
+            best = q.max(axis=3, keepdims=True)
+            off = np.maximum((q + off).max(axis=3, keepdims=True) - best, best - (q - off).max(axis=3, keepdims=True))
+            q, off = (np.broadcast_to(x, q.shape) for x in (best, off))
+        q, off = (np.transpose(x, (0, 1, 3, 4, 2)) for x in (q, off))
+        top = q.argmax(axis=-1)[..., None]
+        # What lies within the error of both numbers is a tie.
+        slack = off + np.take_along_axis(off, top, axis=-1)
+        behind = np.take_along_axis(q, top, axis=-1) - q
+        behind = np.where(behind <= slack, 0, behind)
         if self.beta is None:
-            slack = 16 * jnp.finfo(q.dtype).eps * jnp.max(jnp.abs(q), axis=(1, 2, 3, 4), keepdims=True)
-            best = (q >= q.max(axis=-1, keepdims=True) - slack).astype(q.dtype)
-            return Fixed(best / best.sum(axis=-1, keepdims=True))
-        return Fixed(jax.nn.softmax(self.beta * q, axis=-1))
+            weight = (behind == 0).astype(float)
+        else:
+            beta = float(np.asarray(self.beta))
+            check_sharpness(beta, float(np.abs(q).max()), float(slack[beta * behind < 30].max()))
+            weight = np.exp(-beta * behind)
+        return Fixed(weight / weight.sum(axis=-1, keepdims=True))
 
 
 class Pedagogic(Boltzmann):
@@ -252,26 +275,55 @@ class Pedagogic(Boltzmann):
     """
 
 
-@jax.jit
-def informed_values(game) -> Float[Array, " T S AH AR Theta"]:
-    """Q* of a team in which both know θ, `[T, S, A_H, A_R, Θ]`; in an endless game T = 1."""
+def fitted(human: Human, game: Game) -> Human:
+    """The human in this game: one whose policy has axes gets them spelt out.
 
-    def backup(value):
-        ahead = jnp.einsum("sard,sdt->sart", game.probability, value[game.mdp.next_state])
-        return game.reward + game.mdp.discount * ahead
-
-    if game.mdp.horizon is None:
-        value = jax.vmap(lambda reward: mdps.solve(game.mdp, reward).value, in_axes=-1, out_axes=-1)
-        return backup(value(game.mdp.features))[None]
-
-    def earlier(value, _):
-        q = backup(value)
-        return q.max(axis=(1, 2)), q
-
-    nothing = jnp.zeros((game.mdp.num_states, game.num_thetas), game.reward.dtype)
-    return jax.lax.scan(earlier, nothing, None, length=game.mdp.horizon, reverse=True)[1]
-
-
-def fitted(human: Human, game) -> Human:
-    """The human in this game: one whose policy has axes gets them spelt out."""
+    Raises:
+        ValueError: for what is no model of a human, or one whose axes do not fit.
+    """
+    if isinstance(human, type) or not (callable(getattr(human, "policy", None)) and hasattr(human, "monotone")):
+        cure = f"call it: {human.__name__}(...)" if isinstance(human, type) else "such as cirl.human.Boltzmann(5.0)"
+        raise ValueError(f"human is {shown(human)}; give a model of the human, {cure}.")
     return human.fit(game) if isinstance(human, Fixed | Literal) else human
+
+
+def check_game(game: Game) -> None:
+    """Raise unless `game` is one game with values that can be looked at.
+
+    Raises:
+        ValueError: for anything else, or numbers that are not finite.
+        TypeError: under tracing.
+    """
+    if not isinstance(game, Game):
+        raise ValueError(f"game is {shown(game)}; give a cirl.Game, from Game.from_dense or Game.from_table.")
+    require_concrete("a game's solver", prior=game.prior, **{"game.mdp": game.mdp.features})
+    for name in ("features", "probability", "initial", "discount"):
+        check_finite(f"game.mdp.{name}", getattr(game.mdp, name))
+    check_finite("game.prior", game.prior)
+    if game.prior.ndim != 1:
+        raise ValueError(f"game.prior has shape {game.prior.shape}; games are solved one at a time.")
+
+
+def check_sharpness(beta: float, size: float, error: float) -> None:
+    """Refuse a β at which the rounding of float64 would decide how people play; warn where the game's dtype may.
+
+    Args:
+        beta: inverse temperature.
+        size: the largest value met.
+        error: how far two values that are compared may be off together.
+
+    Raises:
+        ValueError: where β times what float64 rounds off such a value is more than .01.
+    """
+    if beta * size * 4 * EPS > 0.01:
+        raise ValueError(
+            f"beta is {beta:g} and values reach {size:.3g}: people this sharp would tell apart values that differ by "
+            "less than float64 holds. Rational() is the limit; else give a smaller beta."
+        )
+    if beta * error > 0.01:
+        warnings.warn(
+            f"people with beta {beta:g} tell apart values that differ by less than the game's tables hold "
+            f"({error:.1e}); for them build the game in float64, with jax.config.update('jax_enable_x64', True).",
+            RuntimeWarning,
+            stacklevel=2,
+        )

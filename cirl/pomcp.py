@@ -7,19 +7,22 @@ so what they do changes as the tree learns what the robot will make of it.  Noth
 """
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from cirl.bounded import values_with_full_information
 from cirl.game import Game, Order
-from cirl.human import EpsilonGreedy, Fixed, Human, Rational, fitted
-from cirl.informed import with_full_information
+from cirl.human import EpsilonGreedy, Fixed, Human, Rational, check_game, fitted
 from cirl.simulation import Episodes
 from cirl.successors import Successors
-from mdps.checks import check_key
+from mdps.checks import check_count, check_index, check_key, check_number, shown
+from mdps.tables import held
 
 
 class Decision(NamedTuple):
@@ -64,10 +67,10 @@ class _Tree(NamedTuple):
     """
 
     child: Array  # [N + 1, A_R, A_H, E], -1 where there is none yet
-    robot: Array  # [N + 1, C, A_R, 2] how often the robot's actions were tried, and their mean return
-    human: (
-        Array  # [N + 1, B, Θ, A_H, 2] the same of the human's by what θ saw: from full information, which counts once
-    )
+    # [N + 1, C, A_R, 2] how often the robot's actions were tried, and their mean return
+    robot: Array
+    # [N + 1, B, Θ, A_H, 2] the same of the human's by what θ saw: from full information, which counts once
+    human: Array
     size: Array
 
 
@@ -123,25 +126,25 @@ class Pomcp:
             >>> memory.decision.play.shape, int(robot.action(memory)) < 4
             ((2, 4), True)
         """
+        check_game(game)
         model = fitted(Rational() if human is None else human, game)
-        for name, number in (("num_simulations", num_simulations), ("depth", depth)):
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-                raise ValueError(f"{name} is {number!r}; give a whole number ≥ 1.")
-        if exploration is not None and not 0 < exploration < float("inf"):
-            raise ValueError(f"exploration is {exploration}; give a positive number, in units of return.")
+        check_count("num_simulations", num_simulations)
+        if depth is not None:
+            check_count("depth", depth)
+        if exploration is not None:
+            cure = "give a positive number, in units of return."
+            check_number("exploration", exploration, lambda x: 0 < x < math.inf, cure)
         T = game.mdp.horizon
         if depth is None:
             # A discount of 0 looks one step ahead.
             gamma = min(max(float(game.mdp.discount), 1e-9), 1 - 1e-9)
-            depth = T if T is not None else max(1, int(jnp.ceil(jnp.log(0.01) / jnp.log(gamma))))
-        moves = Successors.of(game)
+            depth = T if T is not None else max(1, math.ceil(math.log(0.01) / math.log(gamma)))
         # Whoever the human is, a rational one would be worth as much to them: where the tree starts is from above.
-        team = model if isinstance(model, Fixed) else EpsilonGreedy(jnp.zeros((), game.prior.dtype))
-        ahead = with_full_information(game, moves, team)[0].max(axis=2)
-        spread = jnp.max(ahead) - jnp.min(ahead)
-        usual = jnp.where(spread > 0, spread, 1)
-        weight = jnp.asarray(usual if exploration is None else exploration, game.prior.dtype)
-        return Pomcp(game, model, ahead, moves, weight, num_simulations, depth)
+        ahead = values_with_full_information(game, model if isinstance(model, Fixed) else EpsilonGreedy(0.0))
+        spread, dtype = float(np.ptp(ahead)), game.prior.dtype
+        usual = spread if spread > 0 else 1.0
+        weight = held(usual if exploration is None else exploration, dtype)
+        return Pomcp(game, model, held(ahead, dtype), Successors.of(game), weight, num_simulations, depth)
 
     def initial(self, state: Int[Array, ""] | int, *, key: Key[Array, ""]) -> Memory:
         """The memory with which a run from `state` begins, after a first search.
@@ -151,6 +154,7 @@ class Pomcp:
             key: a `jax.random.key`; all searches of the run draw from it.
         """
         check_key(key)
+        check_index("state", state, self.game.mdp.num_states, "states")
         return _decided(self, self.game.prior, jnp.asarray(state, jnp.int32), jnp.zeros((), jnp.int32), key)
 
     def action(self, memory: Memory, human_action: Int[Array, ""] | int | None = None) -> Int[Array, ""]:
@@ -159,10 +163,12 @@ class Pomcp:
         Raises:
             ValueError: when it is needed and missing.
         """
+        _check_memory(memory)
         if human_action is None:
             if self.game.order is Order.HUMAN_FIRST:
                 raise ValueError("the human moves first in this game; give the human's action.")
             human_action = 0
+        check_index("human_action", human_action, self.game.num_human_actions, "human actions")
         return memory.decision.action[human_action]
 
     def update(self, memory: Memory, human_action: Int[Array, ""] | int, next_state: Int[Array, ""] | int) -> Memory:
@@ -171,6 +177,9 @@ class Pomcp:
         The human's action is judged by the play that the last search expected.  After an action of
         probability zero the belief stays what it was.
         """
+        _check_memory(memory)
+        check_index("human_action", human_action, self.game.num_human_actions, "human actions")
+        check_index("next_state", next_state, self.game.mdp.num_states, "states")
         belief = _learnt(memory.belief, memory.decision, human_action)
         return _decided(self, belief, jnp.asarray(next_state, jnp.int32), memory.step + 1, memory.key)
 
@@ -186,12 +195,14 @@ class Pomcp:
             ValueError: for more steps than the horizon, or fewer than one.
         """
         check_key(key)
-        T = self.game.mdp.horizon
-        if num_steps < 1 or (T is not None and num_steps > T):
-            raise ValueError(
-                f"num_steps is {num_steps}; play at least 1 step" + ("." if T is None else f" and at most {T}.")
-            )
+        check_count("num_steps", num_steps, most=self.game.mdp.horizon)
+        check_count("num_episodes", num_episodes)
         return _play(self, key, num_steps, num_episodes)
+
+
+def _check_memory(memory) -> None:
+    if not isinstance(memory, Memory):
+        raise ValueError(f"memory is {shown(memory)}; give what `initial` or `update` returned.")
 
 
 @jax.jit

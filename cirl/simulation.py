@@ -2,16 +2,22 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from cirl.controller import PolicyGraph, evaluate
 from cirl.game import Game
-from cirl.human import Human, fitted
+from cirl.graph_values import Nodes, values_of
+from cirl.host_game import HostGame
+from cirl.human import Human, check_game, fitted
+from cirl.policy_graph import PolicyGraph
 from cirl.solvers import GameSolution, solve
+from mdps.checks import check_count, check_key, shown
+from mdps.tables import held
 
 
 class Episodes(NamedTuple):
@@ -60,20 +66,46 @@ def simulate(
     Raises:
         ValueError: for more steps than the horizon, or fewer than one.
     """
+    check_game(game)
+    if not isinstance(solution, GameSolution):
+        raise ValueError(f"solution is {shown(solution)}; give what cirl.solve returned.")
+    check_key(key)
     T = game.mdp.horizon
-    if num_steps < 1 or (T is not None and num_steps > T):
-        raise ValueError(
-            f"num_steps is {num_steps}; play at least 1 step" + ("." if T is None else f" and at most {T}.")
-        )
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes is {num_episodes}; play at least one.")
-    play = _play_of(game, solution, human)
+    check_count("num_steps", num_steps, most=T)
+    check_count("num_episodes", num_episodes)
+    play = solution.human_policy if human is None else _play_of(game, solution.robot, human)
     return _simulate(game, solution.robot, play, key, num_steps, num_episodes)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Misspecification:
+    """What robots that were planned for some humans are worth when they meet others; an array of `value` to NumPy.
+
+    Attributes:
+        value: value at the prior of each robot (rows) with each human met (columns), `[P, M]`.
+        lower: with the human that it was planned for the robot attains at least this, `[P]`.
+        upper: and no robot attains more with them, `[P]`.
+        converged: whether these two are within the tolerance: else a better robot may exist, `[P]`.
+    """
+
+    value: Float[Array, " P M"]
+    lower: Float[Array, " P"]
+    upper: Float[Array, " P"]
+    converged: Bool[Array, " P"]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """The values, `[P, M]`."""
+        return np.array(self.value, dtype)
+
+    def __getitem__(self, index):
+        """The values at an index of `[P, M]`."""
+        return self.value[index]
 
 
 def misspecification(
     game: Game, *, planned: Sequence[Human], met: Sequence[Human], tol: float = 1e-3
-) -> Float[Array, " P M"]:
+) -> Misspecification:
     """Value at the prior of robots planned for some humans when they meet others, `[P, M]` (rows: planned for).
 
     Every human met knows the robot's policy and plays it as their model says.
@@ -84,27 +116,42 @@ def misspecification(
         met: the humans that they meet.
         tol: gap allowed, in units of reward.
 
+    Returns:
+        `Misspecification`.  A robot that is not known to be the best for its human has `converged` false, and `solve`
+        warns of it.
+
     Raises:
-        ValueError: without a horizon.
+        ValueError: without a horizon, or without anybody to plan for or to meet.
+
+    Example:
+        >>> from cirl.games import chefworld
+        >>> from cirl.human import EpsilonGreedy, Rational
+        >>> people = [Rational(), EpsilonGreedy(0.3)]
+        >>> table = misspecification(chefworld.game([(4, 0, 0), (3, 1, 0)], 2), planned=people, met=people)
+        >>> table.value.shape, table.converged.tolist(), bool((table.value <= table.upper[:, None].T + 1e-6).all())
+        ((2, 2), [True, True], True)
     """
-    T = game.mdp.horizon
-    if T is None:
+    check_game(game)
+    if game.mdp.horizon is None:
         raise ValueError("the game is endless; give it a horizon to compare humans exactly.")
-    known = [fitted(h, game) for h in met]
-    rows = []
-    for human in planned:
-        robot = solve(game, human=human, tol=tol).robot
-        at_start = [evaluate(game, robot, h, sweeps=T)[0][robot.start] @ game.prior for h in known]
-        rows.append(jnp.stack([game.mdp.initial @ v for v in at_start]))
-    return jnp.stack(rows)
+    for name, people in (("planned", planned), ("met", met)):
+        if isinstance(people, str) or not isinstance(people, Sequence) or not len(people):
+            raise ValueError(f"{name} is {shown(people)}; give a list of models of humans.")
+    known, g = [fitted(h, game) for h in met], HostGame(game)
+    solutions, rows = [solve(game, human=human, tol=tol) for human in planned], []
+    for solution in solutions:
+        nodes = Nodes.of(solution.robot)
+        rows.append([values_of(g, nodes, h).at_start(g, nodes)[0] for h in known])
+    return Misspecification(
+        held(rows, game.prior.dtype),
+        *(held([np.asarray(getattr(s, x)) for s in solutions]) for x in ("lower", "upper", "converged")),
+    )
 
 
-def _play_of(game: Game, solution: GameSolution, human: Human | None) -> Float[Array, " N Theta AH"]:
-    if human is None:
-        return solution.human_policy
-    T = game.mdp.horizon
-    sweeps = T if T is not None else 1000
-    return evaluate(game, solution.robot, fitted(human, game), sweeps=sweeps)[1]
+def _play_of(game: Game, robot: PolicyGraph, human: Human) -> Float[Array, " N Theta AH"]:
+    """How another human plays with a robot."""
+    found = values_of(HostGame(game), Nodes.of(robot), fitted(human, game))
+    return held(found.play, game.prior.dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "num_episodes"))

@@ -1,28 +1,35 @@
 """Solve a game: the robot that is best for the team, with bounds on its value."""
 
-import math
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from cirl.bounded import Bounded, Search
-from cirl.consistent import best_replies
-from cirl.controller import PolicyGraph, evaluate
+from cirl.exact import LARGEST, MOST, TooManyPlansError, best_replies, cost_of_subsets, solve_plans, solve_subsets
 from cirl.game import Game
-from cirl.human import Human, Literal, Pedagogic, Rational, fitted
-from cirl.plans import MOST, TooManyPlansError, solve_plans
-from cirl.subsets import LARGEST, solve_subsets
-from cirl.unfolding import beliefs_at_nodes
+from cirl.graph_beliefs import believed
+from cirl.graph_values import Nodes, Values, values_of
+from cirl.host_game import HostGame
+from cirl.human import Boltzmann, Human, Literal, Pedagogic, Rational, check_game, check_sharpness, fitted
+from cirl.policy_graph import PolicyGraph
+from mdps.checks import check_count, check_number, shown
+from mdps.tables import held
+
+MAX_STEPS = 100_000
+_DEAR = 1e9  # numbers compared by the exact solver for a rational human
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Commitment:
     """The robot's policy is chosen once, and the human knows it: the best of all deterministic ones at the prior."""
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SubgameConsistent:
     """At every history, with the belief held there, no other decision of the robot would be better.
@@ -45,7 +52,8 @@ class GameSolution:
     Attributes:
         lower: no less than this is attained at the prior, in units of reward.
         upper: no robot of the concept's class attains more.
-        converged: whether `gap` met the tolerance.
+        converged: whether `gap` met the tolerance.  Outside `jit` a warning tells when it is not, except where a budget
+            that was asked for is spent, or the bounds of a pedagogic human stay apart though a fixed point was found.
         robot: the robot's policy graph.
         human_policy: π_H at each of its nodes, `[N, Θ, A_H]`.
         values: value of each node under each θ, `[N, Θ]`.
@@ -53,8 +61,8 @@ class GameSolution:
         human: the human planned for.
         residual: with a pedagogic human, how far (in probability) people's play at any node is from the play that
             the robot learns by; 0 at a fixed point.  None with others.
-        history: after each trial of the bounded solver: nodes backed up so far, lower and upper bound,
-            `[trials, 3]`; None where the game was solved exactly.
+        history: after each trial of the bounded solver: nodes backed up so far, lower and upper bound (lower: up to
+            rounding), `[trials, 3]`; None where the game was solved exactly.
     """
 
     lower: Float[Array, ""]
@@ -74,10 +82,6 @@ class GameSolution:
         return self.upper - self.lower
 
 
-for _concept in (Commitment, SubgameConsistent):
-    jax.tree_util.register_dataclass(_concept)
-
-
 def solve(
     game: Game,
     *,
@@ -85,7 +89,7 @@ def solve(
     concept: Commitment | SubgameConsistent | None = None,
     tol: float = 1e-3,
     method: Exact | Bounded | None = None,
-    max_steps: int = 100_000,
+    max_steps: int | None = None,
 ) -> GameSolution:
     """Solve a cooperative game (Hadfield-Menell et al. 2016; Malik et al. 2018).
 
@@ -100,14 +104,15 @@ def solve(
         concept: `Commitment()` (the default, None) or `SubgameConsistent()`.
         tol: gap allowed, in units of reward.
         method: `Exact()` or `Bounded(...)`; None: exact where it is cheap.
-        max_steps: most sweeps of an endless game that is solved exactly.
+        max_steps: most rounds of policy iteration of an endless game that is solved exactly; None: 100,000.
 
     Returns:
         `GameSolution` with `lower <= value <= upper`.
 
     Raises:
         ValueError: for an endless game with a human whose play is not monotone, one that is too large for
-            `Exact()`, or a human policy whose axes do not fit the game.
+            `Exact()`, a human policy whose axes do not fit the game, or a β beyond what float64 tells apart.
+        TypeError: under tracing; the policy graph is built on the host.
 
     Example:
         >>> from cirl.games import chefworld
@@ -118,120 +123,187 @@ def solve(
         >>> bool(closing.converged), round(float(closing.upper), 2)
         (True, 0.9)
     """
-    model: Human = Rational() if human is None else human
+    check_game(game)
+    model: Human = fitted(Rational() if human is None else human, game)
     taught = isinstance(model, Pedagogic)
     if concept is None:
         concept = SubgameConsistent() if taught else Commitment()
     if not isinstance(concept, Commitment | SubgameConsistent):
-        raise ValueError(f"concept is {concept!r}; give Commitment() or SubgameConsistent().")
+        raise ValueError(f"concept is {shown(concept)}; give Commitment() or SubgameConsistent().")
     if taught and isinstance(concept, Commitment):
         raise ValueError(
             "a pedagogic human and the robot that learns from them are an equilibrium: give SubgameConsistent(), or "
             "Boltzmann(beta) for a human who knows what the robot has committed itself to."
         )
     if not (method is None or isinstance(method, Exact | Bounded)):
-        raise ValueError(f"method is {method!r}; give Exact(), Bounded(...), or None to choose by size.")
-    if not tol > 0:
-        raise ValueError(f"tol is {tol}; give a positive number.")
-    model = fitted(model, game)
+        raise ValueError(f"method is {shown(method)}; give Exact(), Bounded(...), or None to choose by size.")
+    check_number("tol", tol, lambda tol: tol > 0, "give a positive number.")
+    if max_steps is not None:
+        check_count("max_steps", max_steps)
     if game.mdp.horizon is None and not model.monotone:
         raise ValueError(f"the game is endless, and {model} needs a horizon; game with Rational(), or give a horizon.")
-    if isinstance(model, Pedagogic):
-        return _teach_and_learn(game, model, concept, tol, method)
-    if isinstance(method, Exact):
-        return _solve_exactly(game, model, concept, tol, max_steps, most=MOST)
-    most = _worth_listing(game, model) if method is None else 0
+    job = _Job(game, HostGame(game), model, concept, float(tol), method, max_steps)
+    if isinstance(model, Boltzmann):
+        size = float(np.abs(job.g.reward).max()) * (game.mdp.horizon or 0)
+        check_sharpness(float(np.asarray(model.beta)), size, 0.0)
+    return _told(job, _solve(job))
+
+
+class _Job(NamedTuple):
+    """What is to be solved, and how."""
+
+    game: Game
+    g: HostGame
+    human: Human
+    concept: Commitment | SubgameConsistent
+    tol: float
+    method: Exact | Bounded | None
+    max_steps: int | None
+
+
+def _solve(job: _Job) -> GameSolution:
+    """Choose a solver by size, unless one was asked for."""
+    if isinstance(job.human, Pedagogic):
+        return _teach_and_learn(job, job.human)
+    if isinstance(job.method, Exact):
+        return _solve_exactly(job, MOST)
+    most = _worth_listing(job) if job.method is None else 0
     try:
         if most:
-            return _solve_exactly(game, model, concept, tol, max_steps, most=most)
+            return _solve_exactly(job, most)
     except TooManyPlansError:
         pass
-    method = Bounded() if method is None else method
-    if isinstance(concept, SubgameConsistent) and not model.monotone:
-        return _close_in_consistently(game, model, concept, tol, method)
-    return _close_in(game, model, concept, tol, method)
+    if isinstance(job.concept, SubgameConsistent) and not job.human.monotone:
+        return _close_in_consistently(job)
+    return _close_in(job)
 
 
-def _worth_listing(game: Game, human: Human) -> int:
+def _worth_listing(job: _Job) -> int:
     """How many plans to list before the bounded solver is the better choice; 0 where enumeration is dear anyhow."""
-    T = game.mdp.horizon
-    if isinstance(human, Rational) and game.num_thetas <= LARGEST:
-        return int(game.mdp.num_states * game.mdp.num_actions * 4.0**game.num_thetas <= 5e8)
-    if not human.monotone:
+    T, game = job.game.mdp.horizon, job.game
+    if isinstance(job.human, Rational) and game.num_thetas <= LARGEST:
+        return int(cost_of_subsets(game) <= _DEAR)
+    if not job.human.monotone:
         return MOST  # only a list finds what is best
     return 300 if T is not None and T * game.mdp.num_states <= 200 else 0
 
 
-def _solve_exactly(game: Game, model: Human, concept, tol: float, max_steps: int, *, most: int) -> GameSolution:
-    T = game.mdp.horizon
-    few = game.num_thetas <= LARGEST
-    if isinstance(model, Rational) and (few or T is None):
-        value, bound, robot = solve_subsets(game, tol, max_steps)
+def _solve_exactly(job: _Job, most: int) -> GameSolution:
+    T, game, human = job.game.mdp.horizon, job.game, job.human
+    if isinstance(human, Rational) and (game.num_thetas <= LARGEST or T is None):
+        found = solve_subsets(game, MAX_STEPS if job.max_steps is None else job.max_steps)
     elif T is None:
-        raise ValueError(f"the game is endless, and {model} has no exact solver then; use Bounded().")
+        raise ValueError(f"the game is endless, and {human} has no exact solver then; use Bounded().")
     else:
-        found, robot = solve_plans(game, model, consistent=isinstance(concept, SubgameConsistent), most=most)
-        dtype = game.prior.dtype
-        value = jnp.asarray(found, dtype)
-        bound = _rounding(game)  # listed in float64, from tables that are not
-    values, play, _ = evaluate(game, robot, model, sweeps=T if T is not None else _sweeps(game, tol))
-    return GameSolution(value - bound, value + bound, 2 * bound <= tol, robot, play, values, concept, model)
+        found = solve_plans(game, human, consistent=isinstance(job.concept, SubgameConsistent), most=most)
+    return _solution(job, found.nodes, found.upper)
 
 
-def _close_in(game: Game, model: Human, concept, tol: float, method: Bounded) -> GameSolution:
-    search = Search(game, model, method)
-    search.run(tol)
-    robot = search.robot()
-    sweeps = game.mdp.horizon if game.mdp.horizon is not None else _sweeps(game, tol)
-    values, play, _ = evaluate(game, robot, model, sweeps=sweeps)
-    belief = beliefs_at_nodes(game, robot, np.asarray(play), sweeps=sweeps)
-    robot = replace(robot, belief=jnp.asarray(belief, game.prior.dtype))
-    return _between(search.lower(), search, tol, robot, play, values, concept, model)
+def _close_in(job: _Job) -> GameSolution:
+    search = _searched(job, job.human)
+    nodes = search.nodes()
+    found, aim = values_of(job.g, nodes, job.human), job.tol
+    for _ in range(3):  # what rounding took off the bounds may be left of the tolerance
+        value, error = found.at_start(job.g, nodes)
+        gap = search.upper() - (value - error)
+        if not search.upper() - search.lower() <= aim < gap:
+            break
+        aim -= min(1.2 * (gap - job.tol), 0.5 * aim)
+        search.run(aim)
+        nodes = search.nodes()
+        found = values_of(job.g, nodes, job.human)
+    return _solution(job, nodes, search.upper(), found, history=search.history)
 
 
-def _close_in_consistently(game: Game, model: Human, concept, tol: float, method: Bounded) -> GameSolution:
+def _searched(job: _Job, human: Human) -> Search:
+    search = Search(job.game, human, Bounded() if job.method is None or isinstance(job.method, Exact) else job.method)
+    search.run(job.tol)
+    return search
+
+
+def _close_in_consistently(job: _Job) -> GameSolution:
     """Below, a consistent robot if one is found, else the least that can be paid; above, the rational human's value."""
-    robot, residual = best_replies(game, model)
-    search = Search(game, Rational(), method)
-    search.run(tol)
-    values, play, _ = evaluate(game, robot, model, sweeps=int(robot.step[-1]) + 1)
-    least = jnp.min(game.reward) * game.mdp.total_visits
-    lower = float(_attained(game, robot, values) if residual == 0 else least)
-    return _between(lower, search, tol, robot, play, values, concept, model)
+    game, replies = job.game, best_replies(job.game, job.human)
+    search = _searched(job, Rational())
+    least = float(job.g.reward.min()) * float(game.mdp.total_visits)
+    least -= abs(least) * 1e-5
+    lower = None if replies.residual == 0 else least
+    return _solution(job, replies.nodes, search.upper(), belief=replies.belief, lower=lower, history=search.history)
 
 
-def _teach_and_learn(game: Game, model: Pedagogic, concept, tol: float, method) -> GameSolution:
+def _teach_and_learn(job: _Job, human: Pedagogic) -> GameSolution:
     """Below, what the fixed point found from literal play is worth; above, the rational human's value."""
-    robot, residual = best_replies(game, model, start=Literal(model.beta).fit(game))
-    values, play, _ = evaluate(game, robot, model, sweeps=int(robot.step[-1]) + 1)
-    above = solve(game, tol=tol, method=method).upper
-    dtype = game.prior.dtype
-    below = _attained(game, robot, values) - _rounding(game)
-    missed = jnp.asarray(residual, dtype)
-    return GameSolution(below, above, above - below <= tol, robot, play, values, concept, model, missed)
+    replies = best_replies(job.game, human, start=Literal(human.beta).fit(job.game))
+    above = _solve(job._replace(human=Rational(), concept=Commitment()))
+    upper, missed = float(above.upper), held(np.asarray(replies.residual), job.game.prior.dtype)
+    return _solution(job, replies.nodes, upper, belief=replies.belief, residual=missed)
 
 
-def _rounding(game: Game) -> Array:
-    """What the precision of its tables may do to the value of a game with a horizon."""
-    scale = (game.mdp.horizon or 0) * jnp.max(jnp.abs(game.reward)) * game.mdp.total_visits
-    return 8 * jnp.finfo(game.prior.dtype).eps * scale
+def _solution(
+    job: _Job,
+    nodes: Nodes,
+    upper: float,
+    found: Values | None = None,
+    *,
+    belief: np.ndarray | None = None,
+    lower: float | None = None,
+    residual: Array | None = None,
+    history=None,
+) -> GameSolution:
+    """The solution: what the robot attains, rounded down, and what none exceeds, rounded up."""
+    g, dtype = job.g, job.game.prior.dtype
+    found = values_of(g, nodes, job.human) if found is None else found
+    value, error = found.at_start(g, nodes)
+    if isinstance(job.human, Boltzmann):
+        check_sharpness(float(np.asarray(job.human.beta)), 0.0, float(found.error.max()))
+    if belief is None:
+        nodes, found, belief = believed(g, nodes, found)
+    below, above = _outward(value - error if lower is None else lower, upper, dtype)
+    trials = None if history is None else np.array([trial[1:] for trial in history])
+    return GameSolution(
+        lower=below,
+        upper=above,
+        converged=held(float(above) - float(below) <= job.tol),
+        robot=nodes.graph(job.game, belief),
+        human_policy=held(found.play, dtype),
+        values=held(found.value, dtype),
+        concept=job.concept,
+        human=job.human,
+        residual=residual,
+        history=None if trials is None else held(trials, dtype),
+    )
 
 
-def _attained(game: Game, robot: PolicyGraph, values) -> Array:
-    """The value at the start of a robot whose value at each node is known."""
-    return game.mdp.initial @ jnp.where(robot.start >= 0, values[robot.start] @ game.prior, 0)
+def _outward(lower: float, upper: float, dtype) -> tuple[Array, Array]:
+    """Two bounds in another dtype, neither inside of what it was."""
+    low, high = np.asarray(lower, dtype), np.asarray(upper, dtype)
+    low = np.nextafter(low, -np.inf, dtype=low.dtype) if float(low) > lower else low
+    high = np.nextafter(high, np.inf, dtype=high.dtype) if float(high) < upper else high
+    return held(low), held(high)
 
 
-def _between(lower: float, search: Search, tol: float, robot, play, values, concept, model) -> GameSolution:
-    """The solution, with what rounding may have done taken off the bounds."""
-    dtype = values.dtype
-    below = jnp.asarray(lower - search.rounding, dtype)
-    above = jnp.asarray(search.upper() + search.rounding, dtype)
-    history = jnp.asarray([trial[1:] for trial in search.history], dtype)
-    return GameSolution(below, above, above - below <= tol, robot, play, values, concept, model, history=history)
+def _told(job: _Job, solution: GameSolution) -> GameSolution:
+    """The solution, with a warning where the solver stopped short and nobody asked it to."""
+    asked = isinstance(job.method, Bounded) or job.max_steps is not None
+    settled = solution.residual is not None and float(solution.residual) == 0
+    if not (bool(solution.converged) or asked or settled):
+        low, high = float(solution.lower), float(solution.upper)
+        warnings.warn(
+            f"{job.human}: the value lies between {low:.6g} and {high:.6g}, which is wider than tol={job.tol:g}; the "
+            f"robot attains the lower bound, and a better one may exist. {_cure(job)}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return solution
 
 
-def _sweeps(game: Game, tol: float) -> int:
-    """Passes after which what is missing of the discounted sum is below `tol`."""
-    gamma, size = float(game.mdp.discount), max(float(jnp.max(jnp.abs(game.reward))), tol)
-    return 1 if gamma == 0 else math.ceil(math.log(tol * (1 - gamma) / (10 * size)) / math.log(gamma))
+def _cure(job: _Job) -> str:
+    """What may close the gap."""
+    if isinstance(job.human, Pedagogic):
+        return "No fixed point was found: give another beta, or a shorter horizon."
+    if not job.human.monotone:
+        return (
+            "The upper bound is that of a rational human, and closes only if all plans can be listed: shorten the "
+            "horizon, or merge actions or rewards that are alike."
+        )
+    return "Give a wider tol, Bounded(max_backups=...) with a larger budget, or float64 (jax_enable_x64)."

@@ -8,11 +8,11 @@ successors it has, `[S, A_H, A_R, E]`, which keeps their work linear in what can
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cirl.game import Game
+from mdps.tables import held
 
 
 def table_of_moves(ahead: Int[Array, " S AH AR"] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +54,14 @@ class Successors:
     @staticmethod
     def of(game: Game) -> "Successors":
         """The lists of a game, made on the host."""
-        chance = np.asarray(game.probability)
-        E = int((chance > 0).sum(axis=-1).max())
-        column = np.argsort(chance <= 0, axis=-1, kind="stable")[..., :E]
-        chance = np.take_along_axis(chance, column, axis=-1)
+        shape = game.mdp.num_states, game.num_human_actions, game.num_robot_actions, -1
+        chance, column = short_lists(np.asarray(game.mdp.probability).reshape(shape))
         state = np.asarray(game.mdp.next_state)[np.arange(len(chance))[:, None, None, None], column]
-        return Successors(jnp.asarray(state, jnp.int32), jnp.asarray(chance), jnp.asarray(column, jnp.int32))
+        return Successors(held(state, np.int32), held(chance), held(column, np.int32))
+
+
+def short_lists(chance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The probabilities `[S, A_H, A_R, D]` that are not 0, and their columns, both `[S, A_H, A_R, E]`."""
+    E = int((chance > 0).sum(axis=-1).max())
+    column = np.argsort(chance <= 0, axis=-1, kind="stable")[..., :E]
+    return np.take_along_axis(chance, column, axis=-1), column

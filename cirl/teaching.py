@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from mdps import MDP, policy_return, solve
-from mdps.checks import is_concrete
+from mdps.checks import check_array, check_count, check_indices, check_mdp, check_number, is_concrete
 from mdps.linear import evaluate, policy_weights
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left and rest, as (rows, columns)
@@ -44,7 +44,7 @@ def maxent_features(mdp: MDP, theta: Float[Array, " K"], *, rationality: float |
     Returns:
         φ_θ, `[K]`.
     """
-    _check(mdp, rationality)
+    _checked(mdp, rationality, theta=theta)
     return mdp.initial @ _features_ahead(mdp, theta, rationality)[0]
 
 
@@ -83,7 +83,9 @@ def infer(
         >>> bool(guess[0] > guess[1])
         True
     """
-    _check(mdp, rationality)
+    _checked(mdp, rationality, features=features)
+    check_number("bound", bound, lambda x: 0 < x < np.inf, "give a positive number.")
+    check_count("num_steps", num_steps)
 
     def negative_log_likelihood(theta):
         scaled = rationality * theta
@@ -108,7 +110,7 @@ def infer(
 
 def demonstrate(mdp: MDP, theta: Float[Array, " K"]) -> Int[Array, " T"]:
     """The expert: a trajectory that maximises θ·φ(τ), as states `[T]`; among equals the first action is taken."""
-    _check(mdp, 1.0)
+    _checked(mdp, 1.0, theta=theta)
     policy = solve(mdp, mdp.reward(theta)).policy
     start = jnp.argmax(mdp.initial).astype(mdp.next_state.dtype)
 
@@ -142,7 +144,9 @@ def teach(
     Returns:
         States, `[T]`.
     """
-    _check(mdp, rationality)
+    _checked(mdp, rationality, theta=theta)
+    check_number("effort", effort, lambda x: 0 <= x < np.inf, "give a finite number, not negative.")
+    check_count("num_beams", num_beams)
     ahead = _features_ahead(mdp, theta, rationality)
     target, later = mdp.initial @ ahead[0], jnp.concatenate([ahead[1:], jnp.zeros_like(ahead[:1])])
     S, A = mdp.num_states, mdp.num_actions
@@ -184,6 +188,8 @@ def teach(
 
 def counts(mdp: MDP, states: Int[Array, " T"]) -> Float[Array, " K"]:
     """Features of a trajectory, φ(τ) = Σ_t φ(s_t), `[K]`."""
+    check_mdp(mdp)
+    states = check_indices("states", states, mdp.num_states, "states", rank=1)
     return jnp.sum(mdp.features[states], axis=0)
 
 
@@ -192,6 +198,7 @@ def divergence(mdp: MDP, theta: Array, other: Array, *, rationality: float | Flo
 
     λ (θ - θ')·φ_θ - log Z(θ) + log Z(θ').
     """
+    _checked(mdp, rationality, theta=theta, other=other)
 
     def log_sum(w):
         return mdp.initial @ solve(mdp, mdp.reward(rationality * w), temperature=1.0).value
@@ -208,6 +215,8 @@ def regret(mdp: MDP, theta: Float[Array, " K"], guess: Float[Array, " K"]) -> Fl
         theta: what is meant, `[K]`.
         guess: what the robot plans for, `[K]`.
     """
+    check_mdp(mdp)
+    _check_vectors(mdp, theta=theta, guess=guess)
     reward = mdp.reward(theta)
     best = mdp.initial @ solve(mdp, reward).value
     return best - policy_return(mdp, solve(mdp, mdp.reward(guess)).policy, reward)
@@ -228,6 +237,11 @@ def navigation(centres: Float[Array, " K 2"], *, side: int, horizon: int, width:
         >>> navigation(jnp.array([[0.0, 0.0]]), side=3, horizon=2).num_actions
         5
     """
+    side, horizon = check_count("side", side), check_count("horizon", horizon)
+    check_number("width", width, lambda x: 0 < x < np.inf, "give a positive number of cells.")
+    centres = check_array("centres", centres)
+    if centres.ndim != 2 or centres.shape[1] != 2 or not centres.shape[0]:
+        raise ValueError(f"centres has shape {centres.shape}; give rows and columns, [K, 2].")
     cells = [(row, column) for row in range(side) for column in range(side)]
     moves = np.zeros((side * side, len(MOVES), side * side))
     for s, (row, column) in enumerate(cells):
@@ -244,7 +258,8 @@ def navigation(centres: Float[Array, " K 2"], *, side: int, horizon: int, width:
 
 def deployment(mdp: MDP) -> MDP:
     """The second phase of a game: the same world from a random state."""
-    return mdp.replace(initial=jnp.full_like(mdp.initial, 1 / mdp.num_states))
+    check_mdp(mdp)
+    return mdp.replace(initial=np.full(mdp.num_states, 1 / mdp.num_states))
 
 
 def _features_ahead(mdp: MDP, theta, rationality) -> Float[Array, " T S K"]:
@@ -260,13 +275,25 @@ def _moved(mdp: MDP, state, action):
     return mdp.next_state[state, jnp.argmax(mdp.probability[state, action])]
 
 
-def _check(mdp: MDP, rationality) -> None:
+def _checked(mdp: MDP, rationality, **weights) -> None:
+    """Raise unless this is a lesson, trajectories of one length by certain moves, and λ and weights are numbers."""
+    check_mdp(mdp)
     if mdp.horizon is None or mdp.features.ndim != 2:
         raise ValueError(
-            "teaching is about trajectories of a given length, with features of states: give the MDP a horizon, and "
-            "features [S, K]."
+            "mdp is no lesson: teaching is about trajectories of a given length, with features of states; give the MDP "
+            "a horizon, and features [S, K]."
         )
-    if is_concrete(rationality) and not 0 < float(rationality) < float("inf"):
-        raise ValueError(f"rationality is {float(rationality)}; λ must be positive and finite, in 1/return.")
+    check_number("rationality", rationality, lambda x: 0 < x < np.inf, "λ must be positive and finite, in 1/return.")
+    _check_vectors(mdp, **weights)
     if is_concrete(mdp.probability) and not np.isin(np.asarray(mdp.probability), (0.0, 1.0)).all():
         raise ValueError("the MDP's moves are uncertain; a trajectory is then not the human's choice alone.")
+
+
+def _check_vectors(mdp: MDP, **weights) -> None:
+    """Raise unless each of these holds one number for each feature."""
+    for name, x in weights.items():
+        if check_array(name, x).shape != (mdp.num_features,):
+            raise ValueError(
+                f"{name} has shape {np.shape(x)}; give one number per feature, [{mdp.num_features}]: "
+                f"{mdp.feature_names}."
+            )

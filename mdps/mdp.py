@@ -396,14 +396,14 @@ def from_table(
     )
     with jax.ensure_compile_time_eval():  # values, not tracers, also when called while something is traced
         return MDP(
-            next_state=jnp.asarray(next_state, jnp.int32),
-            probability=jnp.asarray(probability, dtype),
-            predecessor_state=jnp.asarray(predecessor_state),
-            predecessor_slot=jnp.asarray(predecessor_slot),
-            features=jnp.asarray(features, dtype),
-            initial=jnp.asarray(initial, dtype),
-            discount=jnp.asarray(discount, dtype),
-            available=None if exist is None else jnp.asarray(exist),
+            next_state=tables.held(next_state, np.int32),
+            probability=tables.held(probability, dtype),
+            predecessor_state=tables.held(predecessor_state),
+            predecessor_slot=tables.held(predecessor_slot),
+            features=tables.held(features, dtype),
+            initial=tables.held(initial, dtype),
+            discount=tables.held(discount, dtype),
+            available=None if exist is None else tables.held(exist),
             horizon=horizon,
             feature_names=names,
             layout=dataclasses.replace(layout, undiscounted=undiscounted),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from mdps.kernels.layout import Layout
@@ -9,6 +10,15 @@ from mdps.kernels.layout import Layout
 Slots = tuple[tuple[int, ...], ...]
 
 MOST_SHIFTED = 40  # slots times actions
+
+
+def held(x, dtype=None) -> jax.Array:
+    """A concrete array as JAX holds it.
+
+    It is cast by NumPy and put on the device.  `jnp.asarray` compiles a program for each shape first, a twentieth of
+    a second each, which is most of the time of a first call on a small problem.
+    """
+    return jax.device_put(np.asarray(x, dtype))
 
 
 def shared_support(transition: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

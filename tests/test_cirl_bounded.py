@@ -5,15 +5,12 @@ import numpy as np
 import oracles_cirl as oracles
 import pytest
 
-from cirl import Bounded, Exact, Game, Order, SubgameConsistent, coordination_pomdp, solve
-from cirl.backups import backup
+from cirl import Bounded, Exact, Game, Order, SubgameConsistent, coordination_pomdp, evaluate, solve
 from cirl.bounded import Search
-from cirl.consistent import best_replies
-from cirl.controller import evaluate
+from cirl.bounded._backup import backup
+from cirl.exact import best_replies, solve_plans, solve_subsets
 from cirl.games import apprenticeship, chefworld, fork, meal_choice, red_blue, tiger, wormy_apples
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Rational
-from cirl.plans import solve_plans
-from cirl.subsets import solve_subsets
 
 SPREAD = ((3, 3, 2), (3, 2, 3), (2, 3, 3), (4, 4, 0), (4, 0, 4), (0, 4, 4))
 LINE = ((4, 0, 0), (3, 1, 0), (2, 2, 0), (1, 3, 0), (0, 4, 0))
@@ -36,8 +33,9 @@ def people(kind, rng):
     return Fixed(rng.dirichlet(np.ones(2), size=(2, 3)))
 
 
-def attained(game, robot, human):
+def attained(game, nodes, human):
     """What a robot is worth at the prior, by itself."""
+    robot = nodes.graph(game, np.zeros((len(nodes.state), game.num_thetas)))
     values, _, _ = evaluate(game, robot, human, sweeps=game.mdp.horizon or 300)
     start, prior = np.asarray(robot.start), np.asarray(game.prior)
     return sum(p * np.asarray(values)[start[s]] @ prior for s, p in enumerate(np.asarray(game.mdp.initial)) if p > 0)
@@ -52,16 +50,16 @@ def test_the_exact_value_lies_between_the_bounds_after_every_trial(kind, order, 
         human = people(kind, rng)
         human = human.fit(game) if isinstance(human, Fixed) else human
         if kind == "rational":
-            exact = float(solve_subsets(game, 1e-9, 100)[0])
+            exact = solve_subsets(game, 100).upper
         else:
-            exact, _ = solve_plans(game, human, consistent=False)
+            exact = solve_plans(game, human, consistent=False).upper
         search = Search(game, human, Bounded())
         search.run(1e-7)
         for _, _, lower, upper in search.history:
             assert lower - 1e-12 <= exact <= upper + 1e-12
         assert search.upper() - search.lower() <= 1e-7
         if i < 2:
-            assert attained(game, search.robot(), human) == pytest.approx(search.lower(), abs=1e-12)
+            assert attained(game, search.nodes(), human) == pytest.approx(search.lower(), abs=1e-12)
 
 
 @pytest.mark.parametrize("order", [Order.SIMULTANEOUS, Order.HUMAN_FIRST])
@@ -69,14 +67,14 @@ def test_endless_games(order, x64):
     rng = np.random.default_rng(1)
     for i in range(10):
         _, game = oracles.random_game(rng, Theta=3, T=None, order=order, discount=0.7)
-        value, error, _ = solve_subsets(game, 1e-9, 1000)
+        value = solve_subsets(game, 1000).upper
         search = Search(game, Rational(), Bounded())
         search.run(1e-5)
         for _, _, lower, upper in search.history:
-            assert lower - float(error) <= float(value) <= upper + float(error)
+            assert lower - 1e-12 <= value <= upper + 1e-12
         assert search.upper() - search.lower() <= 1e-5
         if i < 1:
-            assert attained(game, search.robot(), Rational()) >= search.lower() - 1e-9
+            assert attained(game, search.nodes(), Rational()) >= search.lower() - 1e-9
 
 
 @pytest.mark.parametrize("count, order", [(2, Order.HUMAN_FIRST), (4, Order.SIMULTANEOUS)])
@@ -84,7 +82,7 @@ def test_fewer_and_more_rewards(count, order, x64):
     rng = np.random.default_rng(2)
     for _ in range(20):
         _, game = oracles.random_game(rng, Theta=count, T=3, order=order)
-        exact = float(solve_subsets(game, 1e-9, 100)[0])
+        exact = solve_subsets(game, 100).upper
         search = closed(game)
         for _, _, lower, upper in search.history:
             assert lower - 1e-12 <= exact <= upper + 1e-12
@@ -165,16 +163,18 @@ def test_the_fork_has_no_stagewise_bound(x64):
     assert search.lower() == pytest.approx(-0.000454, abs=1e-6)
     assert search.lower() > stagewise + 0.2
     assert search.upper() == pytest.approx(0, abs=1e-9)  # the rational human's value
-    robot, residual = best_replies(fork.game(), Boltzmann(1.0))
-    assert residual == 0 and attained(fork.game(), robot, Boltzmann(1.0)) == pytest.approx(-0.268941, abs=1e-6)
+    found = best_replies(fork.game(), Boltzmann(1.0))
+    assert found.residual == 0 and attained(fork.game(), found.nodes, Boltzmann(1.0)) == pytest.approx(
+        -0.268941, abs=1e-6
+    )
 
 
 def test_without_a_bound_of_its_own_the_gap_stays_open(x64):
     _, game = oracles.random_game(np.random.default_rng(8))
     settings = {"human": Boltzmann(1.0), "concept": SubgameConsistent()}
     found = solve(game, **settings, method=Bounded(max_backups=30))
-    exact, _ = solve_plans(game, settings["human"], consistent=True)
-    rational = float(solve_subsets(game, 1e-9, 100)[0])
+    exact = solve_plans(game, settings["human"], consistent=True).upper
+    rational = solve_subsets(game, 100).upper
     assert float(found.lower) - 1e-9 <= exact < rational
     assert float(found.upper) == pytest.approx(rational, abs=1e-3)
     assert not bool(found.converged) and found.concept == SubgameConsistent()
@@ -186,17 +186,17 @@ def test_bounds_for_a_boltzmann_human(x64):
     for order in (Order.SIMULTANEOUS, Order.HUMAN_FIRST):
         for _ in range(5):
             _, game = oracles.random_game(rng, S=2 if order is Order.SIMULTANEOUS else 1, order=order)
-            commitment, _ = solve_plans(game, human, consistent=False)
+            commitment = solve_plans(game, human, consistent=False).upper
             search = Search(game, human, Bounded(max_backups=30))
             search.run(1e-6)
             for _, _, lower, upper in search.history:
                 assert lower - 1e-12 <= commitment <= upper + 1e-12
-            assert attained(game, search.robot(), human) == pytest.approx(search.lower(), abs=1e-12)
+            assert attained(game, search.nodes(), human) == pytest.approx(search.lower(), abs=1e-12)
             reached[False] += commitment - search.lower() < 1e-9
-            best, _ = solve_plans(game, human, consistent=True)
-            robot, residual = best_replies(game, human)
-            if residual == 0:
-                worth = attained(game, robot, human)
+            best = solve_plans(game, human, consistent=True).upper
+            replies = best_replies(game, human)
+            if replies.residual == 0:
+                worth = attained(game, replies.nodes, human)
                 assert worth <= best + 1e-12
                 reached[True] += best - worth < 1e-9
     # Valid always; and often the best there is.

@@ -6,12 +6,10 @@ import numpy as np
 import oracles_cirl as oracles
 import pytest
 
-from cirl import Commitment, Exact, Game, Order, SubgameConsistent, solve
-from cirl.controller import evaluate
+from cirl import Commitment, Exact, Game, Order, SubgameConsistent, evaluate, solve
+from cirl.exact import solve_plans, solve_subsets
 from cirl.games import chefworld, fork
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Rational
-from cirl.plans import solve_plans
-from cirl.subsets import _backward, solve_subsets
 
 GAMMA = 0.9
 
@@ -19,11 +17,12 @@ GAMMA = 0.9
 @pytest.mark.parametrize("order", list(Order))
 def test_subsets_are_the_coordination_pomdp_on_many_random_games(order, x64):
     rng, T = np.random.default_rng(0), 3
-    made = [oracles.random_game(rng, S=2, AH=2, AR=2, Theta=4, T=T, order=order) for _ in range(70)]
-    games = jax.tree.map(lambda *x: jnp.stack(x), *[game for _, game in made])
-    values = jax.jit(jax.vmap(lambda g: g.mdp.initial @ _backward(g, T)[0][0][:, -1]))(games)
-    expected = [oracles.coordination_value(arrays, GAMMA, T, order) for arrays, _ in made]
-    np.testing.assert_allclose(values, expected, atol=1e-10)
+    for _ in range(70):
+        arrays, game = oracles.random_game(rng, S=2, AH=2, AR=2, Theta=4, T=T, order=order)
+        value = oracles.coordination_value(arrays, GAMMA, T, order)
+        solution = solve(game, method=Exact())
+        assert float(solution.lower) <= value <= float(solution.upper)
+        assert float(solution.gap) < 1e-12
 
 
 @pytest.mark.parametrize("order", list(Order))
@@ -31,7 +30,7 @@ def test_the_adapted_backup_is_the_coordination_pomdp_on_many_random_games(order
     rng = np.random.default_rng(7)
     for i in range(70):
         arrays, game = oracles.random_game(rng, Theta=2 + i % 3, order=order)
-        listed, _ = solve_plans(game, Rational(), consistent=False)
+        listed = solve_plans(game, Rational(), consistent=False).upper
         assert listed == pytest.approx(oracles.coordination_value(arrays, GAMMA, 2, order), abs=1e-10)
 
 
@@ -40,9 +39,8 @@ def test_listing_plans_agrees_with_subsets_for_a_rational_human(order, x64):
     rng = np.random.default_rng(1)
     for _ in range(5):
         arrays, game = oracles.random_game(rng, Theta=3, AH=3 if order is Order.SIMULTANEOUS else 2, order=order)
-        listed, _ = solve_plans(game, Rational(), consistent=False)
-        value, bound, _ = solve_subsets(game, 1e-6, 100)
-        assert abs(listed - float(value)) <= float(bound) + 1e-10
+        listed = solve_plans(game, Rational(), consistent=False).upper
+        assert listed == pytest.approx(solve_subsets(game, 100).upper, abs=1e-12)
         assert listed == pytest.approx(oracles.coordination_value(arrays, GAMMA, 2, order), abs=1e-10)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from cirl.game import Game
 from cirl.successors import table_of_moves
+from mdps.checks import check_count, check_number
 
 MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1), (0, 0)])  # up, right, down, left, stay
 
@@ -53,12 +54,13 @@ def game(
         >>> garden.mdp.num_states, garden.num_thetas, garden.mdp.horizon
         (32, 3, 3)
     """
-    if not 1 <= num_spots <= size * size:
-        raise ValueError(f"num_spots is {num_spots}; a garden of {size} by {size} has 1 to {size * size}.")
-    if lesson < 1 or work < 1:
-        raise ValueError(f"lesson is {lesson} and work {work}; each takes at least one step.")
-    if stride < 1:
-        raise ValueError(f"stride is {stride}; the gardener goes at least one cell.")
+    size = check_count("size", size)
+    num_spots = check_count("num_spots", num_spots, most=size * size)
+    lesson, work, stride = (
+        check_count(name, x) for name, x in (("lesson", lesson), ("work", work), ("stride", stride))
+    )
+    check_number("reach", reach, lambda x: 0 < x < np.inf, "give a positive number of cells.")
+    check_number("call", call)
     N = size * size
     cells = np.array(list(itertools.product(range(size), repeat=2)))
     near = nearness(cells, spots(size, num_spots), reach)

@@ -12,6 +12,7 @@ import numpy as np
 
 from cirl.game import Game
 from cirl.successors import table_of_moves
+from mdps.checks import check_count, check_indices
 
 THREE = ((3, 3, 2), (3, 2, 3), (4, 1, 0))
 
@@ -37,6 +38,8 @@ def game(
         >>> game([(1, 1, 0), (2, 0, 0)], 1).mdp.num_states
         11
     """
+    recipes = _checked(recipes)
+    horizon, most = check_count("horizon", horizon), check_count("most", most)
     pots = [p for p in itertools.product(range(most + 1), repeat=len(recipes[0])) if sum(p) <= 2 * horizon]
     table = _kitchen(pots, recipes)
     start = np.eye(len(pots) + 1)[0]
@@ -60,12 +63,19 @@ def mini(num_recipes: int, *, discount: float = 0.9) -> Game:
         >>> mini(4).num_thetas, mini(12).num_human_actions
         (4, 6)
     """
-    if num_recipes < 1:
-        raise ValueError(f"num_recipes is {num_recipes}; cook at least one recipe.")
+    num_recipes = check_count("num_recipes", num_recipes)
     recipes = small_recipes(num_recipes)
     pots = [p for p in itertools.product(range(3), repeat=len(recipes[0])) if sum(p) <= 2]
     table = _kitchen(pots, recipes, full=2)
     return Game.from_table(*table, _prior(recipes, None), np.eye(len(pots) + 1)[0], discount=discount)
+
+
+def _checked(recipes) -> list[tuple[int, ...]]:
+    """Recipes as whole numbers, `[Θ, I]`."""
+    counts = np.asarray(check_indices("recipes", recipes, 1000, "how many of each ingredient"))
+    if counts.ndim != 2 or 0 in counts.shape:
+        raise ValueError(f"recipes has shape {counts.shape}; give counts of each ingredient, [Θ, I].")
+    return [tuple(row) for row in counts.tolist()]
 
 
 def small_recipes(count: int) -> list[tuple[int, ...]]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cirl.game import Game, Order
+from mdps.checks import check_array, check_truth
 
 ACT, WAIT, OFF = 0, 1, 2
 
@@ -32,7 +33,10 @@ def game(
         >>> game([1.0, -1.0], [0.5, 0.5]).num_robot_actions
         3
     """
-    U = np.asarray(utility, float)
+    U = np.asarray(check_array("utility", utility), float)
+    if U.ndim != 1 or not len(U):
+        raise ValueError(f"utility has shape {U.shape}; give U under each θ, [Θ].")
+    check_truth("may_decide", may_decide)
     reward = np.zeros((1, 2, 3, len(U)))
     reward[0, :, ACT] = U
     reward[0, 0, WAIT] = U

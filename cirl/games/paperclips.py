@@ -8,6 +8,7 @@ only minds their own two pieces never makes (1, 1); one who teaches does, to say
 import numpy as np
 
 from cirl.game import Game, Order
+from mdps.checks import check_count
 
 HUMAN = np.array([(2, 0), (1, 1), (0, 2)])
 ROBOT = np.array([(90, 0), (50, 50), (0, 90)])
@@ -33,6 +34,7 @@ def game(cells: int = 92) -> Game:
 
 def thetas(cells: int) -> np.ndarray:
     """The values of θ, `[cells]`."""
+    cells = check_count("cells", cells)
     return (np.arange(cells) + 0.5) / cells
 
 

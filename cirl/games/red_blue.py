@@ -7,6 +7,7 @@ side at once, or wait and follow.  Both are paid 1 for θ's side.
 import numpy as np
 
 from cirl.game import Game, Order
+from mdps.checks import check_truth
 
 RED, BLUE, WAIT = 0, 1, 2
 
@@ -24,7 +25,7 @@ def game(*, order: Order = Order.SIMULTANEOUS, may_wait: bool = True) -> Game:
         >>> game().mdp.num_states
         12
     """
-    AR = 3 if may_wait else 2
+    AR = 3 if check_truth("may_wait", may_wait) else 2
     transition, reward = np.zeros((12, 2, AR, 12)), np.zeros((12, 2, AR, 2))
     for h in range(4):
         for r in range(3):

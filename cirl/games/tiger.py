@@ -15,6 +15,7 @@ value(game(u)) ≤ u proves V ≤ u.
 import numpy as np
 
 from cirl.game import Game, Order
+from mdps.checks import check_horizon_and_discount, check_number
 
 LEFT, RIGHT = 0, 1  # where the tiger is, and where it is heard
 LISTEN, OPEN_LEFT, OPEN_RIGHT = range(3)
@@ -32,6 +33,8 @@ def game(next_tiger: float = 0.0, *, discount: float = 0.95) -> Game:
         >>> game().num_human_actions, game().num_robot_actions
         (2, 3)
     """
+    check_number("next_tiger", next_tiger)
+    check_horizon_and_discount(None, discount)
     transition, reward = np.zeros((2, 2, 3, 2)), np.zeros((2, 2, 3, 2))
     transition[0, :, LISTEN, 0] = 1
     transition[0, :, OPEN_LEFT:, 1] = 1

@@ -8,6 +8,7 @@ is answered in the same step.
 import numpy as np
 
 from cirl.game import Game, Order
+from mdps.checks import check_truth
 
 START, CLEAN, WORMY, COMPOST, TRASH, PIE = range(6)
 GET, MAKE, TOSS_COMPOST, TOSS_TRASH, ASK = range(5)
@@ -49,7 +50,7 @@ def human(*, only_at_start: bool = False) -> np.ndarray:
     """The policy `[S, A_R, Θ, A_H]` of a human who answers a question, everywhere or only at the start."""
     policy = np.zeros((6, 5, 2, 3))
     policy[..., 0] = 1
-    where = [START] if only_at_start else range(6)
+    where = [START] if check_truth("only_at_start", only_at_start) else range(6)
     for theta in range(2):
         policy[where, ASK, theta] = np.eye(3)[1 + theta]
     return policy

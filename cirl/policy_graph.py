@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from cirl import drawing
 from cirl.game import Game, Order
+from cirl.human import Human, fitted
+from mdps.checks import check_count, check_index, is_concrete, shown
 
 
 @jax.tree_util.register_dataclass
@@ -41,29 +43,54 @@ class PolicyGraph:
     order: Order = field(default=Order.SIMULTANEOUS, metadata={"static": True})
 
     def initial(self, state: Int[Array, ""] | int) -> Int[Array, ""]:
-        """The memory with which a run from `state` begins."""
+        """The memory with which a run from `state` begins; -1 where none can."""
+        check_index("state", state, self.next_state.shape[0], "states")
         return self.start[state]
 
-    def action(self, memory: Int[Array, ""], human_action: Int[Array, ""] | int | None = None) -> Int[Array, ""]:
+    def action(self, memory: Int[Array, ""] | int, human_action: Int[Array, ""] | int | None = None) -> Int[Array, ""]:
         """The robot's action; `human_action` is needed where the human moves first.
 
         Raises:
             ValueError: when it is needed and missing.
         """
+        self._check(memory)
         if human_action is None:
             if self.order is Order.HUMAN_FIRST:
                 raise ValueError("the human moves first in this game; give the human's action.")
             human_action = 0
+        check_index("human_action", human_action, self.decision.shape[1], "human actions")
         return self.decision[memory, human_action]
 
-    def update(self, memory: Int[Array, ""], human_action: Int[Array, ""] | int, next_state: Int[Array, ""] | int):
-        """The memory after the human's action and the state it led to.
+    def update(
+        self,
+        memory: Int[Array, ""] | int,
+        human_action: Int[Array, ""] | int,
+        next_state: Int[Array, ""] | int,
+    ) -> Int[Array, ""]:
+        """The memory after the human's action and the state it led to; -1 at the end of the game.
 
         After an action of probability zero the belief stays what it was.
+
+        Raises:
+            ValueError: for a state that cannot follow (traced: -1).
         """
+        self._check(memory)
+        check_index("human_action", human_action, self.decision.shape[1], "human actions")
+        check_index("next_state", next_state, self.next_state.shape[0], "states")
+        if all(map(is_concrete, (memory, human_action, next_state, self.child))):
+            ahead, slots = np.asarray(self.child)[memory, human_action], np.asarray(self.next_state)
+            here = int(np.asarray(self.state)[memory])
+            if (ahead >= 0).any() and not ((slots[here] == int(next_state)) & (ahead >= 0)).any():
+                raise ValueError(
+                    f"next_state is {int(next_state)}, which does not follow state {here} after human action "
+                    f"{int(human_action)} and what the robot does there."
+                )
         ahead = self.child[memory, human_action]
-        slot = jnp.argmax((self.next_state[self.state[memory]] == next_state) & (ahead >= 0))
-        return ahead[slot]
+        follows = (self.next_state[self.state[memory]] == next_state) & (ahead >= 0)
+        return jnp.where(jnp.any(follows), ahead[jnp.argmax(follows)], -1)
+
+    def _check(self, memory) -> None:
+        check_index("memory", memory, self.state.shape[0], "nodes (-1: the game is over)")
 
     def to_networkx(self) -> nx.MultiDiGraph:
         """The graph: nodes carry `state`, `step`, `action` and `belief`, edges `human_action` and `next_state`."""
@@ -113,7 +140,7 @@ class PolicyGraph:
         )
 
 
-def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Array, Array, Array]:
+def evaluate(game: Game, robot: PolicyGraph, human: Human, *, sweeps: int) -> tuple[Array, Array, Array]:
     """What a robot is worth to a human who knows what it will do.
 
         Q(n, θ, a_H) = R + γ E[V(n', θ)],    V(n, θ) = Σ π_H(a_H | Q(n, θ, ·)) Q(n, θ, a_H)
@@ -128,7 +155,16 @@ def evaluate(game: Game, robot: PolicyGraph, human, *, sweeps: int) -> tuple[Arr
 
     Returns:
         V `[N, Θ]`, π_H `[N, Θ, A_H]`, and the last change of V, `[]`.
+
+    Raises:
+        ValueError: for what is no game, no policy graph or no human, a human policy whose axes do not fit the game
+            or can be read in two ways, or fewer than one sweep.
     """
+    for name, x, kind in (("game", game, Game), ("robot", robot, PolicyGraph)):
+        if not isinstance(x, kind):
+            raise ValueError(f"{name} is {shown(x)}; give a cirl.{kind.__name__}.")
+    check_count("sweeps", sweeps)
+    human = fitted(human, game)
     N = len(robot.state)
     # As many nodes as the next power of two, so that graphs of similar size share compiled code.
     more = (1 << (N - 1).bit_length()) - N

@@ -11,17 +11,17 @@ import time
 from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from cirl.backups import Backup, backup
-from cirl.bounds import Bounds
-from cirl.controller import PolicyGraph
-from cirl.game import Game, Order
+from cirl.bounded._backup import Backup, backup
+from cirl.bounded._bounds import Bounds
+from cirl.bounded._full_information import Losses, first_bounds
+from cirl.bounded._unfold import unfold
+from cirl.game import Game
+from cirl.graph_values import Nodes
+from cirl.host_game import HostGame
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
-from cirl.informed import first_bounds
-from cirl.successors import Successors
-from cirl.unfolding import unfold
+from mdps.checks import check_count, check_number
 from mdps.kernels.layout import Layout
 
 
@@ -43,10 +43,9 @@ class Bounded:
 
     def __post_init__(self):
         for name in ("max_backups", "batch", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1.")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds is {self.max_seconds}; give a positive number, or None.")
+            check_count(name, getattr(self, name))
+        if self.max_seconds is not None:
+            check_number("max_seconds", self.max_seconds, lambda x: x > 0, "give a positive number, or None.")
 
 
 def rounded_up(game: Game, human: Human) -> tuple[Game, Human]:
@@ -59,16 +58,30 @@ def rounded_up(game: Game, human: Human) -> tuple[Game, Human]:
     Theta, (S, D) = game.num_thetas, game.mdp.next_state.shape
     more, wider = (-Theta % 4 if known else 0), -D % 4
     as_last = np.minimum(np.arange(Theta + more), Theta - 1)
-    own = jnp.broadcast_to(jnp.arange(S, dtype=jnp.int32)[:, None], (S, wider))
+    own = np.broadcast_to(np.arange(S, dtype=np.int32)[:, None], (S, wider))
     mdp = replace(
         game.mdp,
-        features=game.mdp.features[..., as_last],
-        next_state=jnp.concatenate([game.mdp.next_state, own], axis=1),
-        probability=jnp.pad(game.mdp.probability, ((0, 0), (0, 0), (0, wider))),
+        features=np.asarray(game.mdp.features)[..., as_last],
+        next_state=np.concatenate([game.mdp.next_state, own], axis=1),
+        probability=np.pad(game.mdp.probability, ((0, 0), (0, 0), (0, wider))),
         layout=Layout(),
     )
-    human = Fixed(human.table[..., as_last, :]) if isinstance(human, Fixed) else human
-    return replace(game, mdp=mdp, prior=jnp.pad(game.prior, (0, more))), human
+    human = (
+        Fixed.tree_unflatten(None, [np.asarray(human.table)[..., as_last, :]]) if isinstance(human, Fixed) else human
+    )
+    return replace(game, mdp=mdp, prior=np.pad(game.prior, (0, more))), human
+
+
+def _of_dtype(human: Human, dtype) -> Human:
+    """A human of this package's models with numbers of one dtype, so that all share compiled code."""
+    if isinstance(human, EpsilonGreedy | Boltzmann | Fixed):
+        return jax.tree.map(lambda x: np.asarray(x, dtype), human)
+    if jax.tree_util.all_leaves([human]):
+        raise ValueError(
+            f"human is {human!r}, which JAX cannot take apart; register its class as a pytree "
+            "(jax.tree_util.register_dataclass)."
+        )
+    return human
 
 
 class Search:
@@ -79,45 +92,44 @@ class Search:
     def __init__(self, game: Game, human: Human, method: Bounded):
         self.given, (game, human) = game, rounded_up(game, human)
         self.game, self.method, self.width = game, method, method.width
-        self.human = EpsilonGreedy(0.0) if isinstance(human, Rational) else human
+        g, dtype = HostGame(game), np.asarray(game.prior).dtype
         # A rational human is worth no less to a robot than any other: their bound is everybody's.
+        self.human = EpsilonGreedy(0.0) if isinstance(human, Rational) else human
         self.team = self.human if isinstance(self.human, EpsilonGreedy | Fixed) else EpsilonGreedy(0.0)
-        if isinstance(self.team, EpsilonGreedy):
-            self.team = EpsilonGreedy(jnp.asarray(self.team.epsilon, game.prior.dtype))
-        self.human = self.team if type(self.human) is type(self.team) else self.human
-        self.moves = Successors.of(game)
-        informed, robots, values = first_bounds(game, self.moves, self.human, self.team)
-        self.robots = np.asarray(robots)
-        self.bounds = Bounds(game, self.moves, informed, values, human.monotone)
-        self.initial, prior = np.asarray(game.mdp.initial), np.asarray(game.prior)
-        starts = np.flatnonzero(self.initial > 0)
-        self.roots = {int(s): self.bounds.node(0, int(s), prior) for s in starts}
-        self.gamma, self.last = float(game.mdp.discount), game.mdp.horizon
-        self.backups, self.loose = 0, False
-        self.size = max(float(np.abs(x).max()) for x in (self.bounds.informed, self.bounds.simple, self.bounds.reward))
-        self.eps = float(jnp.finfo(game.prior.dtype).eps)
+        self.losses = Losses(g, self.team)
+        first = first_bounds(self.losses, self.human, dtype)
+        self.robots, self.bounds = first.robots, Bounds(self.losses, first, human.monotone)
+        self.human, self.team = _of_dtype(self.human, dtype), _of_dtype(self.team, dtype)
+        self.gamma, self.last = g.gamma, g.horizon
+        self.initial, self.prior = g.initial, g.prior
+        held = np.asarray(game.prior)
+        self.roots = {int(s): self.bounds.node(0, int(s), held) for s in g.starts}
+        self.backups, self.loose, self.least = 0, False, 0.0
         self.history: list[tuple[float, int, float, float]] = []  # (seconds, backups, lower, upper)
 
-    @property
-    def rounding(self) -> float:
-        """What rounding can have done to either bound.
-
-        Each backup rounds sums over successors, θ and human actions, of numbers no larger than the
-        largest value or vector met, and passes on what the backups below it have rounded.
-        """
-        terms = self.moves.state.shape[-1] + self.given.num_thetas + self.given.num_human_actions + 3
-        depth = self.last if self.last is not None else 1 / (1 - self.gamma)
-        return terms * depth * self.eps * max(self.size, self.bounds.largest)
+    def _at_start(self, losses: dict[int, float]) -> float:
+        """The value at the prior, less what is lost from each start."""
+        phi = self.losses.phi[0]
+        return sum(float(self.initial[s] * (phi[s] @ self.prior + lost)) for s, lost in losses.items())
 
     def lower(self) -> float:
-        """What the best plans found are worth at the prior."""
-        return sum(float(self.initial[s]) * self.bounds.lower(n)[0] for s, n in self.roots.items())
+        """What the best plans found are worth at the prior, up to rounding."""
+        return self._at_start({s: self.bounds.lower(n)[0] for s, n in self.roots.items()})
 
     def upper(self) -> float:
         """What no robot exceeds at the prior."""
-        return sum(float(self.initial[s]) * self.bounds.upper(n) for s, n in self.roots.items())
+        g, lost = self.losses.g, {}
+        for s, node in self.roots.items():
+            point = self.bounds.points[node].astype(float)
+            held = point > 0
+            # The node's belief is the prior, as nearly as the dtype holds it.
+            share = (self.prior[held] / point[held]).min() * (1 - g.off_at_start)
+            lost[s] = share * self.bounds.upper(node)
+        value = self._at_start(lost)
+        size = float(self.initial @ (np.abs(self.losses.phi[0]) @ self.prior))
+        return value + g.off_at_start * size
 
-    def robot(self) -> PolicyGraph:
+    def nodes(self) -> Nodes:
         """The robot that attains the lower bound."""
         return unfold(self.given, self.bounds, self.robots, {s: self.bounds.lower(n)[1] for s, n in self.roots.items()})
 
@@ -134,12 +146,11 @@ class Search:
         while True:
             gap = self.upper() - self.lower()
             self.history.append((time.perf_counter() - began, self.backups, self.lower(), self.upper()))
-            aim = max(tol - 2 * self.rounding, self.rounding)
-            if gap <= aim or spent():
+            if gap <= tol or spent():
                 return
-            self.loose = False
-            if not self._trial(max(aim, share * gap), spent):
-                if share * gap > aim:
+            self.loose, self.least = False, 1e-4 * tol
+            if not self._trial(share * gap, spent):
+                if share * gap > 0.03 * tol:
                     share *= 0.3
                 elif self.loose and self.width < self.WIDEST:
                     self.width *= 4
@@ -150,13 +161,17 @@ class Search:
         """One trial; whether any bound moved."""
         layer = [(n, float(self.initial[s])) for s, n in self.roots.items()]
         layers, moved, depth = [], False, 0
-        while layer and not spent():
+        visited, news = set(), True
+        while layer and news and not spent():
+            news = False
             ahead: dict[int, float] = {}
             score: dict[int, float] = {}
             for i in range(0, len(layer), self.method.batch):
                 part = layer[i : i + self.method.batch]
                 changed, found = self._visit([n for n, _ in part])
                 moved |= changed
+                news |= changed or any(n not in visited for n, _ in part)
+                visited.update(n for n, _ in part)
                 for node, reach, worth in self._children(part, found, depth, target):
                     ahead[node] = ahead.get(node, 0) + reach
                     score[node] = score.get(node, 0) + worth
@@ -177,11 +192,11 @@ class Search:
         """Back up some nodes; whether any bound moved, and what was found."""
         size = self.method.batch
         batch, index = self.bounds.batch(nodes, size)
-        found = backup(self.human, self.team, batch, first=self.game.order is Order.HUMAN_FIRST, width=self.width)
+        found = backup(self.human, self.team, batch, width=self.width)
         found = jax.tree.map(np.asarray, found)
         self.backups += len(nodes)
         self.loose |= bool(found.loose[: len(nodes)].any())
-        return self.bounds.learn(nodes, found, index, 4 * self.eps * self.size), found
+        return self.bounds.learn(nodes, found, index, self.least), found
 
     def _children(self, part, found: Backup, depth: int, target: float):
         """Nodes ahead whose gap is wider than wanted: (node, probability of getting there, weighted excess)."""
@@ -190,10 +205,12 @@ class Search:
             if self.last is not None and step + 1 >= self.last:
                 continue
             mass = found.split[k].sum(axis=-1)  # [A_H]
-            weight = reach * mass[:, None] * found.chance[k]  # discounted
+            pairs = state, np.arange(len(mass)), found.answer[k]
+            weight = reach * mass[:, None] * self.bounds.chance[pairs]  # discounted, [A_H, E]
             gap = np.where(weight > 0, found.gap[k] / np.maximum(mass, 1e-30)[:, None], 0)
             excess = weight * (gap - target / max(self.gamma ** (depth + 1), 1e-30))
+            columns = self.bounds.columns[pairs]
             for a, e in np.argwhere(excess > 0):
-                ahead = int(self.bounds.next_state[state, found.column[k, a, e]])
+                ahead = int(self.bounds.next_state[state, columns[a, e]])
                 child = self.bounds.node(self.bounds.after(step), ahead, np.asarray(found.split[k, a]))
                 yield child, float(weight[a, e]), float(excess[a, e])

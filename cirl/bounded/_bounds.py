@@ -1,21 +1,22 @@
 """What a bounded solver knows so far: robot plans below, beliefs with a known bound above, per (step, state).
 
+As losses (`cirl.bounded._full_information`), so that 0 is a bound that binds nothing.
 Kept on the host in arrays that double; batches of nodes take out what they need, padded to a few
 sizes so that compiled code meets few shapes.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from cirl.backups import Backup, Batch
-from cirl.game import Game
-from cirl.successors import Successors
+from cirl.bounded._backup import Backup, Batch
+from cirl.bounded._full_information import FirstBounds, Losses, towards_zero
+from cirl.bounded._upper import Ahead
+from cirl.dominance import undominated
+from cirl.successors import short_lists
 
 VECTORS, POINTS = (32, 128, 512, 2048), (16, 64, 256, 1024, 4096)  # sizes of padded sets
-_FAR = 1e9  # a bound that binds nothing
 
 
 class Pool:
@@ -60,29 +61,36 @@ class Bounds:
     """Lower and upper bounds of one game, and the plans that attain the lower one.
 
     Args:
-        game: the game.
-        moves: its successor lists.
-        informed: M of `cirl.informed`, `[T + 1 or 1, S, m, Θ]`.
-        simple: what the simple robots are worth, `[n, T + 1 or 1, S, Θ]`.
+        losses: the game.
+        first: what is known before the search.
         monotone: whether dominated plans can be dropped.
     """
 
-    def __init__(self, game: Game, moves: Successors, informed: Array, simple: Array | np.ndarray, monotone: bool):
-        self.next_state, self.reward = np.asarray(game.mdp.next_state), np.asarray(game.reward)
-        self.columns = np.asarray(moves.column)
-        self.chance = np.asarray(game.mdp.discount * moves.chance)
-        self.possible = np.asarray(moves.chance) > 0  # [S, A_H, A_R, E]
-        self.informed, self.simple, self.monotone = np.asarray(informed), np.asarray(simple), monotone
-        self.S, self.endless = game.mdp.num_states, game.mdp.horizon is None
-        Theta, dtype = self.simple.shape[-1], self.simple.dtype
-        self.vectors, self.points, self.worth = Pool(Theta, dtype), Pool(Theta, dtype), Pool(1, dtype)
-        self.largest = 0.0  # entry of a vector that was added
+    def __init__(self, losses: Losses, first: FirstBounds, monotone: bool):
+        g, self.losses, self.monotone = losses.g, losses, monotone
+        self.informed, self.simple = first.informed, first.simple
+        self.S, self.endless, self.next_state = g.num_states, g.horizon is None, g.ahead
+        Theta, self.dtype = g.num_thetas, first.simple.dtype
+        self.eps = float(np.finfo(self.dtype).eps)
+        chance, self.columns = short_lists(g.chance)
+        self.possible = chance > 0  # [S, A_H, A_R, E]
+        vague = g.vagueness(*np.indices(chance.shape[:3]))
+        self.chance = towards_zero(losses.discounted(chance, 0.0 if vague is None else vague[0] + vague[1]), self.dtype)
+        self.vectors, self.points, self.worth = Pool(Theta, self.dtype), Pool(Theta, self.dtype), Pool(1, self.dtype)
         self.plans: list[Simple | Built] = []
         self.place: list[tuple[int, int]] = []  # (step, state) of each plan
         self.vectors_at: dict[int, list[int]] = {}
         self.points_at: dict[int, list[int]] = {}
         self.nodes: dict[tuple[int, bytes], int] = {}
         self.node_place: list[tuple[int, int]] = []
+        self._paid: dict[tuple[int, int], np.ndarray] = {}
+
+    def paid(self, step: int, state: int) -> np.ndarray:
+        """R' there, `[A_H, A_R, Θ]`."""
+        if (step, state) not in self._paid:
+            exact = self.losses.reward(step, np.array([state]))[0]
+            self._paid[step, state] = towards_zero(exact, self.dtype)
+        return self._paid[step, state]
 
     def after(self, step: int) -> int:
         """The step after, 0 in an endless game."""
@@ -95,7 +103,7 @@ class Bounds:
         key = (at, (np.round(belief, 6 if belief.dtype == np.float32 else 12) + 0.0).tobytes())
         if key not in self.nodes:
             [row] = self.points.append(belief[None])
-            self.worth.append(np.full((1, 1), _FAR))
+            self.worth.append(np.zeros((1, 1)))
             self.nodes[key] = row
             self.node_place.append((step, state))
             self.points_at.setdefault(at, []).append(row)
@@ -128,31 +136,37 @@ class Bounds:
         points += points[-D:] * (size - len(nodes))
         index = _pad(rows, VECTORS).reshape(size, D, -1)
         which = _pad(points, POINTS, -1).reshape(size, D, -1)
-        known = which >= 0
-        dtype = self.simple.dtype
-        worth = np.where(known, self.worth[which][..., 0], _FAR)
-        batch = Batch(
-            state=jnp.asarray(states),
-            step=jnp.asarray(steps),
-            belief=jnp.asarray(self.points[padded]),
-            paid=jnp.asarray(self.reward[states]),
-            chance=jnp.asarray(self.chance[states]),
-            column=jnp.asarray(self.columns[states]),
-            informed=jnp.asarray(self.informed[0 if self.endless else steps[:, None] + 1, ahead]),
-            vectors=jnp.asarray(self.vectors[index]),
-            points=jnp.asarray(np.where(known[..., None], self.points[which], 1), dtype),
-            worth=jnp.asarray(worth, dtype),
-        )
-        return batch, index
 
-    def learn(self, nodes: list[int], found: Backup, index: np.ndarray, slack: float) -> bool:
-        """Take in what a backup found; whether any bound moved by more than the slack."""
+        belief: Any = self.points[padded]  # NumPy's arrays here, JAX's in the compiled code
+        nth = np.arange(size).reshape(size, 1, 1, 1, 1)
+        column = self._by_robot(self.columns[states])  # [K, O, AH, I, E]
+        paid = self._by_robot(np.stack([self.paid(*at) for at in zip(steps.tolist(), states.tolist(), strict=True)]))
+        chance = self._by_robot(self.chance[states])
+        informed = self.informed[0 if self.endless else steps.reshape(nth.shape) + 1, ahead[nth, column]]
+        known = which[nth, column]  # [K, O, AH, I, E, C]
+        found: Any = np.where(known[..., None] >= 0, self.points[known], np.ones((), self.dtype))
+        worth: Any = np.where(known >= 0, self.worth[known][..., 0], np.zeros((), self.dtype))
+        known_ahead = Ahead(paid, chance, informed, found, worth)
+        certain = np.sort(known_ahead.certain(), axis=2)  # [K, O, AH, Θ]
+        matters = belief * (certain[:, :, -1] - certain[:, :, -2:][:, :, 0]).max(axis=1)
+        order: Any = np.argsort(-matters, axis=1, kind="stable").astype(np.int32)
+        vectors: Any = self.vectors[index[nth, column]]
+        return Batch(states, steps, belief, known_ahead, vectors, order), index
+
+    def _by_robot(self, x: np.ndarray) -> Any:
+        """`[K, AH, AR, ...]` to `[K, O, AH, I, ...]`: the robot acts outside, or answers inside."""
+        return x[:, None] if self.losses.g.first else np.swapaxes(x, 1, 2)[:, :, :, None]
+
+    def learn(self, nodes: list[int], found: Backup, index: np.ndarray, least: float) -> bool:
+        """Take in what a backup found; whether any bound moved by more than rounding, and by at least `least`."""
         moved = False
         for k, node in enumerate(nodes):
-            if found.upper[k] < self.worth[node][0]:
-                moved |= bool(found.upper[k] < self.worth[node][0] - slack)
+            upper, above = float(found.upper[k]), self.upper(node)
+            if upper < above:
+                moved |= above - upper > max(least, 4 * self.eps * abs(above))
                 self.worth[node] = found.upper[k]
-            if found.plan.value[k] > self.lower(node)[0] + slack:
+            value, below = float(found.plan.value[k]), self.lower(node)[0]
+            if value - below > max(least, 4 * self.eps * abs(below)):
                 moved = True
                 self._add(node, found, k, index)
         return moved
@@ -163,7 +177,6 @@ class Bounds:
         columns = self.columns[state, np.arange(len(answer)), answer]  # [A_H, E]
         ahead = index[k, columns, np.asarray(found.plan.ahead[k])]
         alpha = np.asarray(found.plan.alpha[k])
-        self.largest = max(self.largest, float(np.abs(alpha).max()))
         [row] = self.vectors.append(alpha[None])
         self.plans.append(Built(answer, columns, ahead))
         self.place.append((step, state))
@@ -176,7 +189,7 @@ class Bounds:
         at = step * self.S + state
         if at not in self.vectors_at:
             simple = self.simple[:, step, state]
-            kept = _undominated(simple) if self.monotone else np.sort(np.unique(simple, axis=0, return_index=True)[1])
+            kept = undominated(simple) if self.monotone else np.sort(np.unique(simple, axis=0, return_index=True)[1])
             self.vectors_at[at] = list(self.vectors.append(simple[kept]))
             self.plans += [Simple(int(n)) for n in kept]
             self.place += [(step, state)] * len(kept)
@@ -203,13 +216,3 @@ def _pad(lists: list[list[int]], sizes: tuple[int, ...], fill: int | None = None
         if fill is None:
             out[i, len(row) :] = row[0]
     return out
-
-
-def _undominated(vectors: np.ndarray) -> np.ndarray:
-    """Numbers of the vectors that no other is at least as good as everywhere, in order."""
-    order = np.argsort(-vectors.sum(axis=1), kind="stable")
-    kept: list[int] = []
-    for n in order:
-        if not any((vectors[m] >= vectors[n]).all() for m in kept):
-            kept.append(int(n))
-    return np.sort(np.array(kept))

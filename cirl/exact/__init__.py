@@ -1,0 +1,16 @@
+"""Exact solvers, which list what can happen: subsets of Θ for a rational human, the robot's plans, all histories."""
+
+from cirl.exact._plans import MOST, TooManyPlansError, solve_plans
+from cirl.exact._subgame_consistent import best_replies
+from cirl.exact._subsets import LARGEST, Found, cost_of_subsets, solve_subsets
+
+__all__ = [
+    "LARGEST",
+    "MOST",
+    "Found",
+    "TooManyPlansError",
+    "best_replies",
+    "cost_of_subsets",
+    "solve_plans",
+    "solve_subsets",
+]
