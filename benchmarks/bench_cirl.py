@@ -23,12 +23,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cirl.backups import backup
-from cirl.informed import first_bounds
 
 from benchmarks import cirl_peers as peers
-from cirl import Bounded, Exact, Game, Pomcp, bounded, coordination_pomdp, simulate, solve
-from cirl.bounded import Search
+from cirl import Bounded, Exact, Game, Pomcp, coordination_pomdp, simulate, solve
+from cirl.bounded import Search, _search
+from cirl.bounded._backup import backup
 from cirl.games import apprenticeship, chefworld
 from cirl.human import EpsilonGreedy, Rational
 
@@ -254,22 +253,17 @@ def footprint(game, tol):
             largest[:] = [size, (args, settings)]
         return backup(*args, **settings)
 
-    bounded.backup = watched
+    _search.backup = watched
     try:
         search = Search(game, Rational(), LIMIT)
         search.run(tol)
     finally:
-        bounded.backup = backup
+        _search.backup = backup
     b, (args, settings) = search.bounds, largest[1]
     pools = [pool[:] for pool in (b.vectors, b.points, b.worth)]
-    kept = sum(
-        x.nbytes for x in (*pools, b.informed, b.simple, b.reward, b.next_state, b.columns, b.chance, b.possible)
-    )
-    first = first_bounds.lower(search.game, search.moves, search.human, search.team)
-    working = 0
-    for program in (backup.lower(*args, **settings), first):
-        told = program.compile().memory_analysis()
-        working = max(working, told.temp_size_in_bytes + told.argument_size_in_bytes + told.output_size_in_bytes)
+    kept = sum(x.nbytes for x in (*pools, b.informed, b.simple, b.next_state, b.columns, b.chance, b.possible))
+    told = backup.lower(*args, **settings).compile().memory_analysis()
+    working = told.temp_size_in_bytes + told.argument_size_in_bytes + told.output_size_in_bytes
     return search.backups, kept, working
 
 

@@ -94,8 +94,8 @@ def solve(
     """Solve a cooperative game (Hadfield-Menell et al. 2016; Malik et al. 2018).
 
     Exactly where that is cheap: with a rational human (the default) every belief is the prior
-    restricted to a subset of Θ, and the game is a finite MDP on (state, subset), `cirl.subsets`; with
-    other humans the robot's plans are listed, `cirl.plans`.  Otherwise two bounds close in on the value,
+    restricted to a subset of Θ, and the game is a finite MDP on (state, subset), `cirl.exact`; with
+    other humans the robot's plans are listed, `cirl.exact`.  Otherwise two bounds close in on the value,
     `cirl.bounded`.
 
     Args:

@@ -189,7 +189,7 @@ def teach(
 def counts(mdp: MDP, states: Int[Array, " T"]) -> Float[Array, " K"]:
     """Features of a trajectory, φ(τ) = Σ_t φ(s_t), `[K]`."""
     check_mdp(mdp)
-    states = check_indices("states", states, mdp.num_states, "states", rank=1)
+    states = jnp.asarray(check_indices("states", states, mdp.num_states, "states", rank=1))
     return jnp.sum(mdp.features[states], axis=0)
 
 

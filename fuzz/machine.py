@@ -6,7 +6,7 @@ from types import ModuleType
 
 import jax
 
-from fuzz import ending, measuring, planning, playing, saying, solving, trouble, visiting
+from fuzz import doors, ending, measuring, planning, playing, refusing, saying, solving, trouble, visiting
 from fuzz.promises import Checked, Report
 
 FAMILIES: dict[str, ModuleType] = {
@@ -18,6 +18,8 @@ FAMILIES: dict[str, ModuleType] = {
     "plan": planning,
     "evidence": saying,
     "game": playing,
+    "door": doors,
+    "refuse": refusing,
 }
 
 SCRIPT = """\

@@ -3,8 +3,8 @@
 Trials in the manner of HSVI (Smith and Simmons 2005): from the start follow the joint decision with
 the highest upper bound, then go where the bounds are furthest apart, weighted by how likely one
 gets there; on the way back both bounds are backed up.  A trial follows the widest gaps of each step
-together, so that their backups are one batch.  The lower bound is the adapted backup (`cirl.adapted`), the upper
-one a search over the human's assignments (`cirl.assignment`).  No chance is involved.
+together, so that their backups are one batch.  The lower bound is the adapted backup (`_lower`), the upper
+one a search over the human's assignments (`_upper`).  No chance is involved.
 """
 
 import time

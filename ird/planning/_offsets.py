@@ -208,7 +208,7 @@ def first_features(mdp: MDP) -> Array:
 
 @jax.jit
 def _mean_features(each) -> Array:
-    return sum(features / total for features, total in each) / len(each)
+    return jnp.sum(jnp.stack([features / total for features, total in each]), axis=0) / len(each)
 
 
 @jax.jit
