@@ -74,7 +74,7 @@ class World(NamedTuple):
 
 
 @functools.cache
-def shortest_paths(task: Task):
+def proper(task: Task):
     """The solver: `(next_state, probability, reward [S, A], tol) -> Optimal`, mapped with plain `jax.vmap`."""
     core_in = (2, 3, 2, 0)
 

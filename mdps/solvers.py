@@ -22,7 +22,7 @@ from mdps.kernels import batch_last, on_cpu, operator
 from mdps.linear import MAX_STEPS, evaluate, policy_weights
 from mdps.mdp import MDP
 from mdps.sharding import place, spread
-from mdps.shortest_paths import shortest_paths
+from mdps.shortest_paths import proper
 from mdps.value_iteration import Optimal, Task, endless
 
 
@@ -223,7 +223,7 @@ def _expected(mdp: MDP, probability, x):
 def _primal(task: Task, mdp: MDP, reward, tau, tol):
     """`Optimal` as a tuple; with a horizon values, errors and policy have a time axis."""
     if task.layout.undiscounted:
-        return tuple(shortest_paths(task)(mdp.next_state, mdp.probability, reward, tol))  # pyright: ignore[reportGeneralTypeIssues]
+        return tuple(proper(task)(mdp.next_state, mdp.probability, reward, tol))  # pyright: ignore[reportGeneralTypeIssues]
     if mdp.horizon is None:
         return tuple(endless(task)(mdp.next_state, mdp.probability, reward, mdp.discount, tau, tol))  # pyright: ignore[reportGeneralTypeIssues]
     kernel = _backward(task, mdp.horizon)  # pyright: ignore[reportGeneralTypeIssues]
