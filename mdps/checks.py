@@ -265,7 +265,7 @@ def check_names(names, number: int, name: str = "feature_names", each: str = "fe
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"{name} is {shown(names)}; {cure}, as a sequence.")
     names = tuple(names) or tuple(f"{each} {k}" for k in range(number))
-    if len(names) != number or len(set(names)) != number or not all(isinstance(x, str) for x in names):
+    if len(names) != number or not all(isinstance(x, str) for x in names) or len(set(names)) != number:
         raise ValueError(f"{name} is {names}; {cure}.")
     return names
 

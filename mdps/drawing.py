@@ -1,10 +1,10 @@
 """Pictures of grid worlds: as text, and with matplotlib."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mdps.checks import is_concrete
+from mdps.checks import check_indices, check_real, is_concrete, shown
 from mdps.moves import MOVES
 
 # Lines towards the tied actions, by (up, right, down, left).
@@ -36,7 +36,7 @@ _WALL, _EDGE = "#4A4A4A", "#666666"
 def host_policy(grid, policy) -> np.ndarray:
     """A policy of one concrete grid, `[S, A]` or `[T, S, A]`, checked."""
     _on_host(grid, policy)
-    policy = np.asarray(policy)
+    policy = np.asarray(check_real("policy", policy))
     S, A = grid.mdp.num_states, grid.mdp.num_actions
     if policy.ndim not in (2, 3) or policy.shape[-2:] != (S, A):
         raise ValueError(f"policy has shape {policy.shape}; for this grid it must be [{S}, {A}] or [T, {S}, {A}].")
@@ -45,7 +45,10 @@ def host_policy(grid, policy) -> np.ndarray:
 
 def state_of(grid, cell) -> int:
     """The state of a cell (row, column)."""
-    row, column = (int(i) for i in cell)
+    at = np.asarray(check_indices("start", cell, max(np.shape(grid.cell)), "(row, column)"))
+    if at.shape != (2,):
+        raise ValueError(f"start is {cell!r}; give one cell, (row, column).")
+    row, column = at.tolist()
     H, W = np.shape(grid.cell)
     if not (0 <= row < H and 0 <= column < W) or grid.cell[row, column] < 0:
         raise ValueError(f"start is row {row}, column {column}, which is no open cell of this map of {H} × {W} cells.")
@@ -207,7 +210,7 @@ def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
 
 
 def _per_cell(grid, values) -> np.ndarray:
-    values, cell = np.asarray(values, float), np.asarray(grid.cell)
+    values, cell = np.asarray(check_real("values", values)), np.asarray(grid.cell)
     if values.shape == (grid.mdp.num_states,):
         return np.where(cell >= 0, values[cell], np.nan)
     if values.shape == cell.shape:
@@ -267,6 +270,8 @@ def _paths(ax, grid, trajectories) -> list:
     """Draw labelled paths side by side where they share cells; returns the legend's handles."""
     if trajectories is None:
         return []
+    if not isinstance(trajectories, Iterable) or isinstance(trajectories, str):
+        raise ValueError(f"trajectories is {shown(trajectories)}; give paths by label, or a sequence of paths.")
     named = isinstance(trajectories, Mapping)
     items = list(trajectories.items()) if named else [(None, path) for path in trajectories]
     handles = []

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mdps import tables
-from mdps.checks import check_mdp, check_rows, require_concrete
+from mdps.checks import check_flags, check_mdp, check_real, check_rows, require_concrete, shown
 from mdps.mdp import MDP, from_table
 
 
@@ -85,10 +85,8 @@ def from_networkx(
         >>> from_networkx(graph).num_states
         2
     """
-    if not (graph.is_directed() and graph.is_multigraph()):
-        raise ValueError(
-            f"the graph is a {type(graph).__name__}; an MDP needs a networkx.MultiDiGraph keyed by action."
-        )
+    if not isinstance(graph, nx.MultiDiGraph):
+        raise ValueError(f"the graph is {shown(graph)}; an MDP needs a networkx.MultiDiGraph keyed by action.")
     nodes = list(graph.nodes)
     if not nodes or not graph.number_of_edges():
         raise ValueError("the graph has no nodes or no edges; every state needs at least one action.")
@@ -99,6 +97,8 @@ def from_networkx(
             actions = sorted(keys)
         except TypeError:
             actions = keys
+    if isinstance(actions, str) or not isinstance(actions, Sequence) or not _are_keys(actions):
+        raise ValueError(f"actions is {actions!r}; give a sequence of the edges' keys, each once.")
     unknown = [key for key in keys if key not in actions]
     if unknown:
         raise ValueError(f"edges have the action {unknown[0]!r}, which is not among the actions {list(actions)}.")
@@ -139,6 +139,10 @@ def from_networkx(
         horizon=settings.get("horizon") if horizon is None else horizon,
         feature_names=settings.get("feature_names") if feature_names is None else feature_names,
     )
+
+
+def _are_keys(actions: Sequence) -> bool:
+    return all(isinstance(key, Hashable) for key in actions) and len(set(actions)) == len(actions)
 
 
 def reachable(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = None) -> Bool[np.ndarray, " S"]:
@@ -211,12 +215,8 @@ def is_proper(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray, targets: Bool
         (True, False)
     """
     _on_host("is_proper", mdp)
-    targets = np.asarray(targets)
-    if targets.shape != (mdp.num_states,) or targets.dtype != bool:
-        raise ValueError(
-            f"targets is {targets.dtype} of shape {targets.shape}; give one flag per state, [{mdp.num_states}]."
-        )
-    edges = _support(mdp, policy) & ~targets[:, None]
+    targets = np.asarray(check_flags("targets", targets, mdp.num_states))
+    edges = _support(mdp, _check_policy(mdp, policy)) & ~targets[:, None]
     seen = spread(np.asarray(mdp.next_state), edges, np.asarray(mdp.initial) > 0)
     chain = _chain(mdp, edges)
     arrived = mdp.num_states  # one node behind all targets
@@ -243,7 +243,7 @@ def is_unichain(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray) -> bool:
         (True, False)
     """
     _on_host("is_unichain", mdp)
-    return nx.number_attracting_components(_chain(mdp, _support(mdp, policy))) == 1
+    return nx.number_attracting_components(_chain(mdp, _support(mdp, _check_policy(mdp, policy)))) == 1
 
 
 def spread(next_state: np.ndarray, edges: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -269,7 +269,7 @@ def _on_host(where: str, mdp: MDP) -> None:
 
 
 def _check_policy(mdp: MDP, policy) -> np.ndarray:
-    policy = np.asarray(policy)
+    policy = np.asarray(check_real("policy", policy))
     if policy.shape != (mdp.num_states, mdp.num_actions):
         raise ValueError(
             f"policy has shape {policy.shape}; it must be [{mdp.num_states}, {mdp.num_actions}], "

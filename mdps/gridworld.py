@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from mdps import drawing, maps, moves
-from mdps.checks import check_horizon_and_discount, is_concrete
+from mdps.checks import check_count, check_horizon_and_discount, check_number, check_truth, is_concrete
 from mdps.graph import spread
 from mdps.kernels.layout import Layout
 from mdps.mdp import MDP, ending
@@ -185,10 +185,9 @@ class GridWorld:
             >>> jax.jit(jax.vmap(corner_value))(jax.random.split(jax.random.key(0), 4)).tolist()
             [0.0, 0.0, 0.0, 0.0]
         """
-        names, terminal = maps.check_names(names, terminal)
+        names, terminal = maps.check_terrains(names, terminal)
         check_horizon_and_discount(horizon, discount, ends=True)
-        if is_concrete(slip) and not 0 <= float(np.asarray(slip)) <= 1:
-            raise ValueError(f"slip is {slip}; it is a probability and must lie in [0, 1].")
+        check_number("slip", slip, lambda p: 0 <= p <= 1, "it is a probability and must lie in [0, 1].")
         walls = maps.check_walls(terrain, walls)
         terrain = maps.check_terrain(terrain, walls, names)
         emitted, emitted_names = maps.check_emissions(names, emissions, feature_names)
@@ -209,7 +208,7 @@ class GridWorld:
         known = all(is_concrete(x) for x in (begins, goals, ground, slip, emitted))
         xp = np if known else jnp
         features = xp.asarray(emitted, dtype)[ground]
-        if step:
+        if check_truth("step", step):
             if "step" in emitted_names:
                 raise ValueError(
                     "step=True adds a feature 'step', but a terrain or feature bears that name; rename it."
@@ -302,7 +301,7 @@ class GridWorld:
                     f"there is no feature {name!r} here; the features of this grid are {maps.listed(known)}."
                 )
         dtype = self.mdp.features.dtype
-        values = [wanted.get(name, 0.0) for name in known]
+        values = [check_number(name, wanted.get(name, 0.0), dtype=dtype) for name in known]
         if all(is_concrete(value) for value in values):
             return jnp.asarray(np.array(values, dtype))
         return jnp.stack([jnp.asarray(value, dtype) for value in values])
@@ -343,7 +342,7 @@ class GridWorld:
             num_steps: most moves.
             start: the cell (row, column) to begin in; None: the likeliest start, of equals the first.
         """
-        choice = drawing.host_policy(self, policy)
+        choice, num_steps = drawing.host_policy(self, policy), check_count("num_steps", num_steps, 0)
         state = int(np.argmax(self.mdp.initial)) if start is None else drawing.state_of(self, start)
         return drawing.walk(self, choice, state, num_steps)
 
@@ -357,7 +356,7 @@ class GridWorld:
             >>> grid.most_likely_paths(np.eye(4)[[1, 1, 1, 3]], 5)  # right, and left from the last cell
             [[(0, 0), (0, 1), (0, 2)], [(0, 3), (0, 2)]]
         """
-        choice = drawing.host_policy(self, policy)
+        choice, num_steps = drawing.host_policy(self, policy), check_count("num_steps", num_steps, 0)
         cells = np.asarray(self.cell)
         starts = np.flatnonzero(np.asarray(self.mdp.initial) > 0)
         return [drawing.walk(self, choice, int(s), num_steps) for s in starts if s <= cells.max()]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdps.checks import check_finite
+from mdps.checks import check_finite, check_real
 
 
 class Edges(NamedTuple):
@@ -36,7 +36,7 @@ def read(P: Any, available: Any) -> Edges:
     by_state = P if isinstance(P, Mapping) else dict(enumerate(P))
     if S == 0 or set(by_state) != set(range(S)):
         raise ValueError(
-            f"the table's states must be the numbers 0 to one less than their count; they are {list(by_state)[:10]}."
+            f"the states of P must be the numbers 0 to one less than their count; they are {list(by_state)[:10]}."
         )
     actions = [x if isinstance(x, Mapping) else dict(enumerate(x)) for x in (by_state[s] for s in range(S))]
     for s, some in enumerate(actions):
@@ -45,7 +45,7 @@ def read(P: Any, available: Any) -> Edges:
                 raise ValueError(f"state {s} has the actions {list(some)}; actions are numbers from 0.")
     A = 1 + max((a for some in actions for a in some), default=-1)
     if A == 0:
-        raise ValueError("the table has no actions.")
+        raise ValueError("P has no actions.")
     exist = np.array([[a in some for a in range(A)] for some in actions]) & _flags(available, S, A)
     rows = []
     for s, a in np.argwhere(exist).tolist():
@@ -55,6 +55,8 @@ def read(P: Any, available: Any) -> Edges:
             total += rows[-1][2]
         if abs(total - 1) > 1e-5:
             raise ValueError(f"the probabilities of P[{s}][{a}] sum to {total:.6g}; they must sum to one.")
+    if not rows:
+        raise ValueError("available leaves no action in any state; every state needs at least one.")
     origin, action, chance, target, paid, terminated = (np.array(x) for x in zip(*rows, strict=True))
     some = chance > 0
     return Edges(origin[some], action[some], chance[some], target[some], paid[some], terminated[some], exist)
@@ -63,11 +65,11 @@ def read(P: Any, available: Any) -> Edges:
 def _flags(available: Any, num_states: int, num_actions: int) -> np.ndarray:
     if available is None:
         return np.ones((num_states, num_actions), bool)
-    flags = np.asarray([available(s) for s in range(num_states)] if callable(available) else available)
+    given = [available(s) for s in range(num_states)] if callable(available) else available
+    flags = np.asarray(check_real("available", given))
     if flags.shape != (num_states, num_actions) or not np.isin(flags, (0, 1)).all():
         raise ValueError(
-            f"available is {flags.dtype} of shape {flags.shape}; it must hold flags, [S, A] with S={num_states}, "
-            f"A={num_actions}."
+            f"available has shape {flags.shape}; it must hold flags, [S, A] with S={num_states}, A={num_actions}."
         )
     return flags.astype(bool)
 
@@ -150,13 +152,14 @@ def features(edges: Edges, is_end: np.ndarray, given: Any) -> np.ndarray:
     edges = played(edges, is_end)
     s, a, t = edges.origin, edges.action, edges.target
     if callable(given):
-        counted: list[Any] = [given(*edge) for edge in zip(s.tolist(), a.tolist(), t.tolist(), strict=True)]
-        lengths = {np.shape(x) for x in counted}
+        found: list[Any] = [given(*edge) for edge in zip(s.tolist(), a.tolist(), t.tolist(), strict=True)]
+        counted = [np.asarray(check_real("features(s, a, s')", x)) for x in found]
+        lengths = {x.shape for x in counted}
         if len(lengths) != 1 or len(next(iter(lengths))) > 1:
             raise ValueError(f"features(s, a, s') has the shapes {sorted(lengths)}; give one number, or always [K].")
-        value = np.array(counted, float).reshape(len(s), -1)
+        value = np.array(counted).reshape(len(s), -1)
         return _checked_mean(edges, value, "features(s, a, s')")
-    given = np.asarray(given, float)
+    given = np.asarray(check_real("features", given))
     if given.ndim < 2 or given.shape[:-1] not in ((S,), (S, A), (S, A, S)):
         raise ValueError(
             f"features has shape {given.shape}; with S={S}, A={A} it must be [S, K], [S, A, K] or [S, A, S', K], or a "

@@ -12,8 +12,11 @@ import numpy as np
 
 from mdps import moves, tables
 from mdps.checks import (
+    check_count,
     check_finite,
     check_horizon_and_discount,
+    check_indices,
+    check_names,
     check_real,
     check_rows,
     is_concrete,
@@ -69,18 +72,18 @@ def check_fields(mdp: Any, *, tables: bool) -> None:
             check_successors(mdp.next_state, S)
 
 
-def check_lists(next_state: np.ndarray, probability: np.ndarray, *, by_action: bool = True) -> tuple[int, int]:
-    """S and A of lists of successors, `[S, D]` or, where they may be listed `by_action`, `[S, A, D]`."""
-    shapes = [probability.shape[:1] + probability.shape[2:]] + [probability.shape] * by_action
-    if probability.ndim != 3 or 0 in probability.shape or next_state.shape not in shapes:
+def check_lists(next_state: Any, probability: np.ndarray, *, by_action: bool = True) -> np.ndarray:
+    """The successors beside `probability`, `[S, D]`, or `[S, A, D]` where they may be listed `by_action`."""
+    shape = probability.shape
+    if len(shape) != 3 or 0 in shape:
+        raise ValueError(f"probability has shape {shape}; it must be [S, A, D].")
+    next_state = np.asarray(check_indices("next_state", next_state, shape[0], "states"))
+    if next_state.shape not in [(shape[0], shape[2])] + [shape] * by_action:
         raise ValueError(
-            f"next_state has shape {next_state.shape} and probability {probability.shape}; "
+            f"next_state has shape {next_state.shape} and probability {shape}; "
             f"they must be [S, D] and [S, A, D]{', or both [S, A, D]' if by_action else ''}."
         )
-    if next_state.dtype.kind not in "iu":
-        raise ValueError(f"next_state is {next_state.dtype}; successors are state indices, whole numbers.")
-    check_successors(next_state, len(probability))
-    return probability.shape[0], probability.shape[1]
+    return next_state
 
 
 def check_successors(next_state, num_states: int) -> None:
@@ -135,12 +138,9 @@ def features_by_action(features: np.ndarray, probability: np.ndarray, available:
 
 def name_features(feature_names: Sequence[str] | None, num_features: int) -> tuple[str, ...]:
     """One distinct name for each feature."""
-    names = tuple(f"feature {k}" for k in range(num_features)) if feature_names is None else tuple(feature_names)
-    if len(names) != num_features or len(set(names)) != num_features:
-        raise ValueError(
-            f"feature_names has {len(names)} names {names}; give {num_features} distinct names, one per feature."
-        )
-    return names
+    if feature_names is None:
+        return tuple(f"feature {k}" for k in range(num_features))
+    return check_names(feature_names, num_features)
 
 
 def share(probability: np.ndarray) -> np.ndarray:
@@ -177,10 +177,11 @@ def edges_of(
         transition: one matrix `[S·A, S]` whose row `s·A + a` is that of action a in state s, or A matrices `[S, S]`.
         num_actions: A, or None to find it.
     """
+    num_actions = None if num_actions is None else check_count("num_actions", num_actions)
     if isinstance(transition, list | tuple):
         if not transition or num_actions not in (None, len(transition)):
             raise ValueError(
-                f"there are {len(transition)} matrices for num_actions={num_actions}; give one per action."
+                f"transition holds {len(transition)} matrices, with num_actions={num_actions}; give one per action."
             )
         parts = [_rows(f"transition[{a}]", matrix) for a, matrix in enumerate(transition)]
         S, A = parts[0][3][1], len(parts)

@@ -73,7 +73,7 @@ def from_gymnasium(
     require_concrete("from_gymnasium", initial=initial, features=features, available=available)
     edges = gymnasium_tables.read(P, available)
     S = len(edges.exist)
-    initial = np.asarray(initial, float)
+    initial = np.asarray(check_real("initial", initial))
     if initial.shape != (S,):
         raise ValueError(f"initial has shape {initial.shape}; this table has {S} states, so it must be [{S}].")
     check_rows("initial", initial, axes=())

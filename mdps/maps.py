@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdps.checks import as_distributions, check_finite, is_concrete
+from mdps.checks import as_distributions, check_array, check_names, check_real, is_concrete, shown
+from mdps.inputs import name_features
 
 
 def parse(
@@ -47,6 +49,8 @@ def parse(
 
 def read_toml(path: str | Path) -> tuple[str, dict[str, Any]]:
     """Read a map file: its text and the arguments of `GridWorld.from_text` that it holds."""
+    if not isinstance(path, str | Path):
+        raise ValueError(f"path is {shown(path)}; give the name of a file, as a string or a pathlib.Path.")
     path = Path(path)
     written = path.read_bytes()
     if written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -81,22 +85,22 @@ def listed(names: Iterable) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def check_names(names: Sequence[str], terminal: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def check_terrains(names: Sequence[str], terminal: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Distinct terrain names, and those of them that end all reward, in the same order."""
-    if isinstance(names, str) or isinstance(terminal, str):
+    if not all(isinstance(x, Iterable) and not isinstance(x, str) for x in (names, terminal)):
         raise ValueError("names and terminal are sequences of terrain names; a single name goes in a tuple, ('lava',).")
     names, terminal = tuple(names), tuple(terminal)
-    if not names or len(set(names)) != len(names) or not all(isinstance(n, str) and n for n in names):
+    if not names or not all(isinstance(n, str) and n for n in names) or len(set(names)) != len(names):
         raise ValueError(f"names is {names}; give distinct, non-empty terrain names.")
     for name in terminal:
-        if name not in names:
+        if not isinstance(name, str) or name not in names:
             raise ValueError(f"terminal names {name!r}, which is no terrain here; the terrains are {listed(names)}.")
     return names, tuple(name for name in names if name in terminal)
 
 
 def check_walls(terrain, walls) -> np.ndarray:
     """The mask of walls, concrete and of the terrain's shape."""
-    shape = np.shape(terrain)
+    shape = check_real("terrain", terrain).shape
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"terrain has shape {shape}; it must be [H, W] with at least one cell.")
     if walls is None:
@@ -140,9 +144,7 @@ def check_initial(start: Any, initial: Any, walls: np.ndarray, num_states: int, 
     """
     if (start is None) == (initial is None):
         raise ValueError("give start (a cell, or a mask of cells) or initial (a distribution), one of the two.")
-    share: Any = mark(start, "start", walls) if initial is None else initial
-    if isinstance(share, list | tuple) and not all(is_concrete(x) for x in share):
-        share = jnp.stack([jnp.asarray(x) for x in share])
+    share: Any = mark(start, "start", walls) if initial is None else check_real("initial", initial)
     known = is_concrete(share)
     xp = np if known else jnp
     share = np.asarray(share) if known else share
@@ -165,10 +167,15 @@ def check_initial(start: Any, initial: Any, walls: np.ndarray, num_states: int, 
 def mark(cell: Any, what: str, walls: np.ndarray) -> Any:
     """A mask `[H, W]` of the cell (row, column), of the cell with that number, or the mask itself."""
     H, W = walls.shape
-    if isinstance(cell, tuple | list) and not all(is_concrete(x) for x in cell):
-        cell = jnp.stack([jnp.asarray(x) for x in cell])
-    known = is_concrete(cell)
-    at: Any = np.asarray(cell) if known else cell
+    try:
+        # Tracers among the numbers make an array of JAX.
+        at: Any = cell if hasattr(cell, "dtype") else np.asarray(cell)
+    except jax.errors.TracerArrayConversionError:
+        at = jnp.stack([jnp.asarray(x) for x in cell])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{what} is {cell!r}; give (row, column), the cell's number, or a mask of cells.") from error
+    known = is_concrete(at)
+    at = np.asarray(at) if known else at
     if at.dtype == np.bool_ and at.shape == (H, W):
         if known and (at & walls).any():
             raise ValueError(f"a {what} stands on a wall; move it or open the cell.")
@@ -193,7 +200,7 @@ def mark(cell: Any, what: str, walls: np.ndarray) -> Any:
 def check_emissions(names: tuple[str, ...], emissions, feature_names):
     """Features of each terrain, `[number of terrains, K]`, and their names."""
     if emissions is None:
-        if feature_names is not None and tuple(feature_names) != names:
+        if feature_names is not None and check_names(feature_names, len(names)) != names:
             raise ValueError("feature_names goes with emissions; without them the features are the terrains, by name.")
         return np.eye(len(names)), names
     if isinstance(emissions, Mapping):
@@ -208,19 +215,15 @@ def check_emissions(names: tuple[str, ...], emissions, feature_names):
                 f"emissions have shapes {sorted(lengths)}; every terrain needs the same number of features."
             )
         emissions = [emissions[name] for name in names]
-    if isinstance(emissions, list | tuple) and not all(is_concrete(e) for e in emissions):
-        emissions = jnp.stack([jnp.asarray(e) for e in emissions])
-    emissions = np.asarray(emissions) if is_concrete(emissions) else jnp.asarray(emissions)
+    emissions = check_real("emissions", emissions)
+    emissions = np.asarray(emissions) if is_concrete(emissions) else emissions
     if emissions.ndim != 2 or emissions.shape[0] != len(names) or emissions.shape[1] == 0:
         raise ValueError(
             f"emissions has shape {emissions.shape}; with {len(names)} terrains it must be [{len(names)}, K]."
         )
-    check_finite("emissions", emissions)
+    check_array("emissions", emissions, dtype=jnp.result_type(float))
     K = emissions.shape[1]
-    feature_names = tuple(f"feature {k}" for k in range(K)) if feature_names is None else tuple(feature_names)
-    if len(feature_names) != K or len(set(feature_names)) != K:
-        raise ValueError(f"feature_names has {len(feature_names)} names {feature_names}; give {K} distinct names.")
-    return emissions, feature_names
+    return emissions, name_features(feature_names, K)
 
 
 _FREE_TEXT = ("title", "source", "notes")
@@ -246,6 +249,8 @@ _TOML = {
 
 def _check_legend(legend: Mapping[str, str], start: str, goal: str | None, wall: str | None) -> dict[str, str]:
     """The legend as a dictionary; every character is one character and means one thing."""
+    if not isinstance(legend, Mapping):
+        raise ValueError(f"legend is {shown(legend)}; give a mapping from each character to the name of a terrain.")
     legend = dict(legend)
     special = {"start": start, "goal": goal, "wall": wall}
     for what, character in [*special.items(), *(("legend", c) for c in legend)]:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 from mdps import inputs, tables
 from mdps.checks import (
     as_distributions,
+    check_array,
     check_horizon_and_discount,
-    check_indices,
     check_real,
     check_sums,
     check_weights,
@@ -328,8 +328,8 @@ class MDP:
         probability, features = (
             np.asarray(check_real(*x)) for x in (("probability", probability), ("features", features))
         )
-        next_state = np.asarray(check_indices("next_state", next_state, len(probability), "states"))
-        S, A = inputs.check_lists(next_state, probability)
+        next_state = inputs.check_lists(next_state, probability)
+        S, A, _ = probability.shape
         exist = inputs.which_exist(available, S, A)
         if exist is not None:
             probability = np.where(exist[:, :, None], probability, 0)
@@ -372,8 +372,8 @@ def from_table(
     require_concrete("from_table", next_state=next_state, probability=probability, features=features, initial=initial)
     rows = {"probability": probability, "features": features, "initial": initial}
     probability, features, initial = (np.asarray(check_real(*row)) for row in rows.items())
-    next_state = np.asarray(next_state)
-    S, A = inputs.check_lists(next_state, probability, by_action=False)
+    next_state = inputs.check_lists(next_state, probability, by_action=False)
+    S, A, _ = probability.shape
     dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
     exist = inputs.which_exist(available, S, A)
     if exist is not None:
@@ -388,6 +388,7 @@ def from_table(
     if undiscounted:
         tables.check_ends(next_state, probability, features, exist)
     names = inputs.name_features(feature_names, features.shape[-1])
+    counted = check_array("features", features, dtype=dtype)
     real = np.ones(next_state.shape, bool) if edges is None else edges
     if exist is not None:
         next_state, probability, real = tables.without(exist, next_state, probability, real)
@@ -400,7 +401,7 @@ def from_table(
             probability=tables.held(probability, dtype),
             predecessor_state=tables.held(predecessor_state),
             predecessor_slot=tables.held(predecessor_slot),
-            features=tables.held(features, dtype),
+            features=counted,
             initial=tables.held(initial, dtype),
             discount=tables.held(discount, dtype),
             available=None if exist is None else tables.held(exist),

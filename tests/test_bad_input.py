@@ -232,6 +232,147 @@ def rows_of_mdps(w, k) -> Iterator[Row]:
     )
 
 
+def rows_of_doors(w, k) -> Iterator[Row]:
+    """The ways into an MDP and a map."""
+    sparse = pytest.importorskip("scipy.sparse")
+    T, table = np.asarray(w.endless.to_dense()), [np.asarray(x) for x in (w.endless.next_state, w.endless.probability)]
+    rows = array(T, negative=1 - 2 * T, unnormalised=2 * T)
+    settings = {
+        "features": array(np.eye(3), minus_infinity=np.full((3, 3), -np.inf)),
+        "initial": array(np.eye(3)[0], negative=[2.0, -1, 0], unnormalised=[1.0, 1, 0]),
+        "available": Kind(
+            np.ones((3, 4), bool),
+            {"a string": "junk", "an object": object(), "none in a state": np.zeros((3, 4), bool),
+             "others": np.full((3, 4), 2), "another shape": np.ones((4, 3), bool), "a number": 3},
+        ),
+        "discount": share().but(negative=-0.1),
+        "horizon": count(3).or_none(),
+        "feature_names": names(("a", "b", "c")),
+    }  # fmt: skip
+    yield Row(
+        "MDP.from_dense", mdps.MDP.from_dense, {"transition": rows.but(a_sparse_matrix=sparse.eye(3)), **settings}
+    )
+    matrix = Kind(sparse.csr_array(T.reshape(12, 3)), {**rows.wrong, "other rows": sparse.eye(3) * 2, "none": []})
+    few = count(4).or_none().but(others=3)
+    yield Row("MDP.from_sparse", mdps.MDP.from_sparse, {"transition": matrix, "num_actions": few, **settings})
+    yield Row(
+        "MDP.from_table",
+        mdps.MDP.from_table,
+        {
+            "next_state": indices(table[0], 3, another_shape=table[0][:2]),
+            "probability": array(table[1], negative=-table[1], unnormalised=2 * table[1]),
+            **settings,
+        },
+    )
+    P = {0: {0: [(1.0, 0, 0.0, False)]}}
+    of_one = {
+        "discount": settings["discount"],
+        "horizon": settings["horizon"],
+        "initial": array([1.0], unnormalised=[2.0]).but(None_=...),
+        "features": array(np.eye(1), another_number=np.ones(1), junk=lambda s, a, t: "junk").or_none(),
+        "feature_names": names(("a",)).but(twice=..., too_few=...),
+        "available": Kind([[True]], {"a string": "junk", "none": [[False]], "others": [[2]], "a number": 3}),
+    }
+    bad_table = {**JUNK, "a number": 3.0, "another": {0: {0: [(1.0, 0)]}}, "empty": {}, "a grid": w.grid}
+    told = {"env_or_P": "P", "features": "features", "available": "state 0 has no actions"}
+    yield Row("from_gymnasium", mdps.interop.from_gymnasium, {"env_or_P": Kind(P, bad_table), **of_one}, told)
+    network = mdps.graph.to_networkx(w.endless)
+    yield Row(
+        "from_networkx",
+        mdps.graph.from_networkx,
+        {
+            "graph": Kind(network, {**JUNK, "a number": 3.0, "a digraph": type(network).__mro__[1]()}),
+            "actions": Kind([0, 1, 2, 3], {"a string": "junk", "too few": [0], "twice": [0, 0], "a number": 3}),
+            "discount": settings["discount"].or_none(),
+            "horizon": settings["horizon"],
+            "feature_names": names(("floor", "goal")),
+        },
+    )
+    for which in (mdps.graph.reachable, mdps.graph.is_unichain, mdps.graph.to_networkx):
+        at_random = policy(np.full((3, 4), 0.25)) if which is mdps.graph.is_unichain else None
+        at_random = at_random or policy(np.full((3, 4), 0.25)).or_none()
+        yield Row(which.__name__, which, {"mdp": k.endless, "policy": at_random})
+    yield Row("drop_unreachable", mdps.graph.drop_unreachable, {"mdp": k.endless})
+    yield Row(
+        "is_proper",
+        mdps.graph.is_proper,
+        {"mdp": k.endless, "policy": policy(np.full((3, 4), 0.25)), "targets": flags([False, False, True])},
+    )
+
+
+def rows_of_maps(w, k) -> Iterator[Row]:
+    one = {**JUNK, "two": "ab", "a number": 3}
+    settings = {
+        "slip": share(),
+        "discount": share(0.9),
+        "horizon": count(3).or_none(),
+        "terminal": Kind((), {"a string": "goal", "unknown": ("lava",), "numbers": (3,), "a number": 3}),
+        "step": truth(False),
+        "emissions": array(np.eye(2), by_name={"floor": [1.0]}, one_terrain=np.ones((1, 2))).or_none(),
+        "feature_names": names(("a", "b")),
+    }
+    grid = mdps.GridWorld.from_text
+    text = Kind("S.G", {**JUNK, "a number": 3, "ragged": "S.\n...", "unknown": "S.x", "no start": "..G", "empty": ""})
+    yield Row(
+        "GridWorld.from_text",
+        grid,
+        {
+            "text": text,
+            "legend": Kind(LEGEND, {**JUNK, "empty": {}, "no names": {"S": 3}, "long": {"SS": "floor"}}),
+            "start": Kind("S", {**one, "None": None, "the goal": "G"}),
+            "goal": Kind("G", one).or_none(),
+            "wall": Kind("#", {**one, "a terrain": "."}).or_none(),
+            **settings,
+        },
+        {"text": "map"},
+    )
+    initial = array([[1.0, 0, 0]], negative=[[2.0, -1, 0]], unnormalised=[[1.0, 1, 0]]).or_none()
+    yield Row("GridWorld.from_text, initial", grid, {"text": Kind("S.G", {}), "legend": Kind(LEGEND, {}),
+                                                     "discount": Kind(0.9, {}), "initial": initial})  # fmt: skip
+    cell = {**JUNK, "fractions": (0.5, 1), "three": (0, 0, 0), "off the map": (7, 7), "a grid": w.grid}
+    yield Row(
+        "GridWorld.from_terrain",
+        mdps.GridWorld.from_terrain,
+        {
+            "terrain": indices(np.zeros((1, 3), int), 2, a_row=np.zeros(3, int), ragged=[[0], [0, 1]]),
+            "names": names(("floor", "goal")).but(too_few=...),
+            "start": Kind((0, 0), {**cell, "nowhere": np.zeros((1, 3), bool)}),
+            "goal": Kind((0, 2), cell).or_none(),
+            "walls": Kind(
+                np.zeros((1, 3), bool),
+                {
+                    "a string": "junk",
+                    "numbers": np.zeros((1, 3)),
+                    "all": np.ones((1, 3), bool),
+                    "another shape": np.zeros((3, 1), bool),
+                },
+            ),
+            **settings,
+        },
+        {"walls": "wall"},
+    )  # fmt: skip
+    yield Row(
+        "GridWorld.from_toml",
+        mdps.GridWorld.from_toml,
+        {"path": Kind(mdps.worlds.path("paper_train"), {"None": None, "a number": 3})},
+    )
+    at_random, steps = (
+        policy(np.full((3, 4), 0.25)).but(NaN=..., beyond_float32=..., negative=..., unnormalised=...),
+        count(2, 0),
+    )
+    start = Kind((0, 0), cell).or_none()
+    yield Row("most_likely_path", w.grid.most_likely_path, {"policy": at_random, "num_steps": steps, "start": start})
+    yield Row("most_likely_paths", w.grid.most_likely_paths, {"policy": at_random, "num_steps": steps})
+    yield Row("show", w.grid.show, {"policy": at_random.or_none()})
+    yield Row("weights", w.grid.weights, {"floor": number(infinite=np.inf, beyond_float32=1e300)})
+    yield Row(
+        "where",
+        w.grid.where,
+        {"*terrains": Kind("floor", {**JUNK, "unknown": "lava", "a number": 3})},
+        {"*terrains": "terrain"},
+    )
+
+
 def rows_of_worlds(w, k) -> Iterator[Row]:
     lavaland, potts = mdps.worlds.lavaland.Lavaland(4, 4), mdps.worlds.potts.Potts()
     yield Row(
@@ -642,6 +783,8 @@ PATHS |= {
 }
 TABLES = {
     "mdps": rows_of_mdps,
+    "doors": rows_of_doors,
+    "maps": rows_of_maps,
     "worlds": rows_of_worlds,
     "evidence": rows_of_evidence,
     "posteriors": rows_of_posteriors,

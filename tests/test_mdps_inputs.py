@@ -378,8 +378,8 @@ def test_what_is_no_array_of_numbers_is_sent_to_its_own_door():
     for transition, num_actions, message in [
         (stacked, 2, r"shape \(18, 6\) with num_actions=2; it must be \[S·A, S\]"),
         (sparse.csr_array(np.eye(5)[:, :3]), None, r"shape \(5, 3\)"),
-        (matrices, 2, "there are 3 matrices for num_actions=2"),
-        ([], None, "there are 0 matrices"),
+        (matrices, 2, "transition holds 3 matrices, with num_actions=2"),
+        ([], None, "transition holds 0 matrices"),
         ([matrices[0], stacked], None, r"transition\[1\] has shape \(18, 6\); each .* \[S, S\], S=6"),
         ([P[:, 0]], None, r"transition\[0\] is an array of float64"),
         (types.SimpleNamespace(), None, "transition is a SimpleNamespace"),

@@ -196,7 +196,7 @@ def test_actions_that_a_table_does_not_have_do_not_exist(dtype):
     lists = [[[(1.0, 0, 0.0, False)]], [[(1.0, 0, 0.0, False)], [(1.0, 1, 0.0, False)]]]
     mdp, _ = interop.from_gymnasium(lists, discount=0.5, initial=[1.0, 0])
     assert mdp.available.tolist() == [[True, False], [True, True]]
-    with pytest.raises(ValueError, match=r"available is bool of shape \(1, 2\); it must hold flags, \[S, A\]"):
+    with pytest.raises(ValueError, match=r"available has shape \(1, 2\); it must hold flags, \[S, A\]"):
         interop.from_gymnasium(lists, discount=0.5, initial=[1.0, 0], available=np.ones((1, 2), bool))
     with pytest.raises(ValueError, match="state 1 has no actions"):
         interop.from_gymnasium(lists, discount=0.5, initial=[1.0, 0], available=[[True, True], [False, False]])
@@ -338,9 +338,9 @@ def test_actions_that_do_not_exist_are_left_out():
         ({1: {0: [(1.0, 0, 0.0, False)], "right": []}}, r"state 1 has the actions \[0, 'right'\]; .* numbers from 0"),
         ({1: {-1: [(1.0, 0, 0.0, False)]}}, r"state 1 has the actions \[-1\]"),
         ({1: {}}, "state 1 has no actions"),
-        ({0: {}, 1: {}}, "the table has no actions"),
+        ({0: {}, 1: {}}, "P has no actions"),
         ({1: {0: [(1.0, 0, float("-inf"), False)], 1: [(1.0, 1, 0.0, False)]}}, "pays -inf; .*give available="),
-        ({3: {0: [(1.0, 0, 0.0, False)]}}, "states must be the numbers 0 to"),
+        ({3: {0: [(1.0, 0, 0.0, False)]}}, "states of P must be the numbers 0 to"),
     ],
 )  # fmt: skip
 def test_bad_tables_name_the_entry(change, message):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mdps
-from mdps import GridWorld, graph
+from mdps import GridWorld, graph, interop
 
 RIGHT, UP, LEFT = 1, 0, 3
 
@@ -87,6 +87,48 @@ def test_sutton_and_bartos_uniform_policy_on_four_by_four_cells(x64):
     )
     want = [[0, -14, -20, -22], [-14, -18, -20, -20], [-20, -20, -18, -14], [-22, -20, -14, 0]]
     np.testing.assert_allclose(value.reshape(4, 4), want, atol=1e-8)
+
+
+# --- the gambler's problem -----------------------------------------------------------------------------------------
+
+
+def gambler(goal, chance, **settings):
+    """A gymnasium table with the stakes that one has: stake k is action k - 1; both ends are over."""
+    table = {0: {}, goal: {}}
+    for s in range(1, goal):
+        table[s] = {
+            k - 1: [(chance, s + k, float(s + k == goal), s + k == goal), (1 - chance, s - k, 0.0, s == k)]
+            for k in range(1, min(s, goal - s) + 1)
+        }
+    return interop.from_gymnasium(table, discount=1.0, initial=np.eye(goal + 1)[goal // 2], **settings)
+
+
+def test_the_gambler_shares_among_exactly_the_stakes_that_tie(x64):
+    mdp, reward = gambler(100, 0.4, horizon=300)
+    assert mdp.num_states == 101 and mdp.available.sum() == 2500 + 2 * 50
+    value, policy = first(mdps.solve(mdp, reward), 101)
+    want = {25: 0.16, 50: 0.4, 75: 0.64, 51: 0.4030984372, 99: 0.9643329673}
+    np.testing.assert_allclose(value[list(want)], list(want.values()), atol=6e-11)
+    stakes = {13: {12, 13}, 26: {1, 24, 26}, 37: {12, 13, 37}, 50: {50}, 51: {1, 49}, 52: {2, 48}, 62: {12, 38},
+              64: {11, 14, 36}, 75: {25}, 76: {1, 24}, 99: {1}}  # fmt: skip
+    for s, tied in stakes.items():
+        share = np.zeros(50)
+        share[[k - 1 for k in tied]] = 1 / len(tied)
+        np.testing.assert_allclose(policy[s], share, atol=1e-15)
+    assert ((policy[1:100] > 0).sum(axis=1) > 1).sum() == 72
+
+
+@pytest.mark.parametrize("goal", [20, 60])
+def test_who_has_the_better_chances_stakes_little(dtype, goal):
+    mdp, reward = gambler(goal, 0.55)
+    solution = mdps.solve(mdp, reward)
+    s = np.arange(goal + 1)
+    want = np.where(s < goal, (1 - (9 / 11) ** s) / (1 - (9 / 11) ** goal), 0)
+    assert solution.converged
+    assert np.abs(np.asarray(solution.value, np.float64) - want).max() <= float(solution.error_bound)
+    one = np.asarray(solution.policy)[1:goal, 0] == 1
+    # The least gap between stakes is 1.1e-3 and 3.6e-7: float32 cannot see the second, and shares.
+    assert one.all() or (goal == 60 and dtype == "float32")
 
 
 # --- the recycling robot -----------------------------------------------------------------------------------------
