@@ -11,6 +11,7 @@ from test_mdps_gridworld import dense
 
 import mdps
 from mdps import GridWorld, graph
+from mdps.kernels import operator
 
 LEGEND = {"S": "dirt", ".": "dirt", ",": "grass", "G": "target", "L": "lava"}
 
@@ -159,6 +160,15 @@ def test_an_mdp_solved_whole_equals_itself_without_its_unreachable_states(x64, s
     np.testing.assert_allclose(
         mdps.feature_expectations(mdp, whole.policy), mdps.feature_expectations(part, rest.policy), atol=1e-8
     )
+
+
+def test_a_slot_that_no_action_takes_any_more_is_an_array_of_zeros(x64):
+    P, features, initial = small(0)
+    part = graph.drop_unreachable(mdps.MDP.from_dense(P, features, initial, discount=0.9))
+    assert {d for slots in part.layout.slots for d in slots} < set(range(part.next_state.shape[1]))
+    table = operator(part.layout, part.next_state, part.probability, in_place=False)
+    mixed = table.mixed([np.full(4, 0.5)] * 2)
+    assert all(isinstance(x, jax.Array) and x.shape == (4,) for x in mixed)
 
 
 @pytest.mark.parametrize("ends", [False, True])

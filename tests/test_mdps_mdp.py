@@ -204,7 +204,7 @@ def test_construction_is_refused_under_tracing():
 
 
 def test_successors_outside_the_states_are_refused():
-    with pytest.raises(ValueError, match=r"next_state holds states outside 0\.\.1"):
+    with pytest.raises(ValueError, match=r"next_state holds 2; give whole numbers in 0\.\.1"):
         from_table(np.array([[0], [2]]), np.ones((2, 1, 1)), np.eye(2), [1.0, 0.0], discount=0.5)
     with pytest.raises(ValueError, match="they must be"):
         from_table(np.array([[0], [1]]), np.ones((2, 1, 2)) / 2, np.eye(2), [1.0, 0.0], discount=0.5)

@@ -5,6 +5,7 @@ a sweep into one loop, and on a grid neighbours are slices.  Elsewhere one gathe
 are an axis (`Gathered`), so that compiling costs the same however many there are.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -54,7 +55,11 @@ class Columns:
         taking = [
             [a for a in range(len(rows)) if self.slots is None or d in self.slots[a]] for d in range(len(rows[0]))
         ]
-        return [sum(share[a] * rows[a][d] for a in some) for d, some in enumerate(taking)]  # pyright: ignore[reportReturnType]
+        none = jnp.zeros_like(rows[0][0])  # of a slot that no action takes: its states are gone
+        return [
+            functools.reduce(jnp.add, [share[a] * rows[a][d] for a in some]) if some else none
+            for d, some in enumerate(taking)
+        ]
 
     def follow(self, weight, values: Array) -> Array:
         """Σ_d weight(d | s) V(s_d)."""
