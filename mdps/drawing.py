@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mdps.checks import check_indices, check_real, is_concrete, shown
+from mdps.checks import check_real, is_concrete, shown
 from mdps.moves import MOVES
 
 # Lines towards the tied actions, by (up, right, down, left).
@@ -45,10 +45,10 @@ def host_policy(grid, policy) -> np.ndarray:
 
 def state_of(grid, cell) -> int:
     """The state of a cell (row, column)."""
-    at = np.asarray(check_indices("start", cell, max(np.shape(grid.cell)), "(row, column)"))
-    if at.shape != (2,):
-        raise ValueError(f"start is {cell!r}; give one cell, (row, column).")
-    row, column = at.tolist()
+    at = np.asarray(check_real("start", cell))
+    if at.shape != (2,) or (at != np.round(at)).any():
+        raise ValueError(f"start is {shown(cell)}; give one cell, (row, column), in whole numbers.")
+    row, column = (int(i) for i in at)
     H, W = np.shape(grid.cell)
     if not (0 <= row < H and 0 <= column < W) or grid.cell[row, column] < 0:
         raise ValueError(f"start is row {row}, column {column}, which is no open cell of this map of {H} × {W} cells.")
