@@ -71,10 +71,10 @@ def backup(human, team, batch: Batch, *, width: int) -> Backup:
         width: assignments kept in the search of the upper bound (static).
     """
     with jax.default_matmul_precision("highest"), jax.numpy_rank_promotion("allow"):
-        return _backup(human, team, batch, width)
+        return _of_batch(human, team, batch, width)
 
 
-def _backup(human, team, batch: Batch, width: int) -> Backup:
+def _of_batch(human, team, batch: Batch, width: int) -> Backup:
     b, ahead = batch.belief, batch.ahead
     K, O, AH, I, E, _, Theta = ahead.points.shape
     bound, dropped, parts, plays = _promising(
