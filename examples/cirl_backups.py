@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from cirl import Game, solve
+from cirl.full_information import informed_values
 from cirl.games import chefworld
-from cirl.human import informed_values
 
 ADAPTED, COORDINATOR, WRONG = "#0072B2", "#D55E00", "0.4"
 

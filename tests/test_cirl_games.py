@@ -139,7 +139,10 @@ def test_bad_input_is_told_apart():
     solution = solve(game)
     for message, build in (
         ("num_steps is 0", lambda: simulate(game, solution, key=jax.random.key(0), num_steps=0)),
-        ("at most 2", lambda: simulate(game, solution, key=jax.random.key(0), num_steps=3)),
+        (
+            "num_steps is 3; give a whole number ≥ 1 and ≤ 2",
+            lambda: simulate(game, solution, key=jax.random.key(0), num_steps=3),
+        ),
         ("num_episodes is 0", lambda: simulate(game, solution, key=jax.random.key(0), num_steps=1, num_episodes=0)),
         ("give it a horizon", lambda: misspecification(chefworld.mini(2), planned=[Rational()], met=[Rational()])),
         ("num_recipes is 0", lambda: chefworld.mini(0)),

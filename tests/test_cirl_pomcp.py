@@ -106,7 +106,7 @@ def test_bad_input_is_told_apart():
         with pytest.raises(ValueError, match=told):
             Pomcp.plan_for(game, **settings)
     robot = Pomcp.plan_for(chefworld.game(KITCHEN, 2), num_simulations=5)
-    with pytest.raises(ValueError, match="at least 1 step and at most 2"):
+    with pytest.raises(ValueError, match="num_steps is 3; give a whole number ≥ 1 and ≤ 2"):
         robot.play(key=jax.random.key(0), num_steps=3)
     with pytest.raises(ValueError, match="give one random key"):
         robot.initial(0, key=1)

@@ -136,7 +136,7 @@ def test_it_maps_and_compiles_once():
 def test_bad_input_is_told_apart():
     theta = jnp.ones(2)
     with pytest.raises(ValueError, match="give the MDP a horizon"):
-        teaching.infer(world().replace(horizon=None), theta, rationality=1.0)
+        teaching.infer(world().replace(horizon=None, discount=0.9), theta, rationality=1.0)
     for value in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="λ must be positive and finite"):
             teaching.teach(world(), theta, rationality=value, effort=0.1)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from beartype import beartype
 
 from ird import sweep
 from ird.sweep import runner
@@ -81,6 +82,16 @@ def test_what_only_looks_impure_is_not_refused(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
         assert run(trial, tmp_path / "s", grid={"hour": [float(now() % 24)]}).complete
+
+
+def test_what_checks_types_may_draw_the_item_that_it_checks(tmp_path):
+    @beartype
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    before = random.getstate()
+    assert run(lambda key: jax.random.normal(key) + total([1, 2, 3]), tmp_path / "s").complete
+    assert random.getstate() != before, "beartype no longer draws: this test shows nothing"
 
 
 def test_what_others_do_when_garbage_is_collected_is_not_the_trials_doing(tmp_path):

@@ -75,13 +75,13 @@ def plan(
 
     Example:
         >>> import jax.numpy as jnp, mdps
-        >>> from ird import posterior
+        >>> from ird import planning, posterior
         >>> from ird.risk import WorstCase
         >>> text = "S..|.#.|..G".replace("|", chr(10))
         >>> legend = {"S": "floor", ".": "floor", "G": "goal"}
         >>> grid = mdps.GridWorld.from_text(text, legend, horizon=6)
         >>> belief = posterior.exact(candidates=jnp.array([[0.0, 1.0], [0.0, 3.0]]))
-        >>> careful = plan(grid.mdp, belief, risk=WorstCase(), offset=no_offset(belief))
+        >>> careful = planning.plan(grid.mdp, belief, risk=WorstCase(), offset=planning.no_offset(belief))
         >>> round(float(careful.objective), 3), bool(careful.converged)
         (2.0, True)
     """

@@ -34,6 +34,8 @@ _WATCHED |= {
     if hasattr(os, name)
 }
 _DRAWERS = {"random", "secrets", "uuid"}  # the standard library's, through which others draw
+_PYTHON = "Python's own generator (random)"
+_PYTHONS = getattr(random.random, "__self__", None)  # that generator
 _STANDARD = sysconfig.get_paths()["stdlib"]
 
 
@@ -67,13 +69,20 @@ def watched(top: str) -> Iterator[Seen]:
     """
     seen, before = Seen(), states()
 
+    free, collects = sys.getprofile() is None, gc.isenabled()
+    ours = not free  # did the trial itself draw from Python's generator? unwatched, whoever did is taken for it
+
     def look(frame: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and called in _WATCHED and seen.what is None:
+        nonlocal ours
+        if event != "c_call":
+            return
+        if called in _WATCHED and seen.what is None:
             by = _who(frame, top)
             if by is not None:
                 seen.what = f"{_WATCHED[called]}, in {by.f_code.co_filename}, line {by.f_lineno}"
+        elif not ours and getattr(called, "__self__", None) is _PYTHONS:
+            ours = _who(frame, top) is not None
 
-    free, collects = sys.getprofile() is None, gc.isenabled()
     gc.disable()
     if free:
         sys.setprofile(look)
@@ -84,7 +93,8 @@ def watched(top: str) -> Iterator[Seen]:
             sys.setprofile(None)
         if collects:
             gc.enable()
-        seen.drawn = {name: state for name, state in states().items() if state != before[name]}
+        after = states()
+        seen.drawn = {x: after[x] for x in after if after[x] != before[x] and (ours or x != _PYTHON)}
 
 
 @contextlib.contextmanager
@@ -104,18 +114,24 @@ def states() -> dict[str, bytes]:
     """The states of the generators of which a process has one."""
     return {
         "NumPy's own generator (np.random)": pickle.dumps(np.random.get_state(legacy=False)),  # noqa: NPY002
-        "Python's own generator (random)": pickle.dumps(random.getstate()),
+        _PYTHON: pickle.dumps(random.getstate()),
     }
 
 
 def _who(frame: FrameType, top: str) -> FrameType | None:
-    """The code that asked; None for JAX, the standard library on its own behalf (a log), and modules being imported."""
+    """The code that asked; None for what asks on its own behalf, whatever is computed.
+
+    That is JAX, the standard library (a log), modules being imported, and beartype, which draws the item of a list
+    whose type it checks.
+    """
     by: FrameType | None = frame
     while by is not None and _module(by) in _DRAWERS:
         by = by.f_back
     if by is None or _module(by).partition(".")[0] in ("jax", "jaxlib"):
         return None
     file = by.f_code.co_filename
+    if file.startswith("<@beartype"):
+        return None
     if file.startswith(_STANDARD) and "-packages" not in file:
         return None
     above: FrameType | None = by
