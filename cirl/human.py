@@ -284,6 +284,8 @@ def fitted(human: Human, game: Game) -> Human:
     if isinstance(human, type) or not (callable(getattr(human, "policy", None)) and hasattr(human, "monotone")):
         cure = f"call it: {human.__name__}(...)" if isinstance(human, type) else "such as cirl.human.Boltzmann(5.0)"
         raise ValueError(f"human is {shown(human)}; give a model of the human, {cure}.")
+    if isinstance(human, _Parametric) and human._NAME and getattr(human, human._NAME) is not None:
+        check_finite(f"{human._NAME} of {type(human).__name__}", getattr(human, human._NAME))
     return human.fit(game) if isinstance(human, Fixed | Literal) else human
 
 
@@ -300,6 +302,11 @@ def check_game(game: Game) -> None:
     for name in ("features", "probability", "initial", "discount"):
         check_finite(f"game.mdp.{name}", getattr(game.mdp, name))
     check_finite("game.prior", game.prior)
+    if game.mdp.available is not None:
+        raise ValueError(
+            "game.mdp has actions that do not exist in some states, which games do not support yet; let such an action "
+            "do what another one does, or cost more than everything else together."
+        )
     if game.prior.ndim != 1:
         raise ValueError(f"game.prior has shape {game.prior.shape}; games are solved one at a time.")
 

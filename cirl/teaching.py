@@ -37,7 +37,7 @@ def maxent_features(mdp: MDP, theta: Float[Array, " K"], *, rationality: float |
     """Expected features of P(τ) ∝ exp(λ θ·φ(τ)), the distribution that the robot expects of the human.
 
     Args:
-        mdp: the learning phase, with a horizon and certain moves.
+        mdp: the learning phase, with a horizon and certain moves; over several starts the mean is taken.
         theta: reward weights, `[K]`.
         rationality: λ, in 1/return.
 
@@ -64,8 +64,9 @@ def infer(
     that fades.
 
     Args:
-        mdp: the learning phase, with a horizon and certain moves.
-        features: φ(τ) of what was shown, `[K]`.
+        mdp: the learning phase, with a horizon and certain moves.  Where it starts in several states log Σ is its mean
+            over them: as if one trajectory had been shown from each, in proportion.
+        features: φ(τ) of what was shown, `[K]`; of several trajectories their mean.
         rationality: λ, in 1/return.
         bound: half the width of the box.
         num_steps: gradient steps (static).
@@ -109,10 +110,18 @@ def infer(
 
 
 def demonstrate(mdp: MDP, theta: Float[Array, " K"]) -> Int[Array, " T"]:
-    """The expert: a trajectory that maximises θ·φ(τ), as states `[T]`; among equals the first action is taken."""
+    """The expert: a trajectory that maximises θ·φ(τ), as states `[T]`; among equals the first action is taken.
+
+    Args:
+        mdp: the learning phase, with a horizon, certain moves and one start.
+        theta: reward weights, `[K]`.
+
+    Raises:
+        ValueError: for an MDP that is no lesson, or that starts in several states.
+    """
     _checked(mdp, 1.0, theta=theta)
+    start = _start(mdp)
     policy = solve(mdp, mdp.reward(theta)).policy
-    start = jnp.argmax(mdp.initial).astype(mdp.next_state.dtype)
 
     def step(state, policy_t):
         return _moved(mdp, state, jnp.argmax(policy_t[state])), state
@@ -143,10 +152,14 @@ def teach(
 
     Returns:
         States, `[T]`.
+
+    Raises:
+        ValueError: for an MDP that is no lesson, or that starts in several states.
     """
     _checked(mdp, rationality, theta=theta)
     check_number("effort", effort, lambda x: 0 <= x < np.inf, "give a finite number, not negative.")
     check_count("num_beams", num_beams)
+    first = _start(mdp)
     ahead = _features_ahead(mdp, theta, rationality)
     target, later = mdp.initial @ ahead[0], jnp.concatenate([ahead[1:], jnp.zeros_like(ahead[:1])])
     S, A = mdp.num_states, mdp.num_actions
@@ -161,7 +174,8 @@ def teach(
         state, counts, alive = carry  # [B], [B, K], [B]
         reached = after[state].reshape(-1)  # [B A]
         collected = jnp.repeat(counts + mdp.features[state], A, axis=0)
-        score = jnp.where(jnp.repeat(alive, A), worth(collected + later_t[reached]), -jnp.inf)
+        may = jnp.repeat(alive, A) if mdp.available is None else (alive[:, None] & mdp.available[state]).reshape(-1)
+        score = jnp.where(may, worth(collected + later_t[reached]), -jnp.inf)
         # Two ways to the same place with the same counts are one: of neighbours in order, keep the first.
         order = jnp.lexsort((reached, -score))
         apart = jnp.max(jnp.abs(jnp.diff(collected[order], axis=0)), axis=1)
@@ -171,7 +185,6 @@ def teach(
         kept = reached[chosen], collected[chosen], best > -jnp.inf
         return kept, (state, chosen // A)
 
-    first = jnp.argmax(mdp.initial).astype(after.dtype)
     none = jnp.zeros((num_beams, mdp.num_features), mdp.features.dtype)
     start = (jnp.full(num_beams, first), none, jnp.arange(num_beams) == 0)
     (_, counts, alive), (states, parents) = jax.lax.scan(step, start, later)
@@ -268,6 +281,19 @@ def _features_ahead(mdp: MDP, theta, rationality) -> Float[Array, " T S K"]:
     weights = policy_weights(mdp, policy)
     source = jnp.broadcast_to(mdp.features.T[:, None], (mdp.num_features, policy.shape[0], mdp.num_states))
     return jnp.moveaxis(jax.vmap(lambda x: evaluate(mdp, weights, x))(source), 0, -1)
+
+
+def _start(mdp: MDP) -> Int[Array, ""]:
+    """The state in which every trajectory begins (traced: the likeliest)."""
+    if is_concrete(mdp.initial):
+        starts = np.flatnonzero(np.asarray(mdp.initial))
+        if len(starts) > 1:
+            raise ValueError(
+                f"mdp starts in {len(starts)} states ({', '.join(map(str, starts[:4]))}{', ...' * (len(starts) > 4)}), "
+                "and a demonstration begins in one of them: give each its own lesson, "
+                "mdp.replace(initial=jnp.eye(mdp.num_states)[start])."
+            )
+    return jnp.argmax(mdp.initial).astype(mdp.next_state.dtype)
 
 
 def _moved(mdp: MDP, state, action):

@@ -1,12 +1,15 @@
 """Game solvers against enumeration: of joint decisions, of all robot policies, of deviations at every history."""
 
+import dataclasses
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles_cirl as oracles
 import pytest
 
-from cirl import Commitment, Exact, Game, Order, SubgameConsistent, evaluate, solve
+from cirl import Bounded, Commitment, Exact, Game, Order, SubgameConsistent, evaluate, misspecification, solve
 from cirl.exact import solve_plans, solve_subsets
 from cirl.games import chefworld, fork
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Rational
@@ -143,6 +146,148 @@ def test_evaluate_matches_a_hand_written_sum(x64):
     pi = oracles.play(("boltzmann", 1.5), q)
     np.testing.assert_allclose(play[node, 0], pi, atol=1e-12)
     np.testing.assert_allclose(values[node, 0], pi @ q, atol=1e-12)
+
+
+def tied_game(rng, Theta=2, most=4, **settings):
+    """A game whose rewards are -1, 0 and 1, and whose moves are certain half the time: full of ties."""
+    S, AH, AR = rng.integers(1, most, size=3)
+    chance = rng.dirichlet(np.ones(S), size=(S, AH, AR))
+    chance = np.eye(S)[chance.argmax(axis=-1)] if rng.random() < 0.5 else chance
+    reward = rng.integers(-1, 2, size=(S, AH, AR, Theta)).astype(float)
+    prior = np.full(Theta, 1 / Theta) if rng.random() < 0.5 else rng.dirichlet(np.full(Theta, 3.0))
+    return Game.from_dense(chance, reward, prior, np.eye(S)[0], order=list(Order)[rng.integers(3)], **settings)
+
+
+def contradiction(game, solution):
+    """The largest difference between what the robot believes at a node and Bayes' rule on the play that is reported."""
+    robot = solution.robot
+    belief, child = np.asarray(robot.belief, float), np.asarray(robot.child)
+    play = np.asarray(solution.human_policy, float)
+    wanted = {int(robot.start[0]): np.asarray(game.prior, float)}
+    for n, a, d in np.argwhere(child >= 0):
+        mass = belief[n] * play[n, :, a]
+        wanted[int(child[n, a, d])] = mass / mass.sum() if mass.sum() > 0 else belief[n]
+    return max(np.abs(belief[n] - b).max() for n, b in wanted.items())
+
+
+@pytest.mark.parametrize("human", [Rational(), EpsilonGreedy(0.25), Boltzmann(1.5)], ids=str)
+def test_what_is_believed_is_bayes_on_the_play_that_is_reported_at_ties_too(human, dtype, unannotated):
+    rng = np.random.default_rng(0)
+    T, most = (3, 4) if isinstance(human, Rational) else (2, 3)
+    for _ in range(60):
+        game = tied_game(rng, most=most, horizon=T, discount=float(rng.choice([0.9, 1.0])))
+        solution = solve(game, human=human, tol=10.0, method=Exact())
+        assert contradiction(game, solution) < (1e-6 if dtype == np.float64 else 1e-5)
+
+
+def test_endless_beliefs_are_bayes_too(dtype, unannotated):
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        game = tied_game(rng, Theta=3, discount=float(rng.choice([0.5, 0.9, 0.999])))
+        assert contradiction(game, solve(game, tol=10.0)) < (1e-6 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("discount", [0.99, 0.9999, 0.99999])
+def test_endless_games_near_a_discount_of_one_close_in_float32(discount):
+    """Two θ that want two buttons: shown at once, so worth (γ + 1/2 (1 - γ)) / (1 - γ), in tables of seven digits."""
+    stay = np.ones((1, 2, 2, 1))
+    agree = np.stack([np.diag([1.0, 0.0]), np.diag([0.0, 1.0])], axis=-1)[None]
+    game = Game.from_dense(stay, agree, [0.5, 0.5], [1.0], discount=discount)
+    assert game.prior.dtype == np.float32
+    exact = 0.5 + discount / (1 - discount)
+    found = solve(game, tol=0.01 * exact)
+    assert bool(found.converged) and float(found.lower) <= exact <= float(found.upper)
+    # The discount of the tables is another, and so is its value: both lie between the bounds, and little else does.
+    held = float(np.float32(discount))
+    assert float(found.lower) <= 0.5 + held / (1 - held) <= float(found.upper)
+    assert float(found.gap) <= (2.5 * abs(held - discount) / (1 - discount) + 1e-6) * exact
+
+
+def idle(horizon, human_actions=2, robot_actions=2, **settings):
+    """One state, and the same payment for whatever is done."""
+    shape = 1, human_actions, robot_actions, 1
+    return Game.from_dense(np.ones(shape), np.ones(shape), [1.0], [1.0], horizon=horizon, **settings)
+
+
+@pytest.mark.parametrize("method", [None, Exact(), Bounded()], ids=["by size", "Exact", "Bounded"])
+@pytest.mark.parametrize("human, steps", [(Fixed(np.array([[[0.4, 0.6]]])), 24), (EpsilonGreedy(0.3), 18)], ids=str)
+def test_nodes_that_are_alike_are_one(human, steps, method):
+    """As a tree the graph would have 2²⁴ - 1 nodes, and the solver would never return."""
+    found = solve(idle(steps), human=human, method=method)
+    assert len(found.robot.state) == steps
+    assert float(found.lower) <= steps <= float(found.upper) and bool(found.converged)
+
+
+def test_what_would_not_finish_goes_to_the_bounded_solver_or_is_refused_with_its_size():
+    rng = np.random.default_rng(3)
+    arrays, game = oracles.random_game(rng, AH=3, T=4)
+    with pytest.raises(
+        ValueError, match=r"[0-9,]{7,} plans would have to be listed in state . at step .*at most 400,000"
+    ):
+        solve(game, human=EpsilonGreedy(0.3), method=Exact())
+    found = solve(game, human=EpsilonGreedy(0.3), tol=5.0)
+    assert found.history is not None and float(found.lower) < float(found.upper)
+    long = Game.from_dense(*arrays, horizon=12)
+    with pytest.raises(
+        ValueError, match=r"the game has 870,712,934 histories.* at most 50,000"
+    ):  # 2 (1 + 6 + ... + 6¹¹)
+        solve(long, human=Boltzmann(1.0), concept=SubgameConsistent())
+
+
+def wide_game():
+    """Too many plans for a list, so that a Boltzmann human's bounds stay apart."""
+    return oracles.random_game(np.random.default_rng(8), S=2, AH=2, AR=2, T=3)[1]
+
+
+def test_bounds_that_stay_apart_are_warned_of():
+    game, human = wide_game(), Boltzmann(5.0)
+    with pytest.warns(
+        RuntimeWarning, match=r"Boltzmann\(5.0\): the value lies between .* wider than tol=0.001; the robot"
+    ):
+        found = solve(game, human=human)
+    assert not bool(found.converged) and float(found.gap) > 1e-3
+    with pytest.warns(RuntimeWarning, match="the value lies between"):
+        table = misspecification(game, planned=[human, Rational()], met=[human, Rational()])
+    assert table.converged.tolist() == [False, True]
+    np.testing.assert_array_equal(table.lower[0], found.lower)
+    np.testing.assert_array_equal(table.upper[0], found.upper)
+    assert float(table.lower[0]) <= float(table.value[0, 0]) <= float(table.upper[0])
+    with warnings.catch_warnings():  # what was asked for is no news
+        warnings.simplefilter("error")
+        solve(game, human=human, method=Bounded(max_backups=10))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_never_look_solved(value):
+    """A game or a human whose leaves were set behind their constructors' backs."""
+
+    def spoilt(tree):
+        return jax.tree.map(lambda x: np.full_like(np.asarray(x, float), value), tree)
+
+    _, game = oracles.random_game(np.random.default_rng(0))
+    for name in ("features", "probability", "initial", "discount"):
+        mdp = dataclasses.replace(game.mdp, **{name: spoilt(getattr(game.mdp, name))})
+        with pytest.raises(ValueError, match=rf"game\.mdp\.{name}"):
+            solve(dataclasses.replace(game, mdp=mdp))
+    with pytest.raises(ValueError, match=r"game\.prior"):
+        solve(dataclasses.replace(game, prior=spoilt(game.prior)))
+    for human in (Boltzmann(1.0), EpsilonGreedy(0.1), Fixed(np.full((2, 2, 2), 0.5))):
+        with pytest.raises(ValueError, match=f"of {type(human).__name__} is {value}"):
+            solve(game, human=spoilt(human))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        vague = dataclasses.replace(game, cast_error=spoilt(game.cast_error))
+        assert not bool(solve(vague, human=EpsilonGreedy(0.1)).converged)
+
+
+def test_actions_that_do_not_exist_are_not_supported_yet():
+    (P, r, prior, initial), game = oracles.random_game(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"reward is -inf at index .*not.* yet"):
+        Game.from_dense(P, np.where(r == r.max(), -np.inf, r), prior, initial, horizon=2)
+    some = np.ones((2, 4), bool)
+    some[0, 0] = False
+    with pytest.raises(ValueError, match="do not exist in some states, which games do not support yet"):
+        solve(dataclasses.replace(game, mdp=game.mdp.replace(available=some)))
 
 
 def bad_inputs():

@@ -74,7 +74,7 @@ def test_inference_is_the_best_point_of_the_box():
     mdp, phi = world(), everything(world())
     axis = np.linspace(-1, 1, 201)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    for shown in (phi[100], phi[300], mean_features(phi, np.array([0.3, -0.4]))):
+    for shown in (phi[100], mean_features(phi, np.array([0.3, -0.4]))):
         score = LAMBDA * grid @ shown - np.array([log_sum(phi, w) for w in grid])
         guess = teaching.infer(mdp, jnp.asarray(shown), rationality=LAMBDA)
         own = LAMBDA * np.asarray(guess.theta) @ shown - log_sum(phi, np.asarray(guess.theta))
@@ -105,6 +105,41 @@ def test_the_expert_is_the_best_trajectory():
     for theta in np.random.default_rng(1).uniform(-1, 1, (4, 2)):
         shown = np.asarray(teaching.counts(mdp, teaching.demonstrate(mdp, jnp.asarray(theta))))
         assert shown @ theta == pytest.approx((phi @ theta).max(), abs=1e-9)
+
+
+def test_a_demonstration_from_several_starts_is_refused_by_name():
+    """It was taken from the likeliest of them without a word."""
+    theta = jnp.array([0.8, -0.3])
+    two, many = np.zeros(9), teaching.deployment(world())
+    two[[4, 7]] = 0.6, 0.4
+    for mdp, told in ((world().replace(initial=two), "2 states \\(4, 7\\)"), (many, r"9 states \(0, 1, 2, 3, ...\)")):
+        with pytest.raises(ValueError, match=f"mdp starts in {told}, .*give each its own lesson"):
+            teaching.demonstrate(mdp, theta)
+        with pytest.raises(ValueError, match=f"mdp starts in {told}"):
+            teaching.teach(mdp, theta, rationality=LAMBDA, effort=0.1)
+    corner = world().replace(initial=np.eye(9)[8])
+    assert (
+        int(teaching.demonstrate(corner, theta)[0])
+        == int(teaching.teach(corner, theta, rationality=1.0, effort=0.1)[0])
+        == 8
+    )
+
+
+def test_several_starts_count_by_their_probability_in_expectations():
+    theta, initial = jnp.array([0.8, -0.3]), np.zeros(9)
+    initial[[4, 7]] = 0.6, 0.4
+    parts = [teaching.maxent_features(world().replace(initial=np.eye(9)[s]), theta, rationality=LAMBDA) for s in (4, 7)]
+    both = teaching.maxent_features(world().replace(initial=initial), theta, rationality=LAMBDA)
+    np.testing.assert_allclose(both, 0.6 * parts[0] + 0.4 * parts[1], atol=1e-12)
+
+
+def test_the_teacher_takes_no_move_that_does_not_exist():
+    """Only rest exists in the middle, so that nobody leaves it."""
+    available = np.ones((9, 5), bool)
+    available[4, :4] = False
+    mdp = world().replace(available=available)
+    path = teaching.teach(mdp, jnp.array([1.0, -1.0]), rationality=LAMBDA, effort=0.0)
+    assert path.tolist() == teaching.demonstrate(mdp, jnp.array([1.0, -1.0])).tolist() == [4] * T
 
 
 def test_regret_is_what_the_wrong_plan_loses():

@@ -116,17 +116,29 @@ def _learn(layers: list[_Layer], beliefs: list[np.ndarray], plays: list[np.ndarr
         )
 
 
+def _count(g: HostGame, used: np.ndarray, T: int) -> float:
+    """How many histories there are, `used [S, A_H, D]`; as many as a float holds."""
+    ways = used.sum(axis=1, dtype=float)  # [S, D]
+    here, total = np.isin(np.arange(g.num_states), g.starts).astype(float), 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(T):
+            total += here.sum()
+            here = np.bincount(g.ahead.ravel(), np.where(ways > 0, here[:, None] * ways, 0).ravel(), g.num_states)
+            here = np.minimum(here, 1e300)
+    return total
+
+
 def _histories(g: HostGame, T: int) -> list[_Layer]:
     """Every sequence of human actions and successors that some decisions of the robot allow."""
     used = np.asarray((g.chance > 0).any(axis=2))  # [S, AH, D]
-    state, layers, total = g.starts, [], 0
+    total = _count(g, used, T)
+    if total > MOST:
+        raise ValueError(
+            f"the game has {total:,.0f} histories, and a subgame-consistent robot for this human is found by listing "
+            f"at most {MOST:,}. Shorten the horizon; Commitment() does without histories."
+        )
+    state, layers = g.starts, []
     for t in range(T):
-        total += len(state)
-        if total > MOST:
-            raise ValueError(
-                f"the game has more than {MOST} histories; a subgame-consistent robot for this human takes a shorter "
-                "horizon. Commitment() does without histories."
-            )
         child = np.full((len(state), *used.shape[1:]), -1)
         if t + 1 < T:
             open_ = used[state]
