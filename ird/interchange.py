@@ -16,7 +16,18 @@ from mdps.checks import check_count, shown
 if TYPE_CHECKING:
     from ird.posterior import Posterior
 
-_FORMAT = "inverse-reward-design posterior 1"
+_FORMAT, _NUMBER = "inverse-reward-design posterior", 1
+_SHAPES = {  # of one posterior; of a batch each has the batch's axes in front
+    "weights": ("N", "K"),
+    "log_weights": ("N",),
+    "effective_sample_size": (),
+    "pareto_k": (),
+    "prior_mean": ("K",),
+    "prior_sd": ("K",),
+    "prior_sample": ("P", "K"),
+    "feature_covariance": ("K", "K"),
+}
+_FIRST = {"parameters": "N", "prior_parameters": "P", "sample_stats": "N"}  # of each array of a dictionary
 
 
 def to_arviz(belief: "Posterior", num_samples: int | None = None):
@@ -50,7 +61,7 @@ def to_arviz(belief: "Posterior", num_samples: int | None = None):
 
 def save(belief: "Posterior", path) -> None:
     """Write every field to an `.npz` file: arrays by field name, those of a dictionary as `field/key`."""
-    arrays: dict[str, np.ndarray] = {"format": np.array(_FORMAT)}
+    arrays: dict[str, np.ndarray] = {"format": np.array(f"{_FORMAT} {_NUMBER}")}
     for field in fields(belief):
         value = getattr(belief, field.name)
         if isinstance(value, dict):
@@ -70,8 +81,7 @@ def load(cls: type["Posterior"], path) -> "Posterior":
             arrays = {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a posterior: it is no .npz file, or a damaged one ({error}).") from error
-    if str(arrays.pop("format", "")) != _FORMAT:
-        raise ValueError(f"{path} is an .npz file, but not one that Posterior.save of this version wrote.")
+    _check_format(str(arrays.pop("format", "")), path)
     found: dict[str, Any] = {}
     for field in fields(cls):
         if field.default_factory is dict:
@@ -85,7 +95,49 @@ def load(cls: type["Posterior"], path) -> "Posterior":
                 found[field.name] = tuple(value.tolist()) if value.ndim else value.item()
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{path} lacks the field {field.name!r} of a posterior; save it again.")
+    _check_shapes(found, path)
     return cls(**found)
+
+
+def _check_format(written: str, path) -> None:
+    name, _, number = written.rpartition(" ")
+    if name != _FORMAT or not number.isdecimal():
+        raise ValueError(f"{path} is an .npz file, but not one that Posterior.save wrote.")
+    if int(number) != _NUMBER:
+        raise ValueError(
+            f"{path} is a posterior in format {number}, and this version reads format {_NUMBER}; read it with the "
+            "version that wrote it."
+        )
+
+
+def _check_shapes(found: dict[str, Any], path) -> None:
+    """Raise unless all arrays speak of the same samples and weights, and each sample has a probability."""
+    batch = found["effective_sample_size"].shape
+    size: dict[str, int] = {}
+
+    def agree(name: str, x, axes: tuple[str, ...], *, more: bool = False) -> None:
+        own = x.shape[len(batch) :]
+        fits = x.shape[: len(batch)] == batch and (len(own) >= len(axes) if more else len(own) == len(axes))
+        if not fits or any(size.setdefault(axis, n) != n for axis, n in zip(axes, own)):
+            known = ", ".join(f"{axis} = {n}" for axis, n in size.items())
+            axes = (*axes, "...") if more else axes
+            raise ValueError(
+                f"{path} is damaged: {name} has shape {x.shape}, which must be [{', '.join((*map(str, batch), *axes))}] "
+                f"({known}); save the posterior again."
+            )
+
+    for name, axes in _SHAPES.items():
+        if found.get(name) is not None:
+            agree(name, found[name], axes)
+    for field, axis in _FIRST.items():
+        for key, x in found.get(field, {}).items():
+            agree(f"{field}[{key!r}]", x, (axis,), more=True)
+    names, chains = found.get("feature_names", ()), found.get("num_chains", 1)
+    if (names and len(names) != size["K"]) or chains < 1 or size["N"] % chains:
+        raise ValueError(
+            f"{path} is damaged: {len(names)} feature names for {size['K']} weights, {chains} chains of {size['N']} "
+            "samples; save the posterior again."
+        )
 
 
 def _path(path) -> Path:

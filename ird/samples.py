@@ -175,7 +175,8 @@ class Posterior:
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if it is no such file, or holds float64 while JAX runs in float32.
+            ValueError: if it is no such file, is of another format, holds arrays of sizes that do not belong
+                together, or holds float64 while JAX runs in float32.
         """
         return interchange.load(cls, path)
 

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import types
 import warnings
+from pathlib import Path
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -23,6 +24,7 @@ from ird.evidence import Choice
 from ird.summaries import blind_directions
 from mdps import MDP
 
+DATA = Path(__file__).parent / "data"
 NORMAL = dist.Normal(0, 1).expand([K]).to_event(1)
 BOX = dist.Uniform(-1, 1).expand([K]).to_event(1)
 
@@ -395,6 +397,45 @@ def test_loading_what_is_no_posterior_says_so(tmp_path):
         posterior.exact(candidates=np.eye(2)).save(file)
     with pytest.raises(ValueError, match="holds float64, which JAX would round; load it after"):
         posterior.Posterior.load(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("log_weights", np.full(10, -np.log(10), np.float32)),  # for 50 samples
+        ("weights", np.zeros((50, 2, 1), np.float32)),
+        ("prior_mean", np.zeros(3, np.float32)),
+        ("prior_sample", np.zeros((7, 3), np.float32)),
+        ("feature_covariance", np.eye(3, dtype=np.float32)),
+        ("parameters/beta", np.zeros(49, np.float32)),
+        ("sample_stats/lp", np.zeros(51, np.float32)),
+        ("feature_names", np.array(["only one"])),
+        ("num_chains", np.array(3)),
+    ],
+)
+def test_a_file_whose_arrays_do_not_belong_together_is_refused(tmp_path, name, wrong):
+    with np.load(DATA / "posterior_1faf575.npz") as stored:
+        kept = {x: stored[x] for x in stored.files}
+    np.savez(tmp_path / "x.npz", **(kept | {name: wrong}))
+    with pytest.raises(ValueError, match=r"x\.npz is damaged: .*; save the posterior again\."):
+        posterior.Posterior.load(tmp_path / "x.npz")
+
+
+def test_a_file_of_another_format_says_which(tmp_path):
+    with np.load(DATA / "posterior_1faf575.npz") as stored:
+        kept = {x: stored[x] for x in stored.files}
+    np.savez(tmp_path / "x.npz", **(kept | {"format": "inverse-reward-design posterior 2"}))
+    with pytest.raises(ValueError, match=r"is a posterior in format 2, and this version reads format 1"):
+        posterior.Posterior.load(tmp_path / "x.npz")
+
+
+def test_a_file_of_before_is_still_read():
+    """Two chains of 25 with an unknown β, written at commit 1faf575, whose numbers stand here."""
+    belief = posterior.Posterior.load(DATA / "posterior_1faf575.npz")
+    assert (belief.feature_names, belief.num_chains, belief.weights.shape) == (("dirt", "goal"), 2, (50, 2))
+    np.testing.assert_allclose(belief.mean(), [-0.42639685, 0.15801027], rtol=1e-5)
+    np.testing.assert_allclose(belief.effective_sample_size, 49.487892, rtol=1e-6)
+    assert set(belief.parameters) == {"beta"} and "r_hat beta" in belief.diagnostics
 
 
 def test_parameters_stand_below_the_weights_in_the_table():
