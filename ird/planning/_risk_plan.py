@@ -23,7 +23,9 @@ class RiskPlan:
         bound: no policy attains more; includes the solver's own error bound and rounding.  Infinite where
             nothing is known, because something that was traced is not finite.
         feature_expectations: expected discounted sum of features under the policy, `[K]`.
-        converged: whether `bound - objective` met the tolerance.
+        converged: whether `bound - objective` met the tolerance.  Where it did not and `steps` reached
+            `max_steps` (many features, a small `tol`), more steps help; where it stopped before that, rounding
+            does not allow `tol`: a larger one, or float64 (`jax_enable_x64`), does.
         steps: calls of the solver.
     """
 
