@@ -90,6 +90,12 @@ def check_log_weights(values: np.ndarray) -> None:
         )
 
 
+def counting(log_weights: Array, *arrays: Array) -> list[Array]:
+    """Rows of samples, 0 where a sample has no probability: what it holds there need not be a number."""
+    possible = log_weights > -jnp.inf
+    return [jnp.where(possible.reshape(-1, *(1,) * (x.ndim - 1)), x, 0) for x in arrays]
+
+
 def is_belief(x) -> bool:
     """Whether it holds weighted samples."""
     return not isinstance(x, type) and all(hasattr(x, name) for name in ("weights", "log_weights", "feature_names"))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, check_belief
+from ird.beliefs import Belief, check_belief, counting
 from ird.queries import Query
 from mdps.checks import shown
 from mdps.mdp import MDP
@@ -101,6 +101,7 @@ def value_of_answer(mdp: MDP, belief: Belief, query: Query) -> Information:
 
 @jax.jit
 def _value_of_answer(mdp: MDP, weights, log_weights, query: Query) -> Information:
+    [weights] = counting(log_weights, weights)
     joint = jnp.exp(query.log_probabilities(weights) + log_weights[:, None])  # P(w_i, c), [N, C]
     # V* is homogeneous in w, so that P̄(c) V*(E[w | c]) = V*(Σ_i P(w_i, c) w_i).
     each = jax.vmap(lambda w: optimum(mdp, w))(joint.T @ weights)
@@ -111,6 +112,7 @@ def _value_of_answer(mdp: MDP, weights, log_weights, query: Query) -> Informatio
 
 @jax.jit
 def _value(mdp: MDP, weights, log_weights) -> Information:
+    [weights] = counting(log_weights, weights)
     p = jnp.exp(log_weights)
     each = jax.vmap(lambda w: optimum(mdp, w))(weights)
     alone = optimum(mdp, p @ weights)

@@ -120,10 +120,10 @@ def _check_shapes(found: dict[str, Any], path) -> None:
         fits = x.shape[: len(batch)] == batch and (len(own) >= len(axes) if more else len(own) == len(axes))
         if not fits or any(size.setdefault(axis, n) != n for axis, n in zip(axes, own)):
             known = ", ".join(f"{axis} = {n}" for axis, n in size.items())
-            axes = (*axes, "...") if more else axes
+            must = ", ".join((*map(str, batch), *axes, *(["..."] if more else [])))
             raise ValueError(
-                f"{path} is damaged: {name} has shape {x.shape}, which must be [{', '.join((*map(str, batch), *axes))}] "
-                f"({known}); save the posterior again."
+                f"{path} is damaged: {name} has shape {x.shape}, which must be [{must}] ({known}); save the posterior "
+                "again."
             )
 
     for name, axes in _SHAPES.items():

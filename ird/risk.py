@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.checks import check_number, is_concrete
+from ird.beliefs import check_log_weights
+from mdps.checks import check_array, check_number, is_concrete
 
 UNEQUAL = 1e-3
 
@@ -77,11 +78,13 @@ class Mean:
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """Σ_i p_i R_i."""
+        returns, log_weights = _given(returns, log_weights)
         p, returns = _counted(returns, log_weights)
         return jnp.sum(p * returns, axis=-1)
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """The belief itself."""
+        returns, log_weights = _given(returns, log_weights)
         return jnp.broadcast_to(_counted(returns, log_weights)[0], returns.shape)
 
     def penalty(self, adversary: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
@@ -110,6 +113,7 @@ class WorstCase:
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """min_i R_i."""
+        returns, log_weights = _given(returns, log_weights)
         _check_equal(log_weights)
         possible = _like(returns, log_weights) > -jnp.inf
         lowest = jnp.argmin(jnp.where(possible, jax.lax.stop_gradient(returns), jnp.inf), axis=-1, keepdims=True)
@@ -117,6 +121,7 @@ class WorstCase:
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """All mass on the worst sample, shared among ties."""
+        returns, log_weights = _given(returns, log_weights)
         _check_equal(log_weights)
         possible = _like(returns, log_weights) > -jnp.inf
         least = jnp.min(jnp.where(possible, returns, jnp.inf), axis=-1, keepdims=True)
@@ -161,11 +166,13 @@ class CVaR:
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """max_ν ν - (1/α) Σ_i p_i (ν - R_i)₊, attained at the α-quantile: Σ_i λ_i R_i."""
+        returns, log_weights = _given(returns, log_weights)
         tilt, returns = self.adversary(returns, log_weights), _counted(returns, log_weights)[1]
         return jnp.sum(jnp.where(tilt == 0, 0, tilt * jnp.where(tilt == 0, 0, returns)), axis=-1)
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """p_i/α below the quantile, the rest at it (in proportion to p), nothing above."""
+        returns, log_weights = _given(returns, log_weights)
         (p, returns), alpha = _counted(returns, log_weights), jnp.asarray(self.alpha, returns.dtype)
         below, at = _tail(returns, p, alpha)
         full = jnp.where(below, p / alpha, 0)
@@ -218,12 +225,14 @@ class MeanCVaR:
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """(1-λ) Σ_i p_i R_i + λ CVaR_α(R)."""
+        returns, log_weights = _given(returns, log_weights)
         share = jnp.asarray(self.weight, returns.dtype)
         mean, tail = Mean().value(returns, log_weights), self.tail.value(returns, log_weights)
         return _times(1 - share, mean) + _times(share, tail)
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """The same mixture of the belief and of CVaR's adversary."""
+        returns, log_weights = _given(returns, log_weights)
         share = jnp.asarray(self.weight, returns.dtype)
         mean, tail = Mean().adversary(returns, log_weights), self.tail.adversary(returns, log_weights)
         return (1 - share) * mean + share * tail
@@ -270,6 +279,7 @@ class Entropic:
         Measured from the least return m, with d_i = R_i - m: m - log1p(Σ p_i expm1(-η d_i)) / η.  Every
         term has one sign, so that nothing cancels, and 1/η multiplies no rounding.
         """
+        returns, log_weights = _given(returns, log_weights)
         eta = jnp.asarray(self.aversion, returns.dtype)
         log_p, least, above = _above_the_least(returns, log_weights)
         saved = jnp.sum(jnp.exp(log_p) * _saved(above, eta), axis=-1)  # Σ p (1 - exp(-η d)) / η
@@ -280,6 +290,7 @@ class Entropic:
 
     def adversary(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ... N"]:
         """λ_i ∝ p_i exp(-η R_i)."""
+        returns, log_weights = _given(returns, log_weights)
         log_p, _, above = _above_the_least(returns, log_weights)
         return jax.nn.softmax(log_p - jnp.asarray(self.aversion, returns.dtype) * above, axis=-1)
 
@@ -307,6 +318,20 @@ class Entropic:
     def largest(self, log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
         """One where the belief has any probability."""
         return _possible(log_weights)
+
+
+def _given(returns, log_weights) -> tuple[Array, Array]:
+    """Returns and log weights as arrays, refused unless each return has a probability and these sum to one."""
+    returns = check_array("returns", returns, finite=False)
+    log_weights = check_array("log_weights", log_weights, finite=False)
+    if log_weights.ndim != 1 or returns.shape[-1:] != log_weights.shape:
+        raise ValueError(
+            f"returns has shape {returns.shape} and log_weights {log_weights.shape}; give one return, and the logarithm "
+            "of one probability, for each sample: [..., N] and [N]."
+        )
+    if is_concrete(log_weights):
+        check_log_weights(np.asarray(log_weights))
+    return returns, log_weights
 
 
 def _like(returns: Array, row: Array) -> Array:

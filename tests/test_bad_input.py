@@ -637,7 +637,9 @@ def rows_of_plans(w, k) -> Iterator[Row]:
     for offset in (planning.start_offset, planning.regret_offset):
         yield Row(offset.__name__, offset, {"mdp": k.mdp, "belief": k.belief})
     for offset in (planning.training_offset, planning.log_normalizer_offset):
-        yield Row(offset.__name__, offset, {"mdp": k.mdp, "belief": k.belief, "proxy": k.proxy})
+        yield Row(
+            offset.__name__, offset, {"*mdp": k.mdp, "*belief": k.belief, "*proxies": k.proxy}, {"*proxies": "prox"}
+        )
     yield Row(
         "policy_offset",
         planning.policy_offset,
@@ -649,7 +651,7 @@ def rows_of_plans(w, k) -> Iterator[Row]:
     )
     yield Row("start_features", planning.start_features, {"mdp": k.mdp})
     yield Row("map_features", planning.map_features, {"mdp": k.mdp})
-    yield Row("training_features", planning.training_features, {"proxy": k.proxy})
+    yield Row("training_features", planning.training_features, {"*proxies": k.proxy}, {"*proxies": "prox"})
     measure = one_of(risk.CVaR(0.5))
     units = array(np.ones(3), zero=np.zeros(3), negative=-np.ones(3)).or_none()
     yield Row(
@@ -788,6 +790,9 @@ TABLES = {
     "worlds": rows_of_worlds,
     "evidence": rows_of_evidence,
     "posteriors": rows_of_posteriors,
+    "plans": rows_of_plans,
+    "risks": rows_of_risks,
+    "queries": rows_of_queries,
     "simulations": rows_of_simulations,
 }
 

@@ -1,6 +1,7 @@
 """Value of information against brute force over all deterministic policies."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import oracles
 import pytest
 
-from ird import information, posterior
+from ird import information, posterior, queries
 from mdps import GridWorld
 
 LEGEND = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
@@ -47,3 +48,18 @@ def test_it_maps_over_beliefs_and_refuses_other_features():
     assert (np.asarray(many) >= -1e-5).all()
     with pytest.raises(ValueError, match=r"features|weights"):
         information.value_of_information(mdp, posterior.exact(candidates=jnp.zeros((2, 5))))
+
+
+def test_a_sample_without_probability_counts_nothing_whatever_it_is(x64):
+    mdp = GridWorld.from_text("Sg\n.G", LEGEND, horizon=3).mdp
+    weights = np.random.default_rng(3).normal(size=(3, 3))
+    some = posterior.exact(candidates=weights, log_prior=jnp.log(jnp.array([0.5, 0.5, 0.0])))
+    spoilt = replace(some, weights=some.weights.at[2].set(jnp.nan))
+    pool = queries.Pool.from_rewards(weights[:2], mdp)
+    for ask in (
+        lambda belief: information.value_of_information(mdp, belief).value,
+        lambda belief: information.value_of_answer(mdp, belief, pool.query([0, 1])).value,
+        lambda belief: queries.Disagreement().score(mdp, belief),
+        lambda belief: queries.ProxyInformation(weights[:2]).score(mdp, belief),
+    ):
+        assert float(ask(spoilt)) == float(ask(some)) and np.isfinite(float(ask(some)))

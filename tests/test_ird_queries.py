@@ -302,5 +302,18 @@ def test_a_belief_that_is_not_finite_is_refused():
     features, weights, p = problem()
     belief = believe(weights, p)
     spoilt = replace(belief, weights=belief.weights.at[2, 1].set(jnp.nan))
-    with pytest.raises(ValueError, match=r"the belief's weights is nan at index \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"the belief's weights are .*nan.* in sample 2"):
         queries.choose(queries.Pool.from_features(features), spoilt, 2)
+
+
+def test_a_sample_without_probability_counts_nothing_whatever_it_is():
+    features, weights, p = problem()
+    rest = p * (np.arange(N) != 2) / p[np.arange(N) != 2].sum()
+    with np.errstate(divide="ignore"):
+        some = believe(weights, rest)
+    spoilt = replace(some, weights=some.weights.at[2, 1].set(jnp.nan))
+    pool = queries.Pool.from_features(features)
+    for objective in (queries.InformationGain(), queries.PosteriorEntropy()):
+        one, other = (queries.choose(pool, belief, 2, objective=objective) for belief in (some, spoilt))
+        assert float(one.value) == float(other.value) and np.isfinite(float(one.value))
+        np.testing.assert_array_equal(one.features, other.features)

@@ -228,8 +228,8 @@ def check_units(units, log_weights: Array) -> Array:
     if is_concrete(units) and (np.asarray(units) <= 0).any():
         i = int((np.asarray(units) <= 0).argmax())
         raise ValueError(
-            f"units is {float(units[i])} at index {i}; every unit must be positive (a sample to which all of training "
-            "is alike has no stakes: leave it out of the belief)."
+            f"units is {float(np.asarray(units)[i])} at index {i}; every unit must be positive (a sample to which all "
+            "of training is alike has no stakes: leave it out of the belief)."
         )
     return units
 

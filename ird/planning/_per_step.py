@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, check_belief
+from ird.beliefs import Belief, check_belief, counting
 from ird.planning._offsets import check_units
 from ird.planning._risk_plan import (
     RiskPlan,
     check_risk,
-    counting,
     rounding_of_sums,
     rounding_of_visits,
     visits_of,

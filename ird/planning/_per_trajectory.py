@@ -17,19 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, check_belief
+from ird.beliefs import Belief, check_belief, counting
 from ird.planning._matrix_game import equilibrium
 from ird.planning._offsets import check_units, first_features
 from ird.planning._risk_plan import (
     RiskPlan,
     check_risk,
-    counting,
     rounding_of_sums,
     rounding_of_visits,
     visits_of,
 )
 from ird.risk import Risk
-from mdps.checks import check_finite, is_concrete
+from mdps.checks import check_array, check_count, check_number
 from mdps.mdp import MDP
 from mdps.solvers import solve
 
@@ -91,18 +90,17 @@ def plan(
             "offset is None; say what returns are measured from: planning.start_offset(mdp, belief), or "
             "planning.no_offset(belief) to measure from nothing."
         )
-    offset = jnp.asarray(offset)
+    offset = check_array("offset", offset)
     if offset.shape != log_weights.shape:
         raise ValueError(
             f"offset has shape {offset.shape}, but the belief holds {log_weights.shape[0]} samples; "
             "give one number per sample."
         )
-    check_finite("offset", offset)
     units = None if units is None else check_units(units, log_weights)
-    if is_concrete(tol) and not 0 < float(tol) < float("inf"):
-        raise ValueError(f"tol is {tol}; it must be positive and finite (relative to max(1, |objective|)).")
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps!r}; give a whole number ≥ 1.")
+    check_number(
+        "tol", tol, lambda x: 0 < x < np.inf, "it must be positive and finite (relative to max(1, |objective|))."
+    )
+    max_steps = check_count("max_steps", max_steps)
     check_risk(risk, weights, log_weights)
     return _plan(mdp, weights, log_weights, risk, offset, units, tol, max_steps)
 

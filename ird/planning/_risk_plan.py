@@ -44,12 +44,6 @@ def check_risk(risk: Risk, weights, log_weights) -> None:
     jax.eval_shape(lambda returns: risk.value(returns, log_weights), jnp.zeros(log_weights.shape, weights.dtype))
 
 
-def counting(log_weights: Array, *arrays: Array) -> list[Array]:
-    """Rows of samples, 0 where a sample has no probability: what it holds there need not be a number."""
-    possible = log_weights > -jnp.inf
-    return [jnp.where(possible.reshape(-1, *(1,) * (x.ndim - 1)), x, 0) for x in arrays]
-
-
 def rounding_of_sums(dtype, num_samples: int, num_features: int) -> float:
     """Relative rounding of ρ(w·φ - c) and of a cut: sums over samples and features round as pairwise sums do.
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ird.beliefs import Belief, check_belief
+from ird.beliefs import Belief, check_belief, counting
 from ird.evidence.choice import check_beta
 from ird.evidence.normalizers import plan_features
 from ird.queries.objectives import InformationGain
-from ird.queries.pool import Pool, check_samples, choose
+from ird.queries.pool import Pool, check_asked, choose
 from ird.queries.searches import Greedy, Search
 from mdps import MDP, stack
 from mdps.checks import check_array, check_count, check_mdp, check_part, shown
@@ -93,12 +93,12 @@ class ProxyInformation:
     def score(self, mdp: MDP, belief: Belief) -> Float[Array, ""]:
         """I(w; answer), in nats."""
         check_mdp(mdp)
+        weights, _ = check_asked(tuple(mdp.feature_names), belief)
         pool = Pool.from_rewards(self.rewards, mdp, beta=self.beta)
         if self.size is not None:
             return choose(pool, belief, self.size, search=self.search).value
-        weights, log_weights = check_samples(pool.feature_names, belief)
         everything = pool.query(np.arange(pool.features.shape[0]))
-        return InformationGain().value(everything.log_probabilities(weights).T, log_weights)
+        return InformationGain().value(everything.log_probabilities(weights).T, jnp.asarray(belief.log_weights))
 
 
 @jax.tree_util.register_dataclass
@@ -116,6 +116,7 @@ class Disagreement:
     def score(self, mdp: MDP, belief: Belief) -> Float[Array, ""]:
         """The expected loss of acting for the wrong sample."""
         weights, log_weights = check_belief(mdp, belief)
+        [weights] = counting(log_weights, weights)
         p, features = jnp.exp(log_weights), plan_features(mdp, weights)
         centred = weights - (p @ weights)[None]
         return jnp.sum(p * jnp.sum(centred * features, axis=1))
@@ -148,6 +149,7 @@ def choose_environment(
         >>> int(found.best), [round(x, 2) for x in found.scores.tolist()]
         (1, [0.0, 2.03])
     """
+    check_part("objective", objective, object, "score", "Disagreement()")
     if isinstance(environments, MDP):
         if np.ndim(environments.probability) != 4:
             raise ValueError("environments is a single MDP; give a sequence of candidates, or a stack of them.")
@@ -158,8 +160,7 @@ def choose_environment(
                 f"environments is {shown(environments)}; give a sequence of at least one MDP, or a stack of them."
             )
         stacked = stack([check_mdp(mdp, f"environments[{i}]") for i, mdp in enumerate(environments)])
-    check_samples(tuple(stacked.feature_names), belief)
-    check_part("objective", objective, object, "score", "Disagreement()")
+    check_asked(tuple(stacked.feature_names), belief)
     scores = _scores(stacked, belief, objective)
     return EnvironmentChoice(jnp.argmax(scores).astype(jnp.int32), scores)
 

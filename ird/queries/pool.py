@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ird.beliefs import Belief
+from ird.beliefs import Belief, check_samples, counting
 from ird.evidence.choice import Choice, check_beta, check_candidates
 from ird.evidence.normalizers import plan_features
 from ird.queries.objectives import InformationGain, Objective
@@ -224,10 +224,10 @@ def choose(
     _check_size(size, M)
     check_part("objective", objective, Objective, "value", "InformationGain()")
     check_part("search", search, object, "check", "Greedy()")
-    weights, log_weights = check_samples(pool.feature_names, belief)
     if key is not None:
         check_key(key)
     search.check(M, size, key)
+    weights, log_weights = check_asked(pool.feature_names, belief)
     rows, value = _choose(pool, weights, log_weights, key, size=size, objective=objective, search=search)
     return pool.query(rows, value)
 
@@ -245,19 +245,20 @@ def _logits(features, beta, weights) -> Array:
     return beta * jnp.matmul(centred, weights.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def check_samples(names: tuple[str, ...], belief: Belief) -> tuple[Array, Array]:
-    """The belief's samples and log probabilities, once they are known to be about these features."""
-    weights, log_weights = jnp.asarray(belief.weights), jnp.asarray(belief.log_weights)
+def check_asked(names: tuple[str, ...], belief: Belief) -> tuple[Array, Array]:
+    """The belief's samples and log probabilities, once they are known to be about these features.
+
+    A sample without probability gets weights of 0: whatever they are, they count nothing.
+    """
+    weights, log_weights = check_samples(belief)
     theirs = tuple(belief.feature_names)
     if theirs and theirs != names:
         raise ValueError(
             f"the belief is about the features {theirs}, the query about {names}; build both from maps with the same "
             "features in the same order."
         )
-    weights = check_candidates(check_array("the belief's weights", weights), names, weights.dtype)
-    if log_weights.shape != weights.shape[:1]:
-        raise ValueError(f"log_weights has shape {log_weights.shape}; there are {weights.shape[0]} samples.")
-    return weights, log_weights
+    [weights] = counting(log_weights, weights)
+    return check_candidates(weights, names, weights.dtype), log_weights
 
 
 def _check_size(size, num_rewards: int) -> None:
