@@ -139,7 +139,7 @@ def check(p: Plans, s) -> list[Checked]:
     gap = (bound - objective) / np.maximum(1, np.abs(objective))
     enough = (eps < 1e-10) & (p.tol * np.maximum(1, np.abs(objective)) > 1e-8 * size)
     return [
-        Checked("plan: objective is attained", np.abs(objective - attained), near),
+        Checked("plan: objective is attained", np.maximum(objective - attained, 0), near),
         Checked("plan: objective below the optimum", np.maximum(objective - high, 0), near + solver, says),
         Checked("plan: bound above the optimum", np.maximum(low - bound, 0), solver, says & ~np.isnan(bound)),
         Checked("plan: converged means within tol", np.where(careful.converged, gap, 0), p.tol * (1 + 8 * eps)),

@@ -326,8 +326,8 @@ def _given(returns, log_weights) -> tuple[Array, Array]:
     log_weights = check_array("log_weights", log_weights, finite=False)
     if log_weights.ndim != 1 or returns.shape[-1:] != log_weights.shape:
         raise ValueError(
-            f"returns has shape {returns.shape} and log_weights {log_weights.shape}; give one return, and the logarithm "
-            "of one probability, for each sample: [..., N] and [N]."
+            f"returns has shape {returns.shape} and log_weights {log_weights.shape}; give one return, and the "
+            "logarithm of one probability, for each sample: [..., N] and [N]."
         )
     if is_concrete(log_weights):
         check_log_weights(np.asarray(log_weights))

@@ -19,7 +19,9 @@ class RiskPlan:
 
     Attributes:
         policy: probability of each action, `[S, A]`, or `[T, S, A]` with a horizon.
-        objective: what this policy attains, in units of return; what may be rounding is taken off.
+        objective: what this policy attains at least, in units of return: what may be rounding is taken off, and
+            what the least likely of the plans that it mixes would have brought (shares below a ten thousandth of
+            `tol` are dropped).
         bound: no policy attains more; includes the solver's own error bound and rounding.  Infinite where
             nothing is known, because something that was traced is not finite.
         feature_expectations: expected discounted sum of features under the policy, `[K]`.
