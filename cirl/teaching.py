@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from mdps import MDP, policy_return, solve
 from mdps.checks import check_array, check_count, check_indices, check_mdp, check_number, is_concrete
-from mdps.linear import evaluate, policy_weights
+from mdps.linear import evaluate
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left and rest, as (rows, columns)
 
@@ -278,9 +278,8 @@ def deployment(mdp: MDP) -> MDP:
 def _features_ahead(mdp: MDP, theta, rationality) -> Float[Array, " T S K"]:
     """Features still to come, from each state at each step, under the maximum-entropy policy."""
     policy = solve(mdp, mdp.reward(rationality * theta), temperature=1.0).policy
-    weights = policy_weights(mdp, policy)
     source = jnp.broadcast_to(mdp.features.T[:, None], (mdp.num_features, policy.shape[0], mdp.num_states))
-    return jnp.moveaxis(jax.vmap(lambda x: evaluate(mdp, weights, x))(source), 0, -1)
+    return jnp.moveaxis(jax.vmap(lambda x: evaluate(mdp, policy, x))(source), 0, -1)
 
 
 def _start(mdp: MDP) -> Int[Array, ""]:

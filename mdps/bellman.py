@@ -37,6 +37,11 @@ def largest_of(q: ByAction) -> Array:
     return functools.reduce(jnp.maximum, q) if isinstance(q, list) else jnp.max(q, axis=1)
 
 
+def any_of(flags: ByAction) -> Array:
+    """Whether any action is marked, `[S, *batch]`."""
+    return functools.reduce(jnp.logical_or, flags) if isinstance(flags, list) else jnp.any(flags, axis=1)
+
+
 def sum_of(x: ByAction) -> Array:
     """The sum over the actions, `[S, *batch]`."""
     return functools.reduce(jnp.add, x) if isinstance(x, list) else jnp.sum(x, axis=1)
@@ -62,16 +67,19 @@ def first_of(q: ByAction) -> ByAction:
     return flags
 
 
-def by_action(rewards: Array) -> list[Array]:
-    """Rewards `[S, A, *batch]`, or `[S, 1, *batch]` for all actions, as a list."""
-    return [rewards[:, a] for a in range(rewards.shape[1])]
+def extremes(x: ByAction) -> tuple[Array, Array]:
+    """The largest and the smallest number of all states and actions, `[*batch]`, NaN left out."""
+    if isinstance(x, list):
+        highest = functools.reduce(jnp.maximum, [jnp.nanmax(r, axis=0) for r in x])
+        return highest, functools.reduce(jnp.minimum, [jnp.nanmin(r, axis=0) for r in x])
+    return jnp.nanmax(x, axis=(0, 1)), jnp.nanmin(x, axis=(0, 1))
 
 
-def action_values(expected: ByAction, rewards: list[Array], gamma: Array) -> ByAction:
+def action_values(expected: ByAction, rewards: ByAction, gamma: Array) -> ByAction:
     """Q(s, a) from the expected values of the next states; `rewards` are by action, or one for all of them."""
     if isinstance(expected, list):
         return [rewards[a % len(rewards)] + gamma * e for a, e in enumerate(expected)]
-    return jnp.stack(rewards, axis=1) + gamma * expected
+    return jnp.asarray(rewards) + gamma * expected
 
 
 def softmax_shares(q: ByAction, best: Array, tau: Array) -> ByAction:
@@ -130,9 +138,9 @@ def rounding_of(q: ByAction, sizes: ByAction, relative: float) -> ByAction:
     return each(lambda x, size: jnp.where(x > -jnp.inf, relative * size, 0), q, sizes)
 
 
-def sizes_of(expected_sizes: ByAction, rewards: list[Array], gamma: Array) -> ByAction:
+def sizes_of(expected_sizes: ByAction, rewards: ByAction, gamma: Array) -> ByAction:
     """|r| + γ E|V|: what is added up in each action value."""
-    return action_values(expected_sizes, [jnp.abs(r) for r in rewards], gamma)
+    return action_values(expected_sizes, each(jnp.abs, rewards), gamma)
 
 
 def shared(flags: ByAction, dtype) -> ByAction:

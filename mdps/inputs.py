@@ -246,12 +246,13 @@ def rebuilt(new: Any, old: Any) -> Any:
     if sink is not None:
         leads[:, -1] = True
     next_state = np.where(leads, next_state, np.arange(len(next_state))[:, None])
-    next_state, probability, origin, slot, layout = tables.lay_out(next_state, probability, edges, sink)
+    next_state, probability, origin, slot, sums, layout = tables.lay_out(next_state, probability, edges, sink)
     return dataclasses.replace(
         new,
         next_state=jnp.asarray(next_state, jnp.int32),
         probability=jnp.asarray(probability, new.probability.dtype),
         predecessor_state=jnp.asarray(origin),
         predecessor_slot=jnp.asarray(slot),
+        predecessor_sums=tuple(map(jnp.asarray, sums)),
         layout=layout,
     )

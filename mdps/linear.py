@@ -3,6 +3,8 @@
 With `M` the policy's transition operator, evaluation solves `x = b + γ M x` and occupancy solves
 `y = c + γ Mᵀ y`; with a horizon they are the backward and the forward recursion over `T` steps.
 Both are differentiable in either mode (`jax.lax.custom_linear_solve`): no iteration is unrolled.
+
+A policy's rows may add up to less than one: what is missing ends there.
 """
 
 import functools
@@ -12,7 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.kernels import arrivals, batch_last, columns, largest, refine, settle, sweep, total, worth_refining
+from mdps.kernels import (
+    Arrivals,
+    Layout,
+    batch_last,
+    largest,
+    operator,
+    refine,
+    settle,
+    summed,
+    total,
+    worth_refining,
+)
 from mdps.mdp import MDP
 
 MAX_STEPS = 1_000_000
@@ -27,50 +40,50 @@ def policy_weights(mdp: MDP, policy: Float[Array, " ... S A"]) -> Float[Array, "
     return weights
 
 
-def evaluate(mdp: MDP, weights: Float[Array, " ... S D"], source: Float[Array, " ... S"], tol=None) -> Array:
+def evaluate(mdp: MDP, policy: Float[Array, " ... S A"], source: Float[Array, " ... S"], tol=None) -> Array:
     """Solve `x = source + γ M x`: the value of a policy whose expected reward is `source`.
 
     Args:
         mdp: the MDP.
-        weights: `policy_weights`, `[S, D]`, or `[T, S, D]` with a horizon.
+        policy: `[S, A]`, or `[T, S, A]` with a horizon.
         source: reward per step, `[S]`, or `[T, S]` with a horizon.
         tol: absolute error allowed in the largest entry (endless MDPs); None: the rounding floor.
 
     Returns:
         `x`, of the shape of `source`; with a horizon `x[t]` is the value from step `t` on.
     """
-    return _solve(mdp, weights, source, tol, forward=False)
+    return _solve(mdp, policy, source, tol, forward=False)
 
 
-def push(mdp: MDP, weights: Float[Array, " ... S D"], source: Float[Array, " ... S"], tol=None) -> Array:
+def push(mdp: MDP, policy: Float[Array, " ... S A"], source: Float[Array, " ... S"], tol=None) -> Array:
     """Solve `y = source + γ Mᵀ y`: expected discounted visits, where `source` is where they begin.
 
     The arguments are those of `evaluate`, save that `tol` bounds the sum of absolute errors; with
     a horizon `y[t]` holds the discounted visits at step `t`.
     """
-    return _solve(mdp, weights, source, tol, forward=True)
+    return _solve(mdp, policy, source, tol, forward=True)
 
 
-def _solve(mdp: MDP, weights, source, tol, *, forward: bool):
-    dtype = jnp.result_type(weights, source)
-    weights, source = weights.astype(dtype), source.astype(dtype)
+def _solve(mdp: MDP, policy, source, tol, *, forward: bool):
+    dtype = jnp.result_type(policy, mdp.probability, source)
+    policy, source, probability = (jnp.asarray(x, dtype) for x in (policy, source, mdp.probability))
     gamma = jnp.asarray(mdp.discount, dtype)
     tol = jnp.zeros((), dtype) if tol is None else jnp.asarray(tol, dtype)
+    if mdp.horizon is not None and policy.ndim == 2:  # one policy for every step
+        policy = jnp.broadcast_to(policy, (mdp.horizon, *policy.shape))
+    tables = mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *mdp.predecessor_sums, probability, policy
 
     def solve(b, forward):
         if mdp.horizon is None:
-            tables = (mdp.predecessor_state, mdp.predecessor_slot) if forward else (mdp.next_state, mdp.next_state)
-            return _endless(forward, mdp.layout.sink if forward else None, mdp.layout.shifts)(
-                *tables, weights, gamma, b, tol
-            )[0]
-        index = mdp.predecessor_state if forward else mdp.next_state
-        table = _arrivals(mdp, weights) if forward else weights
-        return _recursion(forward, mdp.layout.sink if forward else None, mdp.layout.shifts)(
-            index, table, weights[..., -1], gamma, b
-        )[0]
+            return _endless(forward, mdp.layout, len(mdp.predecessor_sums))(*tables, gamma, b, tol)[0]
+        return _recursion(forward, mdp.layout, len(mdp.predecessor_sums))(*tables, gamma, b)[0]
+
+    def apply(x):
+        weights = policy_weights(mdp, policy)
+        return (arrive if forward else depart)(mdp, weights, x)
 
     return jax.lax.custom_linear_solve(
-        lambda x: x - gamma * (arrive if forward else depart)(mdp, weights, x),
+        lambda x: x - gamma * apply(x),
         source,
         solve=lambda _, b: solve(b, forward),
         transpose_solve=lambda _, b: solve(b, not forward),
@@ -85,7 +98,8 @@ def depart(mdp: MDP, weights, x):
 
 def arrive(mdp: MDP, weights, y):
     """`Mᵀ y`, what arrives from the predecessors (at step `t - 1`, with a horizon)."""
-    pushed = jnp.sum(_arrivals(mdp, weights) * y[..., mdp.predecessor_state], axis=-1)
+    rows = jnp.sum(_arrivals(mdp, weights) * y[..., mdp.predecessor_state], axis=-1)
+    pushed = jnp.moveaxis(summed(jnp.moveaxis(rows, -1, 0), mdp.predecessor_sums, mdp.num_states), 0, -1)
     if mdp.layout.sink is not None:
         pushed = pushed.at[..., mdp.layout.sink].add(jnp.sum(weights[..., -1] * y, axis=-1))
     if mdp.horizon is None:
@@ -94,51 +108,42 @@ def arrive(mdp: MDP, weights, y):
 
 
 def _arrivals(mdp: MDP, weights):
-    """The weights `[..., S, D]` listed by arrival, `[..., S, P]`; padding weighs nothing."""
+    """The weights `[..., S, D]` listed by arrival, `[..., R, P]`; padding weighs nothing."""
     padded = jnp.concatenate([weights, jnp.zeros_like(weights[..., :1])], axis=-1)
     return padded[..., mdp.predecessor_state, mdp.predecessor_slot]
 
 
-def _absorb(sink: int | None, moved, departing, values):
-    """Add what every state sends to the sink, an edge that the predecessor table leaves out."""
-    if sink is None:
-        return moved
-    here = (jnp.arange(moved.shape[0]) == sink).reshape(-1, *(1,) * (moved.ndim - 1))
-    return moved + here * jnp.sum(departing * values, axis=0)
-
-
-def _near(forward: bool, offsets: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """The offsets of the neighbours that a sweep reads: predecessors forward, successors backward."""
-    return tuple(-o for o in offsets) if offsets and forward else offsets
-
-
 @functools.cache
-def _endless(forward: bool, sink: int | None, offsets: tuple[int, ...] | None):
+def _endless(forward: bool, layout: Layout, levels: int):
     """Kernel for `x = b + γ M x`, batch axes last: sweeps until the certified error is at most `tol`."""
+    core_in = (2, 2, 2, *[1] * levels, 3, 2, 0, 1, 0)
 
-    @batch_last(core_in=(2, 2, 2, 0, 1, 0), core_out=(1,))
-    def kernel(index, slot, weights, gamma, source, tol):
-        table, departing = columns(weights), weights[:, -1]
-        if forward:
-            table = arrivals(table, index, slot, offsets)
-        near = _near(forward, offsets) or index
-        shape = np.broadcast_shapes(source.shape, table[0].shape, departing.shape, (1, *gamma.shape), (1, *tol.shape))
+    @batch_last(core_in=core_in, core_out=(1,))
+    def kernel(*arrays):
+        next_state, origin, slot, *sums, probability, policy, gamma, source, tol = arrays
+        batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
+        shape = (*source.shape[:1], *batch)
+        table = operator(layout, next_state, probability, in_place=False)
+        transpose = Arrivals(layout, table, origin, slot, tuple(sums))
+        scaled = table.mixed(table.by_action(gamma * policy))
         measure = total if forward else largest
 
         def rounding(dtype):
-            return (index.shape[1] + 3) * jnp.finfo(dtype).eps / 2
+            terms = transpose.terms if forward else next_state.shape[1]
+            return (terms + 3) * jnp.finfo(dtype).eps / 2
 
-        def operator(dtype, source):
-            scaled, leaving = [(gamma * x).astype(dtype) for x in table], (gamma * departing).astype(dtype)
-            return lambda x: source + _absorb(sink, sweep(near, scaled, x), leaving, x)
+        def sweep(dtype, source):
+            weights = jax.tree.map(lambda x: x.astype(dtype), transpose.weights(scaled) if forward else scaled)
+            one_step = transpose.astype(dtype) if forward else table.astype(dtype)
+            return lambda x: source + one_step.follow(weights, x)
 
         def solve(dtype, source, start, tol, known=None):
-            step, low_gamma, low_tol = operator(dtype, source), gamma.astype(dtype), tol.astype(dtype)
+            step, low_gamma, low_tol = sweep(dtype, source), gamma.astype(dtype), tol.astype(dtype)
             return settle(step, start, low_gamma, measure, low_tol, rounding(dtype), MAX_STEPS, known=known)
 
         start, known = jnp.broadcast_to(source, shape), None
-        if worth_refining(source.dtype, shape):  # pyright: ignore[reportArgumentType]
-            step = operator(jnp.float64, source)
+        if worth_refining(source.dtype, shape):
+            step = sweep(jnp.float64, source)
 
             def correct(x, ahead, _, context, tol):
                 missing = (ahead - x).astype(jnp.float32)
@@ -160,23 +165,27 @@ def _endless(forward: bool, sink: int | None, offsets: tuple[int, ...] | None):
 
 
 @functools.cache
-def _recursion(forward: bool, sink: int | None, offsets: tuple[int, ...] | None):
-    """Kernel for the `T`-step recursions, batch axes last: the tables are `[T, S, J]`, the source `[T, S]`."""
+def _recursion(forward: bool, layout: Layout, levels: int):
+    """Kernel for the `T`-step recursions, batch axes last: policies are `[T, S, A]`, the source `[T, S]`."""
+    core_in = (2, 2, 2, *[1] * levels, 3, 3, 0, 2)
 
-    @batch_last(core_in=(2, 3, 2, 0, 2), core_out=(2,))
-    def kernel(index, table, departing, gamma, source):
-        near = _near(forward, offsets) or index
+    @batch_last(core_in=core_in, core_out=(2,))
+    def kernel(*arrays):
+        next_state, origin, slot, *sums, probability, policy, gamma, source = arrays
+        table = operator(layout, next_state, probability, in_place=False)
+        transpose = Arrivals(layout, table, origin, slot, tuple(sums))
 
         def step(x, now):
-            table_t, departing_t, source_t = now
+            policy_t, source_t = now
+            by_slot = table.mixed(table.by_action(policy_t))
             if forward:
                 y = source_t + x
-                return gamma * _absorb(sink, sweep(near, table_t, y), departing_t, y), y
-            x = source_t + gamma * sweep(near, table_t, x)
+                return gamma * transpose.flow(by_slot, y), y
+            x = source_t + gamma * table.follow(by_slot, x)
             return x, x
 
-        batch = np.broadcast_shapes(source.shape[2:], table.shape[3:], gamma.shape)
+        batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
         start = jnp.zeros((source.shape[1], *batch), source.dtype)
-        return (jax.lax.scan(step, start, (table, departing, source), reverse=not forward)[1],)
+        return (jax.lax.scan(step, start, (policy, source), reverse=not forward)[1],)
 
     return kernel

@@ -39,13 +39,17 @@ class MDP:
     Attributes:
         next_state: successor `d` of state `s`, a state index.
         probability: probability of successor `d` after action `a` in state `s`; sums to 1 over `D`.
-        predecessor_state: origin of the p-th edge into state `s`.
+        predecessor_state: origin of the p-th edge into state `s`, in row `s`; a state with more than `P` predecessors
+            has further rows behind the first `S`.
         predecessor_slot: which successor slot of that origin the edge is; `D` marks padding.
         features: feature counts per visit, of the state or of the state and action.
         initial: probability of starting in each state.
         discount: discount factor per step (1 only with a horizon).
         available: which actions exist in each state; None: all of them.  The row of an action that does not exist
             stays where it is, so that tables have no holes; no policy takes it.
+        predecessor_sums: where what is in the further rows of the predecessor table is added up: the state of each
+            row; where one has too many to add up one after the other, first the part of each row, then the state of
+            each part.  Empty where every state has one row.
         horizon: number of steps `T`, or None for an endless MDP (static).
         feature_names: one name per feature (static).
         layout: what compiled sweeps may rely on (static); it follows from the tables.
@@ -53,12 +57,13 @@ class MDP:
 
     next_state: Int[Array, " S D"]
     probability: Float[Array, " S A D"]
-    predecessor_state: Int[Array, " S P"]
-    predecessor_slot: Int[Array, " S P"]
+    predecessor_state: Int[Array, " R P"]
+    predecessor_slot: Int[Array, " R P"]
     features: Float[Array, " S K"] | Float[Array, " S A K"]
     initial: Float[Array, " S"]
     discount: Float[Array, ""]
     available: Bool[Array, " S A"] | None = None
+    predecessor_sums: tuple[Int[Array, " _"], ...] = ()
     horizon: int | None = field(default=None, metadata={"static": True})
     feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     layout: Layout = field(default=Layout(), metadata={"static": True})
@@ -392,15 +397,14 @@ def from_table(
     real = np.ones(next_state.shape, bool) if edges is None else edges
     if exist is not None:
         next_state, probability, real = tables.without(exist, next_state, probability, real)
-    next_state, probability, predecessor_state, predecessor_slot, layout = tables.lay_out(
-        next_state, probability, real, sink
-    )
+    next_state, probability, origin, slot, sums, layout = tables.lay_out(next_state, probability, real, sink)
     with jax.ensure_compile_time_eval():  # values, not tracers, also when called while something is traced
         return MDP(
             next_state=tables.held(next_state, np.int32),
             probability=tables.held(probability, dtype),
-            predecessor_state=tables.held(predecessor_state),
-            predecessor_slot=tables.held(predecessor_slot),
+            predecessor_state=tables.held(origin),
+            predecessor_slot=tables.held(slot),
+            predecessor_sums=tuple(map(tables.held, sums)),
             features=counted,
             initial=tables.held(initial, dtype),
             discount=tables.held(discount, dtype),

@@ -29,7 +29,8 @@ def successor_tables(walls: np.ndarray, cell: np.ndarray, end: bool):
         last = len(row)
         next_state = np.pad(next_state, ((0, 1), (0, 1)), constant_values=last)
         edges = np.pad(edges, ((0, 1), (0, 1)))  # every state's edge to the end is left to `Layout.sink`
-    return next_state.astype(np.int32), blocked, *predecessors(next_state, edges, aligned=True), shifts
+    origin, slot, _ = predecessors(next_state, edges, aligned=True)
+    return next_state.astype(np.int32), blocked, origin, slot, shifts
 
 
 def _slot_shifts(next_state, edges) -> tuple[int, ...] | None:

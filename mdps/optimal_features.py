@@ -20,9 +20,11 @@ from mdps.bellman import ByAction, Interval, each
 from mdps.checks import check_mdp, check_tolerance, check_weights
 from mdps.kernels import (
     VECTOR,
+    Arrivals,
     Columns,
     Layout,
     Margins,
+    Operator,
     arrivals,
     batch_last,
     columns,
@@ -32,7 +34,6 @@ from mdps.kernels import (
     on_cpu,
     operator,
     settle,
-    sweep,
     tiled,
     total,
 )
@@ -41,6 +42,7 @@ from mdps.mdp import MDP
 from mdps.value_iteration import CYCLE_OF_BACKUPS, CYCLE_OF_ONE, Problem, Task, iterate, judge
 
 ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches
+MOST_EDGES = 12  # into a state, that are arrays of their own
 
 
 class Optimum(NamedTuple):
@@ -100,8 +102,10 @@ def _optimum(mdp: MDP, weights, tol) -> Optimum:
         closed = jnp.where(mdp.available, 0, -jnp.inf)
     arrays = (mdp.probability, mdp.features, closed, mdp.initial, weights, gamma, jnp.asarray(tol))
     arrays = tuple(x.astype(dtype) for x in arrays)
-    kernel = _kernel(_Known(mdp.horizon, mdp.layout, mdp.features.ndim, mdp.available is not None))
-    value, features, bound = kernel(mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *arrays)
+    known = _Known(mdp.horizon, mdp.layout, len(mdp.predecessor_sums), mdp.features.ndim, mdp.available is not None)
+    kernel = _kernel(known)
+    tables = mdp.next_state, mdp.predecessor_state, mdp.predecessor_slot, *mdp.predecessor_sums
+    value, features, bound = kernel(*tables, *arrays)
     may_be = gamma < 1 if mdp.horizon is None else gamma <= 1
     sound = (gamma >= 0) & may_be & jnp.isfinite(value) & jnp.all(jnp.isfinite(features))
     return Optimum(value, features, jnp.where(sound, bound, jnp.inf))
@@ -113,19 +117,21 @@ class _Known(NamedTuple):
     Attributes:
         horizon: `MDP.horizon`.
         layout: `MDP.layout`.
+        levels: how many tables `MDP.predecessor_sums` has.
         feature_rank: 2 for features of states, 3 for features of states and actions.
         some_closed: whether some actions do not exist.
     """
 
     horizon: int | None
     layout: Layout
+    levels: int
     feature_rank: int
     some_closed: bool
 
 
 @functools.cache
 def _kernel(known: _Known):
-    core_in = (2, 2, 2, 3, known.feature_rank, 2 if known.some_closed else 0, 1, 1, 0, 0)
+    core_in = (2, 2, 2, *[1] * known.levels, 3, known.feature_rank, 2 if known.some_closed else 0, 1, 1, 0, 0)
     core_out = (0, 1, 0)
 
     @batch_last(core_in, core_out)
@@ -137,8 +143,9 @@ def _kernel(known: _Known):
     return kernel
 
 
-def _plan(known: _Known, next_state, origin, slot, probability, features, closed, initial, weights, gamma, tol):
+def _plan(known: _Known, next_state, origin, slot, *others):
     """Plan, then push the optimal policy's probability forward; every array has its batch axes last."""
+    *sums, probability, features, closed, initial, weights, gamma, tol = others
     # Features by action, or for all of them; and features @ weights, [S, 1 or A, *batch].  Products are listed,
     # not reduced over an axis between others: the compiler's reductions there take longer than a plan.
     features = features[:, None] if known.feature_rank == 2 else features
@@ -146,7 +153,9 @@ def _plan(known: _Known, next_state, origin, slot, probability, features, closed
     if known.some_closed:
         reward = reward + closed
     batch = np.broadcast_shapes(reward.shape[2:], probability.shape[3:], gamma.shape, initial.shape[1:], tol.shape)
-    world = _World(known, next_state, origin, slot, probability, features, bellman.by_action(reward), gamma, batch)
+    table = operator(known.layout, next_state, probability, in_place=on_cpu() and known.horizon is None)
+    transpose = Arrivals(known.layout, table, origin, slot, tuple(sums))
+    world = _World(known, next_state, transpose, probability, features, table.by_action(reward), gamma, batch)
     if known.horizon is None:
         estimate, within, collected = _endless(world, initial, tol)
     elif _few(world):
@@ -166,8 +175,7 @@ class _World(NamedTuple):
     Attributes:
         known: what is known when planning is compiled.
         next_state: `[S, D]`.
-        origin: `MDP.predecessor_state`, `[S, P]`.
-        slot: `MDP.predecessor_slot`, `[S, P]`.
+        transpose: the predecessor table.
         probability: `[S, A, D]`.
         features: `[S, 1 or A, K]`.
         rewards: by action, or one for all; -inf where an action does not exist.
@@ -177,11 +185,10 @@ class _World(NamedTuple):
 
     known: _Known
     next_state: Array
-    origin: Array
-    slot: Array
+    transpose: Arrivals
     probability: Array
     features: Array
-    rewards: list[Array]
+    rewards: ByAction
     gamma: Array
     batch: tuple[int, ...]
 
@@ -196,18 +203,9 @@ class _World(NamedTuple):
         return bellman.unit(self.next_state.shape[1], self.rewards[0].dtype)
 
     @property
-    def from_where(self):
-        """What a push reads: the predecessors."""
-        shifts = self.known.layout.shifts
-        return tuple(-o for o in shifts) if shifts else self.origin
-
-    def into_sink(self, moved: Array, leaving: Array) -> Array:
-        """`moved` and what every state sends to the sink, an edge that the predecessor table leaves out."""
-        sink = self.known.layout.sink
-        if sink is None:
-            return moved
-        here = (jnp.arange(self.next_state.shape[0]) == sink).reshape(-1, *(1,) * len(self.batch))
-        return moved + here * jnp.sum(leaving, axis=0)
+    def table(self) -> Operator:
+        """The successor table."""
+        return self.transpose.table
 
     def paid(self, visits: ByAction, state_visits: Array) -> Array:
         """Features collected by visits to states and actions, `[K, *batch]`."""
@@ -217,15 +215,13 @@ class _World(NamedTuple):
 
 
 def _few(world: _World) -> bool:
-    """Whether every pair of a slot and an action is an array of its own."""
-    table = operator(world.known.layout, world.next_state, world.probability, in_place=False)
-    return isinstance(table, Columns)
+    """Whether every pair of a slot and an action, and every edge into a state, is an array of its own."""
+    return isinstance(world.table, Columns) and not world.transpose.sums and world.transpose.terms <= MOST_EDGES
 
 
 def _endless(world: _World, initial, tol):
     """Values by value iteration, then the visits of the policy that shares ties."""
-    known, gamma = world.known, world.gamma
-    table = operator(known.layout, world.next_state, world.probability, in_place=on_cpu())
+    known, gamma, table = world.known, world.gamma, world.table
     problem = Problem(True, table, world.rewards, gamma, jnp.zeros(world.batch, tol.dtype), world.next_state.shape[1])
     # Where many columns share one table a full backup costs little more than a fixed policy's sweep.
     full = math.prod(world.probability.shape[3:]) < math.prod(world.batch)
@@ -234,27 +230,25 @@ def _endless(world: _World, initial, tol):
     part = 0.3 * jnp.broadcast_to(tol, world.batch)
     settled = iterate(problem, world.zero, part, MAX_STEPS, period, full)
     optimal = judge(problem, Task(True, False, MAX_STEPS, on_cpu(), known.layout), settled)
-    policy = columns(optimal.policy) if isinstance(table, Columns) else optimal.policy
-    visits = _visits(world, listed(table.mixed(policy)), initial)
+    policy = table.by_action(optimal.policy)
+    visits = _visits(world, policy, initial)
     return optimal.value, optimal.within, world.paid(each(lambda p, n: p * n, policy, visits), visits)
 
 
-def _visits(world: _World, slots: list[Array], initial) -> Array:
-    """Expected discounted visits `[S, *batch]` of a policy given as its slot probabilities.
+def _visits(world: _World, policy: ByAction, initial) -> Array:
+    """Expected discounted visits `[S, *batch]` of a policy.
 
     They are multiplied with other weights later, so they are as accurate as they can be (float64: to 1e-10 of all
     visits, in the sum of absolute errors), whatever the reward that was planned for.
     """
-    gamma, dtype = world.gamma, slots[0].dtype
-    table = arrivals(slots, world.origin, world.slot, world.known.layout.shifts)
-
-    def push(y):
-        return initial + gamma * world.into_sink(sweep(world.from_where, table, y), slots[-1] * y)
-
-    rounding = (world.origin.shape[1] + 3) * jnp.finfo(dtype).eps / 2
-    tol = (1e-10 if dtype == jnp.float64 else 0.0) / (1 - gamma)
+    gamma, dtype, transpose = world.gamma, world.rewards[0].dtype, world.transpose
+    scaled = world.table.mixed(each(lambda p: gamma * p, policy))
+    weights = transpose.weights(scaled)
     start = jnp.broadcast_to(initial, world.zero.shape)
-    return settle(push, start, gamma, total, jnp.broadcast_to(tol, world.batch), rounding, MAX_STEPS).value
+    rounding = (transpose.terms + 3) * jnp.finfo(dtype).eps / 2
+    tol = jnp.broadcast_to((1e-10 if dtype == jnp.float64 else 0.0) / (1 - gamma), world.batch)
+    push = lambda y: initial + transpose.follow(weights, y)  # noqa: E731
+    return settle(push, start, gamma, total, tol, rounding, MAX_STEPS).value
 
 
 def _by_edges(world: _World, initial):
@@ -264,7 +258,7 @@ def _by_edges(world: _World, initial):
     where the edges come from.
     """
     known, gamma, zero = world.known, world.gamma, world.zero
-    layout, S, (A, D) = known.layout, zero.shape[0], world.probability.shape[1:3]
+    layout, transpose, S, (A, D) = known.layout, world.transpose, zero.shape[0], world.probability.shape[1:3]
     # A processor reads neighbours where they lie; an accelerator would rather compute than copy.
     in_place = layout.sink is None and layout.shifts is not None and on_cpu()
     margins = Margins(layout.shifts, S) if in_place and layout.shifts is not None else None
@@ -295,7 +289,7 @@ def _by_edges(world: _World, initial):
 
     # Probability of each edge into a state under each action, a list over A of lists over P.
     edge = [
-        arrivals([world.probability[:, a, d] for d in range(D)], world.origin, world.slot, layout.shifts)
+        arrivals([world.probability[:, a, d] for d in range(D)], transpose.origin, transpose.slot, layout.shifts)
         for a in range(A)
     ]
     # Which actions may have taken the p-th edge: those of its slot, where every slot has its place in the list.
@@ -303,7 +297,8 @@ def _by_edges(world: _World, initial):
         [a for a in range(A) if not (layout.aligned and layout.slots) or p in layout.slots[a]]
         for p in range(len(edge[0]))
     ]
-    from_where, rank = world.from_where, known.feature_rank
+    rank = known.feature_rank
+    from_where = tuple(-o for o in layout.shifts) if layout.shifts else transpose.origin
 
     def arrived(near_by, near_bits):
         """What comes in, edge by edge: each origin's share per optimal action, if the edge's action is one."""
@@ -323,10 +318,11 @@ def _by_edges(world: _World, initial):
         else:
             leaving = [margins.put(wide, x) for wide, x in zip(leaving, (share, *bits), strict=True)]
             near_by, *near_bits = [[margins.at(x, o) for o in from_where] for x in leaving]
-        sent = here
+        moved = arrived(near_by, near_bits)
         if layout.sink is not None:
             sent = functools.reduce(jnp.add, [from_here[a] * world.probability[:, a, -1] for a in range(A)])
-        return (gamma * world.into_sink(arrived(near_by, near_bits), sent), visits, leaving), None
+            moved = transpose.absorbed(moved, sent)
+        return (gamma * moved, visits, leaving), None
 
     wide = zero if margins is None else margins.empty(zero)
     (estimate, _, within), chosen = jax.lax.scan(back, (wide, wide, zero), None, length=known.horizon)
@@ -340,7 +336,7 @@ def _by_edges(world: _World, initial):
 def _by_state(world: _World, initial):
     """With a horizon, where edges are many: backward, keeping which actions may be optimal, then forward by state."""
     known, gamma, zero = world.known, world.gamma, world.zero
-    table = operator(known.layout, world.next_state, world.probability, in_place=False)
+    table = world.table
 
     def back(carry, _):
         v, within = carry
@@ -353,14 +349,12 @@ def _by_state(world: _World, initial):
     def forward(carry, tied):
         here, visits, by_action = carry
         policy = bellman.shared(tied, here.dtype)
-        slots = listed(table.mixed(policy))
-        arriving = arrivals(slots, world.origin, world.slot, known.layout.shifts)
-        moved = world.into_sink(sweep(world.from_where, arriving, here), slots[-1] * here)
+        moved = world.transpose.flow(table.mixed(policy), here)
         more = each(lambda n, p, x: n + p * x, by_action, policy, here) if known.feature_rank == 3 else by_action
         return (gamma * moved, visits + here, more), None
 
     (estimate, within), chosen = jax.lax.scan(back, (zero, zero), None, length=known.horizon)
-    nothing = jnp.zeros((zero.shape[0], world.probability.shape[1], *world.batch), zero.dtype)
+    nothing = table.by_action(jnp.zeros((zero.shape[0], world.probability.shape[1], *world.batch), zero.dtype))
     start = (jnp.broadcast_to(initial, zero.shape), zero, nothing)
     (_, visits, by_action), _ = jax.lax.scan(forward, start, chosen, reverse=True)
     return estimate, within, world.paid(by_action, visits)

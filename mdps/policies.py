@@ -65,12 +65,11 @@ def occupancy(
 
 @jax.jit
 def _occupancy(mdp: MDP, policy, tol) -> Array:
-    weights = policy_weights(mdp, policy)
     if mdp.horizon is None:
-        return push(mdp, weights, mdp.initial, tol)[:, None] * policy
+        return push(mdp, policy, mdp.initial, tol)[:, None] * policy
     start = jnp.zeros((mdp.horizon, mdp.num_states), mdp.initial.dtype).at[0].set(mdp.initial)
     policy = jnp.broadcast_to(policy, (mdp.horizon, *policy.shape[-2:]))
-    return jnp.sum(push(mdp, weights, start)[..., None] * policy, axis=0)
+    return jnp.sum(push(mdp, policy, start)[..., None] * policy, axis=0)
 
 
 def feature_expectations(mdp: MDP, policy: Float[Array, " ... S A"], *, tol=None) -> Float[Array, " K"]:
@@ -104,14 +103,13 @@ def policy_return(mdp: MDP, policy: Float[Array, " ... S A"], reward: Float[Arra
 
 @jax.jit
 def _policy_return(mdp: MDP, policy, reward) -> Array:
-    weights = policy_weights(mdp, policy)
     # What does not exist is not taken, whatever it would pay.
     reward = reward[:, None] if reward.ndim == 1 else reward
     paid = jnp.sum(policy * jnp.expand_dims(reward, tuple(range(policy.ndim - 2))), axis=-1)
     if mdp.horizon is not None:
-        paid = jnp.broadcast_to(paid, weights.shape[:2])
-        return mdp.initial @ evaluate(mdp, weights, paid)[0]
-    value = evaluate(mdp, weights, paid)
+        paid = jnp.broadcast_to(paid, (mdp.horizon, mdp.num_states))
+        return mdp.initial @ evaluate(mdp, policy, paid)[0]
+    value, weights = evaluate(mdp, policy, paid), policy_weights(mdp, policy)
     found = mdp.initial @ value
     return found + jax.lax.stop_gradient(mdp.initial @ _from_afar(mdp, weights, paid, value) - found)
 
@@ -234,14 +232,13 @@ def _ever(mdp: MDP, policy, where, max_steps: int) -> tuple[Array, Array]:
 def _first_visit(mdp: MDP, policy, where, discounted: bool) -> Array:
     keep = (~where).astype(mdp.probability.dtype)
     # Cut the edges that leave `where`; each run then pays 1 at its first visit and nothing later.
-    weights = policy_weights(mdp, policy)
-    weights = weights * jnp.expand_dims(keep[:, None], tuple(range(weights.ndim - 2)))
+    policy = policy * jnp.expand_dims(keep[:, None], tuple(range(policy.ndim - 2)))
     paid = where.astype(mdp.probability.dtype)
     if mdp.horizon is None:
-        return jnp.sum(push(mdp, weights, mdp.initial) * paid)
+        return jnp.sum(push(mdp, policy, mdp.initial) * paid)
     if not discounted:
         mdp = replace(mdp, discount=jnp.ones_like(mdp.discount))
-    reached = evaluate(mdp, weights, jnp.broadcast_to(paid, (mdp.horizon, *paid.shape)))[0]
+    reached = evaluate(mdp, policy, jnp.broadcast_to(paid, (mdp.horizon, *paid.shape)))[0]
     return probability(mdp.initial, reached)
 
 

@@ -39,7 +39,14 @@ def spread(mdp: MDP, mesh: Mesh) -> MDP:
         )
     if mdp.num_states % mesh.size:
         mdp = _padded(mdp, mesh.size - mdp.num_states % mesh.size)
-    return jax.tree.map(lambda x: place(x, mesh) if x.ndim else x, mdp)
+    missing = -mdp.predecessor_state.shape[0] % mesh.size
+    if missing:  # then there are further rows: blank ones join the last
+        first, *others = mdp.predecessor_sums
+        mdp = replace(mdp, predecessor_sums=(jnp.pad(first, (0, missing), mode="edge"), *others))
+        mdp = _with_blank_rows(mdp, mdp.predecessor_state.shape[0], missing)
+    # Where further rows belong is short: every device has it.
+    placed = jax.tree.map(lambda x: place(x, mesh) if x.ndim else x, replace(mdp, predecessor_sums=()))
+    return replace(placed, predecessor_sums=mdp.predecessor_sums)
 
 
 def place(x: Array, mesh: Mesh, axis: int = 0) -> Array:
@@ -67,16 +74,27 @@ def _padded(mdp: MDP, extra: int) -> MDP:
     if mdp.layout.sink is not None:
         ahead = ahead.at[:, -1].set(mdp.layout.sink)
     chance = jnp.zeros((extra, *mdp.probability.shape[1:]), mdp.probability.dtype).at[:, :, slot].set(1)
-    P = mdp.predecessor_state.shape[1]
     more = lambda x, rows: jnp.concatenate([x, rows])  # noqa: E731
     blank = lambda x: jnp.zeros((extra, *x.shape[1:]), x.dtype)  # noqa: E731
+    # Nothing arrives from padding, which is never reached: the table needs no edge for it.
     return replace(
-        mdp,
+        _with_blank_rows(mdp, S, extra),
         next_state=more(mdp.next_state, ahead),
         probability=more(mdp.probability, chance),
-        # Nothing arrives from padding, which is never reached: the table needs no edge for it.
-        predecessor_state=more(mdp.predecessor_state, jnp.broadcast_to(own, (extra, P)).astype(jnp.int32)),
-        predecessor_slot=more(mdp.predecessor_slot, jnp.full((extra, P), D, jnp.int32)),
         features=more(mdp.features, blank(mdp.features)),
         initial=more(mdp.initial, blank(mdp.initial)),
+        available=None if mdp.available is None else more(mdp.available, jnp.ones((extra, mdp.num_actions), bool)),
+    )
+
+
+def _with_blank_rows(mdp: MDP, at: int, extra: int) -> MDP:
+    """`mdp` with rows of the predecessor table in which nothing arrives, inserted at row `at`."""
+    shape = (extra, mdp.predecessor_state.shape[1])
+
+    def insert(x, filling):
+        return jnp.concatenate([x[:at], jnp.full(shape, filling, x.dtype), x[at:]])
+
+    D = mdp.next_state.shape[1]
+    return replace(
+        mdp, predecessor_state=insert(mdp.predecessor_state, 0), predecessor_slot=insert(mdp.predecessor_slot, D)
     )

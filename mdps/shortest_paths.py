@@ -23,7 +23,7 @@ from jaxtyping import Array
 
 from mdps import bellman
 from mdps.bellman import ByAction, Interval, each
-from mdps.kernels import Columns, Gathered, batch_last, operator
+from mdps.kernels import Operator, batch_last, operator
 from mdps.value_iteration import Optimal, Task
 
 CYCLE = 16  # sweeps between two certificates
@@ -41,8 +41,8 @@ class World(NamedTuple):
         unit: relative rounding of a sweep.
     """
 
-    table: Columns | Gathered
-    rewards: list[Array]
+    table: Operator
+    rewards: ByAction
     idle: ByAction
     end: Array
     unit: float
@@ -90,10 +90,9 @@ def proper(task: Task):
         # An end that pays would pay for ever.
         sound = jnp.all(~end[:, None] | ~exists | (reward == 0), axis=(0, 1))
         table = operator(task.layout, next_state, probability, in_place=task.in_place)
-        as_table = (lambda x: [x[:, a] for a in range(A)]) if isinstance(table, Columns) else (lambda x: x)
         reward = jnp.broadcast_to(reward, (S, A, *reward.shape[2:]))
-        idle = as_table(jnp.broadcast_to(leaving == 0, (S, A, *leaving.shape[2:])))
-        world = World(table, bellman.by_action(reward), idle, end, bellman.unit(D, reward.dtype))
+        idle = table.by_action(jnp.broadcast_to(leaving == 0, (S, A, *leaving.shape[2:])))
+        world = World(table, table.by_action(reward), idle, end, bellman.unit(D, reward.dtype))
         return _solve(world, jnp.broadcast_to(tol, batch), sound, task.max_steps)
 
     return kernel

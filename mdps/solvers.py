@@ -19,7 +19,7 @@ from mdps import bellman
 from mdps.bellman import Interval, each
 from mdps.checks import check_count, check_mdp, check_reward, check_temperature, check_tolerance, is_concrete
 from mdps.kernels import batch_last, on_cpu, operator
-from mdps.linear import MAX_STEPS, evaluate, policy_weights
+from mdps.linear import MAX_STEPS, evaluate
 from mdps.mdp import MDP
 from mdps.sharding import place, spread
 from mdps.shortest_paths import proper
@@ -262,7 +262,7 @@ def _optimum_jvp(task: Task, primals, tangents):
     log_policy = jnp.log(jnp.maximum(policy, jnp.finfo(policy.dtype).tiny))
     if moving_tau:
         source = source - d_tau * jnp.sum(policy * log_policy, axis=-1)  # pyright: ignore[reportOperatorIssue]
-    d_value = evaluate(mdp, policy_weights(mdp, policy), source)
+    d_value = evaluate(mdp, policy, source)
     if task.hard:
         d_policy = jnp.zeros_like(policy)
     else:
@@ -294,7 +294,7 @@ def _backward(task: Task, horizon: int):
         inputs = (next_state, probability, reward, gamma, tau)
         batch = np.broadcast_shapes(*(x.shape[n:] for x, n in zip(inputs, core_in, strict=True)))
         table = operator(task.layout, next_state, probability, in_place=False)
-        rewards, unit = bellman.by_action(reward), bellman.unit(next_state.shape[1], reward.dtype)
+        rewards, unit = table.by_action(reward), bellman.unit(next_state.shape[1], reward.dtype)
         actions = probability.shape[1]
 
         def step(carry, _):

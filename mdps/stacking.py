@@ -53,9 +53,8 @@ def stack(mdps: Sequence[MDP]) -> MDP:
     S = max(m.num_states for m in mdps)
     D = max(m.next_state.shape[1] for m in mdps)
     keep_sink = len({(m.layout.sink, m.next_state.shape[1]) for m in mdps}) == 1
-    padded = [_pad(m, S, D, head.layout.sink if keep_sink else None) for m in mdps]
-    P = max(m.predecessor_state.shape[1] for m in padded)
-    padded = [_pad_predecessors(m, P) for m in padded]
+    layout = Layout(sink=head.layout.sink if keep_sink else None, undiscounted=head.layout.undiscounted)
+    padded = _with_predecessors([_padded(m, S, D, layout) for m in mdps])
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
 
 
@@ -66,43 +65,42 @@ def _flagged(m: MDP) -> MDP:
     return dataclasses.replace(m, available=jnp.ones((m.num_states, m.num_actions), bool))
 
 
-def _pad(m: MDP, S: int, D: int, sink: int | None) -> MDP:
-    """`m` with `S` states and `D` successors; the extra states stay put and are never reached."""
+def _padded(m: MDP, S: int, D: int, layout: Layout) -> MDP:
+    """`m` with `S` states and `D` successors, less its predecessors; extra states stay put and are never reached."""
     s, d = m.next_state.shape
-    own = np.arange(S, dtype=np.int32)[:, None]
-    next_state = np.broadcast_to(own, (S, D)).copy()
+    own = np.arange(S, dtype=np.int32)
+    next_state = np.broadcast_to(own[:, None], (S, D)).copy()
     next_state[:s, :d] = m.next_state
     probability = np.zeros((S, m.num_actions, D), m.probability.dtype)
     probability[:s, :, :d] = m.probability
     probability[s:, :, 0] = 1.0
-    edges = np.zeros((S, D), bool)
-    edges[:s, :d] = np.asarray(m.probability).any(axis=1)
-    edges[s:, 0] = True
-    if sink is not None:
-        next_state[s:, -1] = sink
-        edges &= np.arange(D) < D - 1
-    predecessor_state, predecessor_slot = tables.predecessors(next_state, edges)
+    if layout.sink is not None:
+        next_state[s:, -1] = layout.sink
     pad_state = lambda x: jnp.concatenate([x, jnp.zeros((S - s, *x.shape[1:]), x.dtype)])  # noqa: E731
+    none = jnp.zeros((S, 0), jnp.int32)
     return dataclasses.replace(
         m,
         next_state=jnp.asarray(next_state),
         probability=jnp.asarray(probability),
-        predecessor_state=jnp.asarray(predecessor_state),
-        predecessor_slot=jnp.asarray(predecessor_slot),
+        predecessor_state=none,
+        predecessor_slot=none,
+        predecessor_sums=(),
         features=pad_state(m.features),
         initial=pad_state(m.initial),
         available=None if m.available is None else jnp.pad(m.available, ((0, S - s), (0, 0)), constant_values=True),
-        layout=Layout(sink=sink, undiscounted=m.layout.undiscounted),
+        layout=layout,
     )
 
 
-def _pad_predecessors(m: MDP, P: int) -> MDP:
-    """`m` with `P` predecessor columns."""
-    S, p = m.predecessor_state.shape
-    own = jnp.broadcast_to(jnp.arange(S, dtype=jnp.int32)[:, None], (S, P - p))
-    blank = jnp.full((S, P - p), m.next_state.shape[1], jnp.int32)
-    return dataclasses.replace(
-        m,
-        predecessor_state=jnp.concatenate([m.predecessor_state, own], axis=1),
-        predecessor_slot=jnp.concatenate([m.predecessor_slot, blank], axis=1),
-    )
+def _with_predecessors(mdps: list[MDP]) -> list[MDP]:
+    """MDPs of one shape with predecessor tables of one shape: every state has the rows that it needs in any of them."""
+    kept = np.arange(mdps[0].next_state.shape[1]) < mdps[0].next_state.shape[1] - (mdps[0].layout.sink is not None)
+    tables_of = [(np.asarray(m.next_state), np.asarray(m.probability).any(axis=1) & kept) for m in mdps]
+    count = np.max([tables.arrivals_in(*table) for table in tables_of], axis=0)
+    with_tables = []
+    for m, table in zip(mdps, tables_of, strict=True):
+        origin, slot, sums = (jax.tree.map(jnp.asarray, x) for x in tables.predecessors(*table, count=count))
+        with_tables.append(
+            dataclasses.replace(m, predecessor_state=origin, predecessor_slot=slot, predecessor_sums=sums)
+        )
+    return with_tables

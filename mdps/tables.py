@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from mdps.kernels.layout import Layout
+from mdps.kernels.layout import MOST_ROWS, Layout
 
 Slots = tuple[tuple[int, ...], ...]
 
@@ -139,7 +139,7 @@ def lay_out(next_state: np.ndarray, probability: np.ndarray, edges: np.ndarray, 
         sink: a state to which the last slot of every state leads, or None.
 
     Returns:
-        `next_state`, `probability`, `predecessor_state`, `predecessor_slot`, `Layout`.
+        `next_state`, `probability`, `predecessor_state`, `predecessor_slot`, `predecessor_sums`, `Layout`.
     """
     D = next_state.shape[1]
     if sink is not None:
@@ -224,26 +224,72 @@ def align(next_state, probability, shifts: tuple[int, ...]):
     return np.where(edges, own + np.asarray(shifts), own), aligned, edges
 
 
-def predecessors(next_state: np.ndarray, edges: np.ndarray, *, aligned: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def predecessors(
+    next_state: np.ndarray, edges: np.ndarray, *, aligned: bool = False, count: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Transpose a successor table: for each state, the (state, slot) pairs whose edge arrives there.
 
-    Rows are padded with the state itself and slot `D`, which the kernels read as weight zero.
-    `aligned`: no two edges arrive at a state by the same slot, and the p-th listed is that of slot p.
+    The tables take memory in proportion to the edges, however they are spread: a state with more predecessors than a
+    row holds has further rows behind those of the `S` states, and `MDP.predecessor_sums` says where they belong.
+
+    Args:
+        next_state: `[S, D]`.
+        edges: which slots are edges, `[S, D]`.
+        aligned: no two edges arrive at a state by the same slot, and the p-th listed is that of slot p.
+        count: for how many predecessors of each state there shall be room, `[S]`; None: for those that it has.
+
+    Returns:
+        Origins `[R, P]` and their slots `[R, P]`; padding is the state itself, or 0, by slot `D`, which the kernels
+        read as weight zero.  Then `MDP.predecessor_sums`, empty where every state has one row.
     """
     S, D = next_state.shape
     origin, slot = np.nonzero(edges)
     target = next_state[origin, slot]
     if aligned:
-        column = slot
+        row, column, P, further = target, slot, 1 + int(slot.max(initial=0)), np.zeros(S, int)
     else:
         order = np.argsort(target, kind="stable")
         origin, slot, target = origin[order], slot[order], target[order]
-        count = np.bincount(target, minlength=S)
-        first = np.cumsum(count) - count
-        column = np.arange(target.size) - first[target]
-    P = 1 + int(column.max(initial=0))
-    state_table = np.broadcast_to(np.arange(S, dtype=np.int32)[:, None], (S, P)).copy()
-    slot_table = np.full((S, P), D, dtype=np.int32)
-    state_table[target, column] = origin
-    slot_table[target, column] = slot
-    return state_table, slot_table
+        has = arrivals_in(next_state, edges)
+        room = has if count is None else count
+        P = _width(room)
+        further = np.maximum(-(-room // P) - 1, 0)  # rows of each state behind the first
+        begin = S + np.cumsum(further) - further
+        place = np.arange(target.size) - (np.cumsum(has) - has)[target]
+        row, column = np.where(place < P, target, begin[target] + place // P - 1), place % P
+    R = S + int(further.sum())
+    state_table = np.broadcast_to(np.where(np.arange(R) < S, np.arange(R), 0)[:, None], (R, P)).astype(np.int32)
+    slot_table = np.full((R, P), D, dtype=np.int32)
+    state_table[row, column] = origin
+    slot_table[row, column] = slot
+    return state_table, slot_table, _sums(further)
+
+
+def arrivals_in(next_state: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """How many edges arrive in each state, `[S]`."""
+    return np.bincount(next_state[edges], minlength=len(next_state))
+
+
+def _width(count: np.ndarray) -> int:
+    """How many predecessors a row holds, so that least is read and added: all of them, where no state has many."""
+    S, most = count.size, max(1, int(count.max(initial=1)))
+    if most <= 8:
+        return most
+    degree, states = np.unique(count, return_counts=True)
+
+    def cost(width):
+        further = int((states * np.maximum(-(-degree // width) - 1, 0)).sum())
+        return (S + further) * width + 4 * further  # further rows are written, read again and added
+
+    return min((*range(2, 9), *range(12, 68, 4)), key=cost)
+
+
+def _sums(further: np.ndarray) -> tuple[np.ndarray, ...]:
+    """`MDP.predecessor_sums` for states with so many further rows, which lie one after the other."""
+    sums, state, rows = [], np.flatnonzero(further), further[further > 0]
+    while (rows > MOST_ROWS).any():
+        fewer = -(-rows // MOST_ROWS)
+        place = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
+        sums.append(np.repeat(np.cumsum(fewer) - fewer, rows) + place // MOST_ROWS)
+        rows = fewer
+    return tuple(to.astype(np.int32) for to in (*sums, np.repeat(state, rows)) if state.size)

@@ -22,9 +22,8 @@ from mdps import bellman
 from mdps.bellman import ByAction, Interval, each
 from mdps.kernels import (
     VECTOR,
-    Columns,
-    Gathered,
     Layout,
+    Operator,
     Settled,
     apart,
     batch_last,
@@ -101,8 +100,8 @@ class Problem:
     """
 
     hard: bool
-    table: Columns | Gathered
-    rewards: list[Array]
+    table: Operator
+    rewards: ByAction
     gamma: Array
     tau: Array
     terms: int
@@ -120,8 +119,7 @@ class Problem:
     @property
     def num_actions(self) -> int:
         """A."""
-        table = self.table.probability
-        return len(table) if isinstance(table, list) else table.shape[1]
+        return self.table.num_actions
 
     def q_values(self, v: Array) -> ByAction:
         """Q(s, a) for an estimate of V."""
@@ -141,9 +139,9 @@ class Problem:
         dtype = jax.tree.leaves(table.probability)[0].dtype
         share = each(lambda x: x.astype(dtype), share)
         scale = self.gamma.astype(dtype) / jnp.maximum(bellman.sum_of(share), 1)
-        return ahead, each(lambda x, c: c * x, table.mixed(share), scale)
+        return ahead, table.mixed(each(lambda x, c: c * x, share, scale))
 
-    def astype(self, dtype, table, rewards: list[Array]) -> "Problem":
+    def astype(self, dtype, table, rewards: ByAction) -> "Problem":
         """The problem with other rewards in another precision."""
         gamma, tau = self.gamma.astype(dtype), self.tau.astype(dtype)
         return replace(self, table=table, rewards=rewards, gamma=gamma, tau=tau)
@@ -176,7 +174,7 @@ def _side_by_side(task: Task, refining: bool, next_state, probability, reward, g
     full = task.hard and math.prod(probability.shape[3:]) < math.prod(batch)
     period = CYCLE_OF_BACKUPS if full else CYCLE_OF_BATCH if batch else CYCLE_OF_ONE
     table = operator(task.layout, next_state, probability, in_place=task.in_place)
-    problem = Problem(task.hard, table, bellman.by_action(reward), gamma, tau, next_state.shape[1])
+    problem = Problem(task.hard, table, table.by_action(reward), gamma, tau, next_state.shape[1])
     start, known = jnp.zeros((reward.shape[0], *batch), reward.dtype), None
     if refining:
         low = table.astype(jnp.float32)
@@ -224,13 +222,11 @@ def iterate(problem: Problem, start, tol, max_steps: int, period: int, full: boo
 def _in_two_precisions(problem: Problem, low_table, start, tol, max_steps: int, period: int, full: bool):
     """An estimate from sweeps in float32, corrected by what it lacks, and what is certified of it."""
     low, gamma = jnp.dtype(jnp.float32), problem.gamma
-    rewards = [jnp.where(r > -jnp.inf, r, jnp.nan) for r in problem.rewards]
-    highest = functools.reduce(jnp.maximum, [jnp.nanmax(r, axis=0) for r in rewards])
-    lowest = functools.reduce(jnp.minimum, [jnp.nanmin(r, axis=0) for r in rewards])
+    highest, lowest = bellman.extremes(each(lambda r: jnp.where(r > -jnp.inf, r, jnp.nan), problem.rewards))
     middle = (highest + lowest) / 2
     size = gamma / (1 - gamma) * (highest - middle)
     near = (32 if problem.hard else 8) * jnp.finfo(low).eps / (1 - gamma) * size
-    shifted = problem.astype(low, low_table, [(x - middle).astype(low) for x in problem.rewards])
+    shifted = problem.astype(low, low_table, each(lambda x: (x - middle).astype(low), problem.rewards))
     rough = iterate(shifted, start.astype(low), jnp.maximum(tol / 4, near).astype(low), max_steps, period, full)
     start = rough.value.astype(start.dtype) + middle / (1 - gamma)
 
@@ -242,7 +238,6 @@ def _in_two_precisions(problem: Problem, low_table, start, tol, max_steps: int, 
         nothing, tol = jnp.zeros(start.shape, low), tol.astype(low)
         if problem.hard:
             missing = each(lambda q, x: (q - x - centre).astype(low), context, v)
-            missing = missing if isinstance(missing, list) else bellman.by_action(missing)
             settled = iterate(problem.astype(low, low_table, missing), nothing, tol, max_steps, period, full)
         else:  # a soft backup rounds in proportion to τ, however little is missing; Newton's step does not
             missing = (ahead - v - centre).astype(low)
@@ -391,8 +386,7 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         tied = each(lambda g, e, r, b: g <= r + b + gamma * e, gap, slack, off, best_off)
         # Far from equal: the difference is more than a small share of what was added up.
         far = each(lambda g, t, r, b: t & (g * relative > WORTH_TELLING * (r + b)), gap, tied, off, best_off)
-        undecided = functools.reduce(jnp.logical_or, far) if isinstance(far, list) else jnp.any(far, axis=1)
-        return View(v, within, q, off, tied, jnp.any(undecided, axis=0), now.sweeps + 1)
+        return View(v, within, q, off, tied, jnp.any(bellman.any_of(far), axis=0), now.sweeps + 1)
 
     # The first look stands inside the loop, so that there is one of it to compile.
     nothing = problem.like_q(values)

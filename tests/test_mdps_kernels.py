@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 import mdps
 from mdps.kernels import batch_last, expect, neighbours, sweep
-from mdps.linear import evaluate, policy_weights, push
+from mdps.linear import evaluate, push
 
 P, FEATURES, INITIAL = oracles.random_mdp(np.random.default_rng(0))
 
@@ -108,10 +108,9 @@ def random_policy(seed, shape=(6, 3)):
 def test_push_and_evaluate_are_transposes(x64, gamma):
     mdp = model(discount=gamma)
     policy = random_policy(0)
-    weights = policy_weights(mdp, jnp.asarray(policy))
     rng = np.random.default_rng(1)
     b, c = rng.normal(size=6), rng.normal(size=6)
-    x, y = evaluate(mdp, weights, jnp.asarray(b)), push(mdp, weights, jnp.asarray(c))
+    x, y = evaluate(mdp, policy, jnp.asarray(b)), push(mdp, policy, jnp.asarray(c))
     dense = np.eye(6) - gamma * oracles.chain(P, policy)
     np.testing.assert_allclose(x, np.linalg.solve(dense, b), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(y, np.linalg.solve(dense.T, c), rtol=1e-10, atol=1e-10)

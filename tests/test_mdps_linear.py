@@ -7,7 +7,7 @@ import oracles
 import pytest
 
 import mdps
-from mdps.linear import evaluate, policy_weights, push
+from mdps.linear import evaluate, push
 
 P, FEATURES, INITIAL = oracles.random_mdp(np.random.default_rng(0), S=5, A=2)
 POLICY = np.random.default_rng(1).dirichlet(np.ones(2), size=5)
@@ -22,9 +22,8 @@ def test_finite_horizon_against_unrolled_sums(x64):
     mdp = model(horizon=T)
     rng = np.random.default_rng(2)
     policies = rng.dirichlet(np.ones(2), size=(T, 5))
-    weights = policy_weights(mdp, jnp.asarray(policies))
     source = rng.normal(size=(T, 5))
-    x, y = evaluate(mdp, weights, jnp.asarray(source)), push(mdp, weights, jnp.asarray(source))
+    x, y = evaluate(mdp, policies, jnp.asarray(source)), push(mdp, policies, jnp.asarray(source))
     chains = [oracles.chain(P, policies[t]) for t in range(T)]
     value, visits = np.zeros((T + 1, 5)), np.zeros((T, 5))
     for t in reversed(range(T)):

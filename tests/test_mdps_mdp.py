@@ -56,8 +56,9 @@ def test_predecessors_transpose_the_table():
     rng = np.random.default_rng(0)
     next_state = rng.integers(0, 7, size=(7, 3)).astype(np.int32)
     edges = rng.random((7, 3)) < 0.7
-    states, slots = predecessors(next_state, edges)
+    states, slots, sums = predecessors(next_state, edges)
     listed = {(int(s), int(d), t) for t in range(7) for s, d in zip(states[t], slots[t]) if d < 3}
+    assert sums == ()
     assert listed == {(s, d, int(next_state[s, d])) for s, d in zip(*(map(int, x) for x in np.nonzero(edges)))}
 
 

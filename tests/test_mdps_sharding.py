@@ -30,6 +30,24 @@ def world(height, width, discount, walls=None):
     ).mdp
 
 
+def hub(S):
+    """A table in which every state may lead to the first, and in which some actions do not exist."""
+    rng = np.random.default_rng(2)
+    next_state = np.concatenate([rng.integers(0, S, size=(S, 2)), np.zeros((S, 1), int)], axis=1)
+    exists = rng.random((S, 3)) < 0.7
+    exists[:, 1] = True
+    probability, features = rng.dirichlet(np.ones(3), size=(S, 3)), rng.normal(size=(S, 8))
+    return mdps.MDP.from_table(
+        next_state,
+        probability,
+        features,
+        np.full(S, 1 / S),
+        available=exists,
+        discount=0.95,
+        feature_names=tuple("abcdefgh"),
+    )
+
+
 def compare(mdp, mesh, temperature):
     """Largest differences between one device and a mesh, the bounds they promise, and how the compiler split it."""
     weights = jnp.linspace(-1, 1, 8)
@@ -66,6 +84,7 @@ def main():
         "big": compare(big, mesh, 0.0),
         "odd": compare(odd, square, 0.1),
         "rough": compare(rough, mesh, 0.0) | {"states": rough.num_states},
+        "hub": compare(hub(333), mesh, 0.0),
         "steps": compare_steps(odd.replace(horizon=7), mesh),
     }
     print(json.dumps(found))
@@ -93,7 +112,7 @@ def found():
     return json.loads(run.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", ["big", "odd", "rough"])
+@pytest.mark.parametrize("name", ["big", "odd", "rough", "hub"])
 def test_two_devices_find_what_one_finds(found, name):
     one = found[name]
     assert one["converged"]

@@ -14,7 +14,7 @@ from ird.evidence.normalizers import in_blocks
 from ird.evidence.paths import check_reaches
 from mdps import MDP
 from mdps.checks import check_mdp
-from mdps.linear import policy_weights, push
+from mdps.linear import push
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -60,7 +60,7 @@ class InitialState:
 
         def one(w):
             policy = jax.nn.softmax(self.beta * action_values(self.mdp, w, 1 / self.beta), axis=-1)
-            return jnp.log(push(plain, policy_weights(plain, policy), start)[-1, self.state])
+            return jnp.log(push(plain, policy, start)[-1, self.state])
 
         return in_blocks(jax.vmap(one), weights, max(1, 2**24 // (T * S * self.mdp.num_actions)))
 

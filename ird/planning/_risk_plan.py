@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ird.risk import Risk
-from mdps.linear import policy_weights, push
+from mdps.linear import push
 from mdps.mdp import MDP
 
 
@@ -68,6 +68,6 @@ def rounding_of_visits(mdp: MDP, dtype) -> Array | float:
 def visits_of(mdp: MDP, policy: Array, tol=None) -> Array:
     """Expected discounted visits of each state under a policy, `[S]`, or per step `[T, S]` with a horizon."""
     if mdp.horizon is None:
-        return jnp.maximum(push(mdp, policy_weights(mdp, policy), mdp.initial, tol), 0)
+        return jnp.maximum(push(mdp, policy, mdp.initial, tol), 0)
     start = jnp.zeros((mdp.horizon, mdp.num_states), policy.dtype).at[0].set(mdp.initial)
-    return push(mdp, policy_weights(mdp, policy), start)
+    return push(mdp, policy, start)

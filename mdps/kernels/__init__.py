@@ -8,6 +8,7 @@ plain `jax.vmap`: it adds each mapped axis behind the core axes instead of in fr
 This folder alone knows the compiler, the caches and the device.
 """
 
+from mdps.kernels.arrivals import Arrivals, summed
 from mdps.kernels.batching import VECTOR, batch_last, tiled
 from mdps.kernels.blocks import sweeps
 from mdps.kernels.fixed_point import (
@@ -34,16 +35,18 @@ from mdps.kernels.neighbourhood import (
     shifted,
     sweep,
 )
-from mdps.kernels.operators import Columns, Gathered, operator
+from mdps.kernels.operators import Columns, Gathered, Operator, operator
 from mdps.kernels.xla import apart, on_cpu
 
 __all__ = [
     "VECTOR",
+    "Arrivals",
     "Columns",
     "Gathered",
     "Index",
     "Layout",
     "Margins",
+    "Operator",
     "Settled",
     "apart",
     "arrivals",
@@ -62,6 +65,7 @@ __all__ = [
     "settle_in_cycles",
     "shifted",
     "span",
+    "summed",
     "sweep",
     "sweeps",
     "tiled",

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MOST_ROWS = 32  # of a predecessor table, that are added up one after the other: each rounds once more
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -80,7 +80,7 @@ def neighbours(
         return margins.near(margins.put(margins.empty(values), values))
     if isinstance(index, tuple):
         return [shifted(values, offset) for offset in index]
-    return [_rows(values, i) for i in listed(index)]
+    return [rows_at(values, i) for i in listed(index)]
 
 
 def shifted(values: Num[Array, " S ..."], offset: int) -> Array:
@@ -137,7 +137,57 @@ def dot(weight: Array | list[Array], near: list[Array]) -> Array:
     return functools.reduce(jnp.add, [w * x for w, x in zip(listed(weight), near, strict=True)])
 
 
-def _rows(values: Array, index: Array) -> Array:
+def gathered_sum(index: Array, weight: Array | None, values: Array, *, alone: bool = False) -> Array:
+    """`sum_j weight[j] * values[index[j]]` over rows that are gathered, `[R, *batch]`.
+
+    Args:
+        index: rows of `values`, by slot, `[J, R, *batch]`.
+        weight: `[J, R, *batch]`, or None for ones.
+        values: `[S, *batch]`.
+        alone: as in `few_at_a_time`.
+    """
+
+    def term(j):
+        near = rows_at(values, index[j])
+        return near if weight is None else weight[j] * near
+
+    return few_at_a_time(index.shape[0], term, alone=alone)
+
+
+_UNROLLED = 8
+
+
+def few_at_a_time(count: int, term: Callable, *, alone: bool = False) -> Array:
+    """`term(0) + ... + term(count - 1)`, arrays of one shape; however many, it compiles in the time of a few.
+
+    Args:
+        count: how many (static).
+        term: `j -> array`; `j` may be traced.
+        alone: what reads the result gathers from it, so that it must not be computed again for each reader: always a
+            loop, which the compiler does not merge with others.
+    """
+    if count == 1 or (count <= _UNROLLED and not alone):
+        return functools.reduce(jnp.add, [term(j) for j in range(count)])
+    together = 8 if count >= 32 else 4 if count >= 8 else 2 if count >= 4 else 1
+    odd = count % together
+
+    def more(k, x):
+        return x + functools.reduce(jnp.add, [term(odd + together * k + i) for i in range(together)])
+
+    first = functools.reduce(jnp.add, [term(j) for j in range(odd)]) if odd else None
+    nothing = jax.eval_shape(lambda: term(0))
+    start = jnp.zeros(nothing.shape, nothing.dtype) if first is None else first
+    return jax.lax.fori_loop(0, count // together, more, start)
+
+
+def gathered(index: Array, values: Array) -> Array:
+    """`values[index[j]]` for every slot, `[J, R, *batch]`, for an index `[J, R, *batch]`."""
+    J, R = index.shape[:2]
+    rows = rows_at(values, index.reshape(J * R, *index.shape[2:]))
+    return rows.reshape(J, R, *rows.shape[1:])
+
+
+def rows_at(values: Array, index: Array) -> Array:
     """`values[index]` along the first axis; one contiguous row per state where the index is not batched."""
     if index.size == index.shape[0]:
         return values.at[index.reshape(-1)].get(mode="promise_in_bounds")

@@ -1,8 +1,10 @@
 """A successor table as an operator: what every action expects of the next state, and sweeps of a fixed policy.
 
-Where a table has few slots and actions, each pair is an array of its own (`Columns`): the compiler then fuses all of
-a sweep into one loop, and on a grid neighbours are slices.  Elsewhere one gather brings all neighbours and the actions
-are an axis (`Gathered`), so that compiling costs the same however many there are.
+Two ways to hold a table, and neither takes longer to compile for a larger table:
+
+- `Columns`: few slots and actions.  Each pair is an array of its own; the compiler fuses all of a sweep into one loop,
+  and on a grid neighbours are slices.
+- `Gathered`: many slots or actions.  A loop takes a few slots at a time, and the actions are an axis.
 """
 
 import functools
@@ -15,18 +17,29 @@ from jaxtyping import Array
 
 from mdps.kernels.blocks import sweeps
 from mdps.kernels.layout import Layout
-from mdps.kernels.neighbourhood import Index, columns, dot, expect, listed, neighbours, repeat
+from mdps.kernels.neighbourhood import (
+    Index,
+    columns,
+    dot,
+    expect,
+    few_at_a_time,
+    gathered_sum,
+    listed,
+    neighbours,
+    repeat,
+    rows_at,
+)
 
 MOST_PAIRS = 40  # slots times actions that are arrays of their own: compiling takes time in proportion to them
 
 
-def operator(layout: Layout, next_state: Array, probability: Array, *, in_place: bool) -> "Columns | Gathered":
+def operator(layout: Layout, next_state: Array, probability: Array, *, in_place: bool) -> "Operator":
     """The operator of a table `next_state [S, D, *batch]`, `probability [S, A, D, *batch]`."""
     A, D = probability.shape[1:3]
     if layout.shifts is not None or A * D <= MOST_PAIRS:
         index = layout.shifts or columns(next_state)
         return Columns(index, [columns(x) for x in columns(probability)], layout.slots, in_place)
-    return Gathered(next_state, probability)
+    return Gathered.of(next_state, probability)
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,20 @@ class Columns:
     probability: list[list[Array]] | Array
     slots: tuple[tuple[int, ...], ...] | None
     in_place: bool
+
+    @property
+    def num_states(self) -> int:
+        """S, the number of states."""
+        return jax.tree.leaves(self.probability)[0].shape[0]
+
+    @property
+    def num_actions(self) -> int:
+        """A, the number of actions."""
+        return len(self.probability) if isinstance(self.probability, list) else self.probability.shape[1]
+
+    def by_action(self, numbers: Array) -> list[Array]:
+        """Numbers `[S, A, *batch]` as this operator takes and gives them."""
+        return columns(numbers)
 
     def expect(self, values: Array) -> list[Array]:
         """Σ_d p(d | s, a) V(s_d), by action."""
@@ -93,36 +120,47 @@ class Gathered:
     """A table of many slots or actions.
 
     Attributes:
-        next_state: `[S, D, *batch]`.
-        probability: `[S, A, D, *batch]`.
+        next_state: `[D, S, *batch]`.
+        probability: `[D, S, A, *batch]`.
     """
 
     next_state: Array
     probability: Array
 
-    def _near(self, values: Array) -> Array:
-        index = self.next_state
-        if index.size == index.shape[0] * index.shape[1]:
-            return values.at[index.reshape(index.shape[:2])].get(mode="promise_in_bounds")
-        batch = jnp.broadcast_shapes(values.shape[1:], index.shape[2:])
-        values = jnp.broadcast_to(values, (values.shape[0], *batch))[:, None]
-        index = jnp.broadcast_to(index, (*index.shape[:2], *batch))
-        return jnp.take_along_axis(values, index, axis=0, mode="promise_in_bounds")
+    @staticmethod
+    def of(next_state: Array, probability: Array) -> "Gathered":
+        """The operator of `[S, D, *batch]` and `[S, A, D, *batch]`."""
+        return Gathered(jnp.moveaxis(next_state, 1, 0), jnp.moveaxis(probability, 2, 0))
 
-    def _by_action(self, probability: Array, near: Array) -> Array:
-        return jnp.sum(probability * near[:, None], axis=2)
+    @property
+    def num_states(self) -> int:
+        """S, the number of states."""
+        return self.probability.shape[1]
+
+    @property
+    def num_actions(self) -> int:
+        """A, the number of actions."""
+        return self.probability.shape[2]
+
+    def by_action(self, numbers: Array) -> Array:
+        """Numbers `[S, A, *batch]` as this operator takes and gives them."""
+        return numbers
+
+    def _expected(self, weight: Callable, values: Array) -> Array:
+        """Σ_d weight(d) V(s_d), `[S, A, *batch]`."""
+        return few_at_a_time(len(self.next_state), lambda d: weight(d) * rows_at(values, self.next_state[d])[:, None])
 
     def expect(self, values: Array) -> Array:
         """Σ_d p(d | s, a) V(s_d), `[S, A, *batch]`."""
-        return self._by_action(self.probability, self._near(values))
+        return self._expected(lambda d: self.probability[d], values)
 
     def mixed(self, share) -> Array:
-        """Σ_a share(a | s) p(d | s, a), `[S, D, *batch]`."""
-        return jnp.sum(share[:, :, None] * self.probability, axis=1)
+        """Σ_a share(a | s) p(d | s, a), `[D, S, *batch]`."""
+        return jnp.sum(share * self.probability, axis=2)
 
     def follow(self, weight, values: Array) -> Array:
         """Σ_d weight(d | s) V(s_d)."""
-        return jnp.sum(weight * self._near(values), axis=1)
+        return gathered_sum(self.next_state, weight, values)
 
     def sweeps(self, weight, paid: Array, values: Array, count) -> Array:
         """`V <- paid + Σ_d weight(d | s) V(s_d)`, `count` times."""
@@ -134,7 +172,8 @@ class Gathered:
 
     def apart(self, one, values: Array) -> Array:
         """Σ_d |p(d | s, a) - Σ_b one(b | s) p(d | s, b)| V(s_d), `[S, A, *batch]`."""
-        return self._by_action(jnp.abs(self.probability - self.mixed(one)[:, None]), self._near(values))
+        mixed = self.mixed(one)
+        return self._expected(lambda d: jnp.abs(self.probability[d] - mixed[d][:, None]), values)
 
     def astype(self, dtype) -> "Gathered":
         """The same table in another precision."""
@@ -144,3 +183,6 @@ class Gathered:
         """This operator, which is whole."""
         del probability
         return self
+
+
+Operator = Columns | Gathered
