@@ -8,7 +8,6 @@ plain `jax.vmap`: it adds each mapped axis behind the core axes instead of in fr
 This folder alone knows the compiler, the caches and the device.
 """
 
-from mdps.kernels.arrivals import Arrivals, summed
 from mdps.kernels.batching import VECTOR, batch_last, tiled
 from mdps.kernels.blocks import sweeps
 from mdps.kernels.fixed_point import (
@@ -36,6 +35,7 @@ from mdps.kernels.neighbourhood import (
     sweep,
 )
 from mdps.kernels.operators import Columns, Gathered, Operator, operator
+from mdps.kernels.predecessors import Arrivals, summed
 from mdps.kernels.xla import apart, on_cpu
 
 __all__ = [
