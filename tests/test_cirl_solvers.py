@@ -148,14 +148,16 @@ def test_evaluate_matches_a_hand_written_sum(x64):
     np.testing.assert_allclose(values[node, 0], pi @ q, atol=1e-12)
 
 
-def tied_game(rng, Theta=2, most=4, **settings):
-    """A game whose rewards are -1, 0 and 1, and whose moves are certain half the time: full of ties."""
-    S, AH, AR = rng.integers(1, most, size=3)
-    chance = rng.dirichlet(np.ones(S), size=(S, AH, AR))
-    chance = np.eye(S)[chance.argmax(axis=-1)] if rng.random() < 0.5 else chance
-    reward = rng.integers(-1, 2, size=(S, AH, AR, Theta)).astype(float)
-    prior = np.full(Theta, 1 / Theta) if rng.random() < 0.5 else rng.dirichlet(np.full(Theta, 3.0))
-    return Game.from_dense(chance, reward, prior, np.eye(S)[0], order=list(Order)[rng.integers(3)], **settings)
+def tied_game(rng, Theta=3, **settings):
+    """A game full of ties that rounding may break: payments are tenths, moves certain, round or neither."""
+    chance = rng.dirichlet(np.ones(2), size=(2, 2, 2))
+    kind = rng.integers(3)
+    chance = np.eye(2)[chance.argmax(axis=-1)] if kind == 0 else np.round(chance, 1) if kind == 1 else chance
+    reward = 0.1 * rng.integers(-2, 3, size=(2, 2, 2, Theta))
+    if rng.random() < 0.3:
+        reward[:, 1] = reward[:, 0]
+    prior = rng.dirichlet(np.full(Theta, 3.0))
+    return Game.from_dense(chance, reward, prior, [1.0, 0.0], order=list(Order)[rng.integers(3)], **settings)
 
 
 def contradiction(game, solution):
@@ -170,21 +172,19 @@ def contradiction(game, solution):
     return max(np.abs(belief[n] - b).max() for n, b in wanted.items())
 
 
-@pytest.mark.parametrize("human", [Rational(), EpsilonGreedy(0.25), Boltzmann(1.5)], ids=str)
-def test_what_is_believed_is_bayes_on_the_play_that_is_reported_at_ties_too(human, dtype, unannotated):
+@pytest.mark.parametrize("human, T", [(Rational(), 3), (EpsilonGreedy(0.25), 2), (Boltzmann(1.5), 2)], ids=str)
+def test_what_is_believed_is_bayes_on_the_play_that_is_reported_at_ties_too(human, T, unannotated):
     rng = np.random.default_rng(0)
-    T, most = (3, 4) if isinstance(human, Rational) else (2, 3)
-    for _ in range(60):
-        game = tied_game(rng, most=most, horizon=T, discount=float(rng.choice([0.9, 1.0])))
-        solution = solve(game, human=human, tol=10.0, method=Exact())
-        assert contradiction(game, solution) < (1e-6 if dtype == np.float64 else 1e-5)
+    for _ in range(30):
+        game = tied_game(rng, horizon=T, discount=float(rng.choice([0.9, 1.0])))
+        assert contradiction(game, solve(game, human=human, tol=10.0, method=Exact())) < 1e-5
 
 
 def test_endless_beliefs_are_bayes_too(dtype, unannotated):
     rng = np.random.default_rng(1)
-    for _ in range(60):
-        game = tied_game(rng, Theta=3, discount=float(rng.choice([0.5, 0.9, 0.999])))
-        assert contradiction(game, solve(game, tol=10.0)) < (1e-6 if dtype == np.float64 else 1e-5)
+    for _ in range(30):
+        game = tied_game(rng, discount=float(rng.choice([0.5, 0.9, 0.999])))
+        assert contradiction(game, solve(game, tol=10.0)) < 1e-5
 
 
 @pytest.mark.parametrize("discount", [0.99, 0.9999, 0.99999])
