@@ -15,7 +15,8 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from mdps import bellman
+from mdps import action_differences, bellman
+from mdps.action_differences import expected, later
 from mdps.bellman import Interval, each
 from mdps.checks import check_count, check_mdp, check_reward, check_temperature, check_tolerance, is_concrete
 from mdps.kernels import batch_last, on_cpu, operator
@@ -168,56 +169,42 @@ def action_values(
         >>> [round(x, 3) for x in q[1].tolist()]  # up and down bump, right arrives, left goes back
         [0.5, 1.0, 0.5, 0.25]
     """
-    return values_with_slack(mdp, reward, temperature=temperature, tol=tol)[0]
+    reward, target, task = _asked(mdp, reward, temperature, tol)
+    return _action_values(mdp, reward, temperature, target, task=task)[0]
 
 
-def values_with_slack(
-    mdp: MDP, reward, *, temperature: ArrayLike = 0.0, tol: ArrayLike | None = None
-) -> tuple[Array, Array]:
-    """`action_values`, and within what each may be as good as the best: a bound on the error of `max Q - Q`.
+def values_with_slack(mdp: MDP, reward, *, tol: ArrayLike | None = None) -> tuple[Array, Array]:
+    """Hard `action_values`, and by how much the difference of each from the best may be off, without a derivative."""
+    reward, target, task = _asked(mdp, reward, 0.0, tol)
+    return _values_with_slack(mdp, reward, target, task=task)
 
-    The slack ρ_a + ρ_b + γ Σ_d |p_a - p_b|(d) E(s_d) holds the rounding ρ of both and what the error E of the values
-    can do to their difference; a difference that is smaller may be none.  It has no derivative.
-    """
+
+def _asked(mdp: MDP, reward, temperature, tol) -> tuple[Array, ArrayLike, Task]:
+    """The reward, the tolerance and the task of a question about action values, checked."""
     reward = check_reward(check_mdp(mdp), reward)
     hard = check_temperature(temperature, reward.dtype)
     check_tolerance(tol, reward.dtype)
     check_soft(mdp, hard)
     dtype = jnp.result_type(reward, mdp.probability)
     target = (0.0 if dtype == jnp.float32 else 1e-6) if tol is None else tol
-    task = Task(hard, not is_concrete(temperature), MAX_STEPS, on_cpu(), mdp.layout)
-    return _values_with_slack(mdp, reward, temperature, target, task=task)
+    return reward, target, Task(hard, not is_concrete(temperature), MAX_STEPS, on_cpu(), mdp.layout)
 
 
 @functools.partial(jax.jit, static_argnames="task")
-def _values_with_slack(mdp: MDP, reward, temperature, target, *, task: Task) -> tuple[Array, Array]:
+def _action_values(mdp: MDP, reward, temperature, target, *, task: Task) -> tuple[Array, MDP, Array, Optimal]:
+    """Q, and what it was made of: the MDP and the reward in one dtype, and the optimum."""
     found, _, _ = _found(mdp, reward, temperature, target, task)
-    dtype, gamma = found.value.dtype, mdp.discount
-    probability = mdp.probability.astype(dtype)
-    reward = reward[:, None] if reward.ndim == 1 else reward
-    table = probability
-    if mdp.horizon is not None:  # beside what has a time axis
-        reward, table = reward[None], probability[None]
-    q = reward + gamma * _expected(mdp, probability, _later(mdp, found.value))
-    if mdp.available is not None:
-        q = jnp.where(mdp.available, q, -jnp.inf)
-    seen, within = jax.lax.stop_gradient((q, found.within))
-    sizes = jnp.abs(reward) + gamma * _expected(mdp, probability, jnp.abs(_later(mdp, found.value)))
-    rho = bellman.unit(mdp.next_state.shape[-1], dtype) * sizes
-    best = jnp.argmax(seen, axis=-1)[..., None]
-    of_best = jnp.take_along_axis(jnp.broadcast_to(table, (*seen.shape, table.shape[-1])), best[..., None], -2)
-    apart = jnp.sum(jnp.abs(table - of_best) * _later(mdp, within)[..., mdp.next_state][..., None, :], axis=-1)
-    return q, jax.lax.stop_gradient(rho + jnp.take_along_axis(rho, best, -1) + gamma * apart)
+    dtype = found.value.dtype
+    reward, gamma = reward.astype(dtype), jnp.asarray(mdp.discount, dtype)
+    mdp = replace(mdp, probability=mdp.probability.astype(dtype), discount=gamma)
+    return action_differences.action_values(mdp, reward, found.value), mdp, reward, found
 
 
-def _later(mdp: MDP, x):
-    """What values `[..., S]` are one step later: the next row with a horizon, themselves without."""
-    return x if mdp.horizon is None else jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
-
-
-def _expected(mdp: MDP, probability, x):
-    """Σ_d p(d | s, a) x(s_d), `[..., S, A]`."""
-    return jnp.einsum("sad,...sd->...sa", probability, x[..., mdp.next_state], precision=jax.lax.Precision.HIGHEST)
+@functools.partial(jax.jit, static_argnames="task")
+def _values_with_slack(mdp: MDP, reward, target, *, task: Task) -> tuple[Array, Array]:
+    q, mdp, reward, found = _action_values(mdp, reward, 0.0, target, task=task)
+    seen = jax.lax.stop_gradient((mdp, reward, q, found.value, found.within))
+    return q, action_differences.slack_of(*seen)
 
 
 def _primal(task: Task, mdp: MDP, reward, tau, tol):
@@ -247,7 +234,7 @@ def _optimum_jvp(task: Task, primals, tangents):
 
     def ahead(p, x):
         """The expected values `[..., S, A]` of the next step."""
-        return _expected(mdp, p, _later(mdp, x))
+        return expected(mdp, p, later(mdp, x))
 
     # What the inputs change in Q directly, before values respond.
     d_q = jnp.zeros_like(policy)

@@ -1,5 +1,6 @@
 """Demonstrations: somebody acts in the MDP as they mean it, two readings of "as they mean it"."""
 
+import functools
 from typing import Self
 
 import jax
@@ -10,7 +11,9 @@ from jaxtyping import Array, Float, Int
 from ird.evidence.choice import check_beta, check_candidates
 from ird.evidence.normalizers import in_blocks
 from ird.evidence.paths import check_path
-from mdps import MDP, solve
+from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
+from mdps import MDP, boltzmann
+from mdps.boltzmann import Gains
 from mdps.checks import check_mdp
 
 
@@ -52,23 +55,31 @@ class _Demonstration:
         self._set((mdp, jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32), beta))
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
-        """Log probability of the shown actions under each candidate w, `[N, K] -> [N]`."""
+        """Log probability of the shown actions under each candidate w, `[N, K] -> [N]`.
+
+        Differences of action values that their errors can explain count as none, however large β is.
+
+        Warns:
+            RuntimeWarning: outside `jit`, where β times those errors may come to more than 0.01 for one of the likeliest
+                candidates: in float32 sharp demonstrators need float64.
+        """
         weights = check_candidates(weights, self.feature_names, self.mdp.features.dtype)
-        steps = jnp.broadcast_to(jnp.arange(self.states.shape[1])[None], self.states.shape)
-
-        def one(w):
-            log_policy = jax.nn.log_softmax(self._logits(w), axis=-1)
-            at = (self.states, self.actions) if log_policy.ndim == 2 else (steps, self.states, self.actions)
-            return jnp.sum(log_policy[at])
-
-        entries = (self.mdp.horizon or 1) * self.mdp.num_states * self.mdp.num_actions
-        return in_blocks(jax.vmap(one), weights, max(1, 2**24 // entries))
+        known = is_known(self, weights)
+        likely, doubt = _likelihood(self, weights, with_doubt=known)
+        if known:
+            warn_if_blunt(type(self).__name__, self.beta, likely, doubt)
+        return likely
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same paths from a demonstrator of another β."""
         return self.tree_unflatten(None, (self.mdp, self.states, self.actions, check_beta(beta, self.beta.dtype)))
 
-    def _logits(self, w) -> Array:
+    def _gains(self, w) -> Gains:
+        """What each action gains over the best."""
+        raise NotImplementedError
+
+    def _log_odds(self, gain: Array) -> Array:
+        """The log-odds of the actions."""
         raise NotImplementedError
 
     @property
@@ -117,8 +128,11 @@ class MaxEntDemonstration(_Demonstration):
         True
     """
 
-    def _logits(self, w) -> Array:
-        return self.beta * action_values(self.mdp, w, 1 / self.beta)
+    def _gains(self, w) -> Gains:
+        return boltzmann.shaped(self.mdp, self.mdp.reward(w), self.beta)
+
+    def _log_odds(self, gain: Array) -> Array:
+        return boltzmann.foresighted(self.mdp, gain)
 
 
 class RationalDemonstration(_Demonstration):
@@ -128,32 +142,28 @@ class RationalDemonstration(_Demonstration):
     Not concave in w.
     """
 
-    def _logits(self, w) -> Array:
-        return self.beta * action_values(self.mdp, w, 0.0)
+    def _gains(self, w) -> Gains:
+        return boltzmann.rational(self.mdp, self.mdp.reward(w), self.beta)
+
+    def _log_odds(self, gain: Array) -> Array:
+        return gain
 
 
-def action_values(mdp: MDP, weights: Float[Array, " K"], temperature) -> Float[Array, " ... S A"]:
-    """Q(s, a) of the hard (Python 0) or soft optimum, `[S, A]`, or `[T, S, A]` with a horizon."""
-    reward = mdp.reward(weights)
-    paid = reward[:, None] if reward.ndim == 1 else reward
+@functools.partial(jax.jit, static_argnames="with_doubt")
+def _likelihood(
+    shown: _Demonstration, weights: Float[Array, " N K"], *, with_doubt: bool
+) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
+    """Log probability of what was shown under each candidate, and what it may be off by."""
+    steps = jnp.broadcast_to(jnp.arange(shown.states.shape[1])[None], shown.states.shape)
 
-    def q_values(value):
-        return paid + mdp.discount * jnp.einsum("sad,sd->sa", mdp.probability, value[mdp.next_state])
+    def of_gains(gain):
+        log_policy = jax.nn.log_softmax(shown._log_odds(gain), axis=-1)
+        at = (shown.states, shown.actions) if log_policy.ndim == 2 else (steps, shown.states, shown.actions)
+        return jnp.sum(log_policy[at])
 
-    if mdp.horizon is None:
-        return q_values(solve(mdp, reward, temperature=temperature).value)
-    hard = isinstance(temperature, int | float) and temperature == 0
+    def one(w):
+        gains = shown._gains(w)
+        return in_doubt(of_gains, gains) if with_doubt else (of_gains(gains.value), jnp.zeros((), w.dtype))
 
-    def step(value, _):
-        q = q_values(value)
-        if not hard:
-            return temperature * jax.scipy.special.logsumexp(q / temperature, axis=1), q
-        # The mean of the best: the derivative of `jnp.max` compares numbers that a compiler may compute twice, and is
-        # NaN where none of them is the largest any more.
-        seen = jax.lax.stop_gradient(q)
-        slack = 16 * jnp.finfo(q.dtype).eps * jnp.max(jnp.abs(seen))
-        best = (seen >= jnp.max(seen, axis=1, keepdims=True) - slack).astype(q.dtype)
-        return jnp.sum(best * q, axis=1) / jnp.sum(best, axis=1), q
-
-    start = jnp.zeros(mdp.num_states, jnp.result_type(paid, mdp.probability))
-    return jax.lax.scan(step, start, None, length=mdp.horizon, reverse=True)[1]
+    entries = (shown.mdp.horizon or 1) * shown.mdp.num_states * shown.mdp.num_actions
+    return in_blocks(jax.vmap(one), weights, max(1, 2**24 // entries))

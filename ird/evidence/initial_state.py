@@ -1,6 +1,7 @@
 """The state of the world as evidence: somebody has been acting here before the robot came."""
 
 import dataclasses
+import functools
 from typing import Self
 
 import jax
@@ -9,10 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ird.evidence.choice import Choice, check_beta, check_candidates
-from ird.evidence.demonstration import action_values
 from ird.evidence.normalizers import in_blocks
 from ird.evidence.paths import check_reaches
+from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
 from mdps import MDP
+from mdps.boltzmann import foresighted, shaped
 from mdps.checks import check_mdp
 from mdps.linear import push
 
@@ -51,18 +53,17 @@ class InitialState:
         self._set((mdp, jnp.asarray(state, jnp.int32), check_beta(beta, mdp.features.dtype)))
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
-        """Log P(s₀ | w) of each candidate w, `[N, K] -> [N]`."""
+        """Log P(s₀ | w) of each candidate w, `[N, K] -> [N]`.
+
+        Warns:
+            RuntimeWarning: as a `MaxEntDemonstration` does, of a β for which float32 is too blunt.
+        """
         weights = check_candidates(weights, self.feature_names, self.mdp.features.dtype)
-        T, S = _horizon(self.mdp), self.mdp.num_states
-        # Probabilities, not discounted visits.
-        plain = dataclasses.replace(self.mdp, discount=jnp.ones_like(self.mdp.discount))
-        start = jnp.zeros((T, S), self.mdp.initial.dtype).at[0].set(self.mdp.initial)
-
-        def one(w):
-            policy = jax.nn.softmax(self.beta * action_values(self.mdp, w, 1 / self.beta), axis=-1)
-            return jnp.log(push(plain, policy, start)[-1, self.state])
-
-        return in_blocks(jax.vmap(one), weights, max(1, 2**24 // (T * S * self.mdp.num_actions)))
+        known = is_known(self, weights)
+        likely, doubt = _likelihood(self, weights, with_doubt=known)
+        if known:
+            warn_if_blunt("InitialState", self.beta, likely, doubt)
+        return likely
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same state, left behind by a person of another β."""
@@ -93,6 +94,26 @@ class InitialState:
         new = object.__new__(cls)
         new._set(leaves)
         return new
+
+
+@functools.partial(jax.jit, static_argnames="with_doubt")
+def _likelihood(
+    found: InitialState, weights: Float[Array, " N K"], *, with_doubt: bool
+) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
+    """Log probability of the state under each candidate, and what it may be off by."""
+    mdp, T, S = found.mdp, _horizon(found.mdp), found.mdp.num_states
+    plain = dataclasses.replace(mdp, discount=jnp.ones_like(mdp.discount))  # probabilities, not discounted visits
+    start = jnp.zeros((T, S), mdp.initial.dtype).at[0].set(mdp.initial)
+
+    def of_gains(gain):
+        policy = jax.nn.softmax(foresighted(mdp, gain), axis=-1)
+        return jnp.log(push(plain, policy, start)[-1, found.state])
+
+    def one(w):
+        gains = shaped(mdp, mdp.reward(w), found.beta)
+        return in_doubt(of_gains, gains) if with_doubt else (of_gains(gains.value), jnp.zeros((), w.dtype))
+
+    return in_blocks(jax.vmap(one), weights, max(1, 2**24 // (T * S * mdp.num_actions)))
 
 
 class InitialStateChoice(Choice):

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 
 from ird.evidence.protocol import Normalizer
 from mdps import MDP, solve
+from mdps.boltzmann import accuracy
 from mdps.checks import is_concrete
-from mdps.optimal_features import optimum
+from mdps.optimal_features import Optimum, optimum
 
 # Entries of one block of N × M: small enough for a processor's cache,
 # large enough to keep an accelerator busy.
@@ -56,8 +57,16 @@ class SumWithCandidate:
         self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
     ) -> Float[Array, " N"]:
         """Log of the sum over proxies plus exp(β (V*(w) - w·origin))."""
-        own = start_values(self.mdp, weights) - weights @ origin
-        return jnp.logaddexp(self.proxies.log_sum(weights, beta, origin), beta * own)
+        return self.log_sum_with_doubt(weights, beta, origin)[0]
+
+    def log_sum_with_doubt(self, weights, beta, origin) -> tuple[Array, Array]:
+        """The same, and β times what the candidates' own values may be off by, `[N]` each."""
+        # The derivative of the best return is its features (the envelope theorem): plans themselves need none.
+        plans = jax.lax.stop_gradient(plan(self.mdp, weights, beta))
+        own = jnp.sum(weights * (plans.features - origin[None]), axis=1)
+        log_sum = self.proxies.log_sum(weights, beta, origin)
+        share = jax.nn.sigmoid(beta * own - log_sum)
+        return jnp.logaddexp(log_sum, beta * own), jax.lax.stop_gradient(share * beta * plans.error_bound)
 
 
 @jax.tree_util.register_dataclass
@@ -105,12 +114,19 @@ class SoftValue:
         self, weights: Float[Array, " N K"], beta: Float[Array, ""], origin: Float[Array, " K"]
     ) -> Float[Array, " N"]:
         """β (E_{s₀}[V_soft(s₀; w)] - w·origin): one soft planning problem per row of `weights`."""
+        return self.log_sum_with_doubt(weights, beta, origin)[0]
+
+    def log_sum_with_doubt(self, weights, beta, origin) -> tuple[Array, Array]:
+        """The same, and β times what the values may be off by, `[N]` each."""
+        tol = jax.lax.stop_gradient(accuracy(jnp.result_type(weights, self.mdp.features), beta))
 
         def value(w):
-            return jnp.sum(self.mdp.initial * solve(self.mdp, self.mdp.reward(w), temperature=1.0).value)
+            solution = solve(self.mdp, self.mdp.reward(w), temperature=1.0, tol=tol)
+            return jnp.sum(self.mdp.initial * solution.value), solution.error_bound
 
+        values, bounds = jax.vmap(value)(weights)
         at_origin = jnp.matmul(weights, origin, precision=jax.lax.Precision.HIGHEST)
-        return beta * (jax.vmap(value)(weights) - at_origin)
+        return beta * (values - at_origin), beta * jax.lax.stop_gradient(bounds)
 
 
 def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], Float[Array, " U"]]:
@@ -147,8 +163,10 @@ def in_blocks(function, rows: Array, size: int):
         return function(rows)
     whole = N - N % size
     out = jax.lax.map(function, rows[:whole].reshape(-1, size, *rows.shape[1:]))
-    out = out.reshape(whole, *out.shape[2:])
-    return out if whole == N else jnp.concatenate([out, function(rows[whole:])])
+    out = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), out)
+    if whole == N:
+        return out
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), out, function(rows[whole:]))
 
 
 @jax.jit
@@ -158,14 +176,10 @@ def plan_features(mdp: MDP, weights: Float[Array, " M K"]) -> Float[Array, " M K
 
 
 @jax.jit
-def start_values(mdp: MDP, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
-    """Best expected return from the start under each row of weights, in units of reward, `[N]`.
-
-    Its derivative in the weights is the plan's feature expectations (the envelope theorem), so the
-    plans themselves need none.
-    """
-    features = plan_features(mdp, jax.lax.stop_gradient(weights))
-    return jnp.sum(weights * jax.lax.stop_gradient(features), axis=1)
+def plan(mdp: MDP, weights: Float[Array, " M K"], beta: Float[Array, ""]) -> Optimum:
+    """The optimum for each row of weights, as accurate as people of this β make it matter."""
+    tol = accuracy(jnp.result_type(weights, mdp.features), beta)
+    return jax.vmap(lambda w: optimum(mdp, w, tol=tol))(weights)
 
 
 @jax.jit
@@ -181,6 +195,12 @@ def covariance(features: Float[Array, " M K"], counts: Float[Array, " M"]) -> Fl
 def log_sum(normalizer: Normalizer, weights, beta, origin) -> Array:
     """`normalizer.log_sum`, compiled once per shape."""
     return normalizer.log_sum(weights, beta, origin)
+
+
+@jax.jit
+def log_sum_with_doubt(normalizer: SumWithCandidate | SoftValue, weights, beta, origin) -> tuple[Array, Array]:
+    """`normalizer.log_sum_with_doubt`, compiled once per shape."""
+    return normalizer.log_sum_with_doubt(weights, beta, origin)
 
 
 def log_sum_exp(scaled: Float[Array, " M K"], log_counts: Float[Array, " M"], weights: Float[Array, " N K"]):

@@ -17,9 +17,11 @@ from ird.evidence.normalizers import (
     SumWithCandidate,
     covariance,
     log_sum,
+    log_sum_with_doubt,
     merge_equal,
     plan_features,
 )
+from ird.evidence.sharpness import is_known, warn_if_blunt
 from ird.priors import check_prior, draw_from
 from mdps import MDP
 from mdps.checks import (
@@ -241,13 +243,24 @@ class ProxyReward:
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(w̃ | w, M̃) of each candidate w: β w·φ̃(w̃) - log Z̃(w) (eq. 1), `[N, K] -> [N]`."""
-        return -log_sum(self.normalizer, self._check_candidates(weights), self.beta, self.feature_expectations)
+        return -self._shifted(self._check_candidates(weights))
 
     def log_normalizer(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log Z̃(w) of each candidate w, `[N, K] -> [N]`."""
         weights = self._check_candidates(weights)
-        shifted = log_sum(self.normalizer, weights, self.beta, self.feature_expectations)
-        return shifted + self.beta * jnp.matmul(weights, self.feature_expectations, precision=jax.lax.Precision.HIGHEST)
+        return self._shifted(weights) + self.beta * jnp.matmul(
+            weights, self.feature_expectations, precision=jax.lax.Precision.HIGHEST
+        )
+
+    def _shifted(self, weights) -> Array:
+        """Log Z̃(w) - β w·φ̃(w̃); where candidates are planned for, with a warning of a β that is too sharp."""
+        arguments = self.normalizer, weights, self.beta, self.feature_expectations
+        if not isinstance(self.normalizer, SumWithCandidate | SoftValue):
+            return log_sum(*arguments)
+        shifted, doubt = log_sum_with_doubt(*arguments)
+        if is_known(arguments):
+            warn_if_blunt(type(self.normalizer).__name__, self.beta, -shifted, doubt)
+        return shifted
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same evidence from a designer of another β; nothing is planned or compiled again."""

@@ -1,0 +1,53 @@
+"""What rounding can do to the evidence of sharp people, told where it matters."""
+
+import warnings
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mdps.boltzmann import Gains
+from mdps.checks import is_concrete
+
+BLUNT = 0.01  # nats by which an answer may be off before it is told
+UNLIKELY = 7.0  # nats by which a candidate may fall short of the likeliest and still count: a thousandth
+
+
+def in_doubt(answer: Callable[[Array], Array], gains: Gains) -> tuple[Array, Array]:
+    """An answer about gains, and what it may be off by because they are: Σ |∂answer / ∂gain| doubt, to first order."""
+    value, back = jax.vjp(answer, gains.value)
+    (slope,) = back(jnp.ones_like(value))
+    return value, jnp.sum(jnp.where(gains.value > -jnp.inf, jnp.abs(slope) * gains.doubt, 0))
+
+
+def is_known(*trees) -> bool:
+    """Whether nothing is being traced, so that a warning can say what is."""
+    return all(is_concrete(leaf) for leaf in jax.tree.leaves(trees))
+
+
+def warn_if_blunt(what: str, beta, log_likelihood: Float[Array, " N"], doubt: Float[Array, " N"]) -> None:
+    """Warn that β makes so much of rounding that some of the likeliest candidates are off by more than can be overlooked.
+
+    Args:
+        what: whose likelihood it is.
+        beta: inverse temperature.
+        log_likelihood: of each candidate.
+        doubt: what that may be off by.
+    """
+    likely = np.nan_to_num(np.asarray(log_likelihood), nan=-np.inf)
+    off = np.asarray(doubt)[likely >= likely.max(initial=-np.inf) - UNLIKELY]
+    if not np.max(off, initial=0.0) > BLUNT:
+        return
+    cure = (
+        "run it in float64: jax.config.update('jax_enable_x64', True)"
+        if off.dtype == np.float32
+        else "float64 does not reach that far: lower β, the discount or the largest penalties"
+    )
+    warnings.warn(
+        f"{what}: with β = {float(np.max(beta)):.3g} a log-likelihood may be off by {float(off.max()):.2g} nats, because "
+        f"of action values only differences beyond their rounding count; {cure}.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
