@@ -32,12 +32,16 @@ def expected(mdp: MDP, probability: Float[Array, " S A D"], x: Array) -> Array:
     return jnp.einsum("sad,...sd->...sa", probability, x[..., mdp.next_state], precision=jax.lax.Precision.HIGHEST)
 
 
+def timed(mdp: MDP, x: Array) -> Array:
+    """`x`, which is the same at every step, beside what has a time axis with a horizon."""
+    return x if mdp.horizon is None else x[None]
+
+
 def action_values(mdp: MDP, reward: Float[Array, " S *A"], value: Array) -> Array:
-    """r + γ E[V], `[..., S, A]`; -inf for an action that does not exist."""
-    reward = reward[:, None] if reward.ndim == 1 else reward
-    paid = reward if mdp.horizon is None else reward[None]
+    """R + γ E[V], `[..., S, A]`; -inf for an action that does not exist."""
+    paid = timed(mdp, reward[:, None] if reward.ndim == 1 else reward)
     q = paid + mdp.discount * expected(mdp, mdp.probability, later(mdp, value))
-    return q if mdp.available is None else jnp.where(mdp.available, q, -jnp.inf)
+    return q if mdp.available is None else jnp.where(timed(mdp, mdp.available), q, -jnp.inf)
 
 
 def differences(q: Array, slack: Array) -> Array:
@@ -49,18 +53,31 @@ def differences(q: Array, slack: Array) -> Array:
     """
     exist = q > -jnp.inf
     finite = jnp.where(exist, q, 0)
-    best = jnp.max(jax.lax.stop_gradient(q), axis=-1, keepdims=True)
+    best = jax.lax.stop_gradient(jnp.max(finite, axis=-1, keepdims=True, where=exist, initial=-jnp.inf))
     return jnp.where(exist, negligible(finite - best, slack), -jnp.inf)
 
 
 def negligible(x: Array, slack: Array) -> Array:
     """`x`, but 0 where it is within the slack of 0; derivatives are those of `x`."""
-    seen = jax.lax.stop_gradient(x)
-    return jnp.where(jnp.abs(seen) <= jax.lax.stop_gradient(slack), x - seen, x)
+    return moved_by(jnp.where(jnp.abs(x) <= slack, 0, x), x)
+
+
+@jax.custom_jvp
+def moved_by(value: Array, x: Array) -> Array:
+    """`value`, with the derivatives of `x`.
+
+    Not `value + (x - stop_gradient(x))`: a compiler may compute `x` twice and round it in two ways.
+    """
+    return value
+
+
+@moved_by.defjvp
+def _(primals, tangents):
+    return primals[0], tangents[1]
 
 
 def slack_of(mdp: MDP, reward: Float[Array, " S *A"], q: Array, value: Array, within: Array) -> Array:
-    """By how much Q(s, a) - max Q(s, ·) may be off, `[..., S, A]`; nothing for the best action itself.
+    """By how much Q(s, a) - max Q(s, ·) may be off, `[..., S, A]`, whichever action rounding makes the best.
 
     Args:
         mdp: the MDP, in the dtype of the values.
@@ -69,13 +86,12 @@ def slack_of(mdp: MDP, reward: Float[Array, " S *A"], q: Array, value: Array, wi
         value: V, `[..., S]`.
         within: bound on |V* - V|, `[..., S]`.
     """
-    reward = reward[:, None] if reward.ndim == 1 else reward
-    p = mdp.probability if mdp.horizon is None else mdp.probability[None]
-    paid = reward if mdp.horizon is None else reward[None]
+    p, paid = timed(mdp, mdp.probability), timed(mdp, reward[:, None] if reward.ndim == 1 else reward)
     # A sum rounds by its terms; a product with 0 or 1 is exact.
     terms = jnp.sum((mdp.probability > 0) & (mdp.probability < 1), axis=-1)
+    relative = bellman.unit(0, q.dtype) + terms.astype(q.dtype) * (float(jnp.finfo(q.dtype).eps) / 2)
     sizes = jnp.abs(paid) + mdp.discount * expected(mdp, mdp.probability, jnp.abs(later(mdp, value)))
-    rho = jnp.where(q > -jnp.inf, bellman.unit(terms, q.dtype) * sizes, 0)
+    rho = jnp.where(q > -jnp.inf, timed(mdp, relative) * sizes, 0)
     best = jnp.argmax(q, axis=-1, keepdims=True)
     of_best = jnp.take_along_axis(jnp.broadcast_to(p, (*q.shape, p.shape[-1])), best[..., None], -2)
     moved = jnp.abs(p - of_best)
@@ -83,8 +99,7 @@ def slack_of(mdp: MDP, reward: Float[Array, " S *A"], q: Array, value: Array, wi
 
     def slack(error):
         ahead = jnp.where(moved > 0, moved * later(mdp, error)[..., mdp.next_state][..., None, :], 0)
-        off = rounding + mdp.discount * jnp.sum(ahead, axis=-1)
-        return jnp.where(jnp.arange(q.shape[-1]) == best, 0, off)
+        return rounding + mdp.discount * jnp.sum(ahead, axis=-1)
 
     loose = slack(within)
     behind = jnp.take_along_axis(q, best, -1) - q
@@ -106,10 +121,10 @@ def _relative(mdp: MDP, q, value, within, rho, contends) -> Array:
     """
     delta = jnp.max(q, axis=-1) - value
     rho = jnp.max(jnp.where(contends, rho, 0), axis=-1)
-    stays = jnp.sum(
-        jnp.where(mdp.next_state == jnp.arange(mdp.num_states)[:, None], 1, 0)[:, None] * mdp.probability, -1
-    )
-    k = jnp.argmax(jnp.min(jnp.where(contends, stays, 1), axis=-1).reshape(-1, mdp.num_states).min(axis=0))
+    itself = mdp.next_state == jnp.arange(mdp.num_states)[:, None]
+    stays = jnp.sum(jnp.where(itself[:, None], mdp.probability, 0), axis=-1)
+    least = jnp.min(jnp.where(contends, timed(mdp, stays), 1), axis=-1)
+    k = jnp.argmax(least if mdp.horizon is None else jnp.min(least, axis=0))
 
     def tightened(bound, delta, rho, contends):
         ahead = jnp.max(jnp.where(contends, expected(mdp, mdp.probability, bound), 0), axis=-1)

@@ -12,6 +12,7 @@ which is potential-based shaping (Ng, Harada & Russell 1999) by the hard optimum
 that nothing large cancels.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from mdps.action_differences import differences, expected, later
+from mdps.action_differences import action_values, differences, expected, moved_by
 from mdps.mdp import MDP
 from mdps.solvers import solve, values_with_slack
 
@@ -37,7 +38,7 @@ class Gains(NamedTuple):
 
 
 def rational(mdp: MDP, reward: Float[Array, " S *A"], beta: Float[Array, ""]) -> Gains:
-    """β (Q* - V*), the log-odds of people whose choices are noisy and whose plans are not (Ramachandran & Amir 2007)."""
+    """β (Q* - V*), the log-odds of people whose choices are noisy, not their plans (Ramachandran & Amir 2007)."""
     q, slack = values_with_slack(mdp, reward, tol=accuracy(jnp.result_type(reward, mdp.probability), beta))
     return Gains(_times(beta, differences(q, slack)), beta * slack)
 
@@ -49,9 +50,8 @@ def shaped(mdp: MDP, reward: Float[Array, " S *A"], beta: Float[Array, ""]) -> G
     """
     tol = jax.lax.stop_gradient(accuracy(jnp.result_type(reward, mdp.probability), beta))
     q, slack = values_with_slack(*jax.lax.stop_gradient((mdp, reward)), tol=tol)
-    paid = reward[:, None] if reward.ndim == 1 else reward
-    moving = paid + mdp.discount * expected(mdp, mdp.probability, later(mdp, jnp.max(q, axis=-1)))
-    return Gains(_times(beta, differences(q, slack) + (moving - jax.lax.stop_gradient(moving))), beta * slack)
+    moving = action_values(dataclasses.replace(mdp, available=None), reward, jnp.max(q, axis=-1))
+    return Gains(_times(beta, moved_by(differences(q, slack), moving)), beta * slack)
 
 
 def foresighted(mdp: MDP, gain: Float[Array, " ... S A"]) -> Float[Array, " ... S A"]:

@@ -60,8 +60,8 @@ class _Demonstration:
         Differences of action values that their errors can explain count as none, however large β is.
 
         Warns:
-            RuntimeWarning: outside `jit`, where β times those errors may come to more than 0.01 for one of the likeliest
-                candidates: in float32 sharp demonstrators need float64.
+            RuntimeWarning: outside `jit`, where β times those errors may come to more than 0.01 for one of the
+                likeliest candidates: in float32 sharp demonstrators need float64.
         """
         weights = check_candidates(weights, self.feature_names, self.mdp.features.dtype)
         known = is_known(self, weights)

@@ -28,7 +28,7 @@ def is_known(*trees) -> bool:
 
 
 def warn_if_blunt(what: str, beta, log_likelihood: Float[Array, " N"], doubt: Float[Array, " N"]) -> None:
-    """Warn that β makes so much of rounding that some of the likeliest candidates are off by more than can be overlooked.
+    """Warn that β makes so much of rounding that one of the likeliest candidates may be off by more than `BLUNT`.
 
     Args:
         what: whose likelihood it is.
@@ -46,8 +46,8 @@ def warn_if_blunt(what: str, beta, log_likelihood: Float[Array, " N"], doubt: Fl
         else "float64 does not reach that far: lower β, the discount or the largest penalties"
     )
     warnings.warn(
-        f"{what}: with β = {float(np.max(beta)):.3g} a log-likelihood may be off by {float(off.max()):.2g} nats, because "
-        f"of action values only differences beyond their rounding count; {cure}.",
+        f"{what}: with β = {float(np.max(beta)):.3g} a log-likelihood may be off by {float(off.max()):.2g} nats, "
+        f"because differences of values within their rounding count as none; {cure}.",
         RuntimeWarning,
         stacklevel=3,
     )
