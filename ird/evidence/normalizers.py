@@ -62,11 +62,11 @@ class SumWithCandidate:
     def log_sum_with_doubt(self, weights, beta, origin) -> tuple[Array, Array]:
         """The same, and β times what the candidates' own values may be off by, `[N]` each."""
         # The derivative of the best return is its features (the envelope theorem): plans themselves need none.
-        plans = jax.lax.stop_gradient(plan(self.mdp, weights, beta))
+        plans = plan(*jax.lax.stop_gradient((self.mdp, weights, beta)))
         own = jnp.sum(weights * (plans.features - origin[None]), axis=1)
         log_sum = self.proxies.log_sum(weights, beta, origin)
-        share = jax.nn.sigmoid(beta * own - log_sum)
-        return jnp.logaddexp(log_sum, beta * own), jax.lax.stop_gradient(share * beta * plans.error_bound)
+        share = jax.lax.stop_gradient(jax.nn.sigmoid(beta * own - log_sum))
+        return jnp.logaddexp(log_sum, beta * own), share * jax.lax.stop_gradient(beta) * plans.error_bound
 
 
 @jax.tree_util.register_dataclass
@@ -126,7 +126,7 @@ class SoftValue:
 
         values, bounds = jax.vmap(value)(weights)
         at_origin = jnp.matmul(weights, origin, precision=jax.lax.Precision.HIGHEST)
-        return beta * (values - at_origin), beta * jax.lax.stop_gradient(bounds)
+        return beta * (values - at_origin), jax.lax.stop_gradient(beta * bounds)
 
 
 def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], Float[Array, " U"]]:
