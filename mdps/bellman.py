@@ -100,6 +100,10 @@ def backup(hard: bool, q: ByAction, tau: Array) -> Array:
 def attain(hard: bool, q: ByAction, tau: Array) -> tuple[Array, ByAction]:
     """`backup`, and in which proportion the actions attain it."""
     best = largest_of(q)
+    if hard and not isinstance(q, list):
+        # One of those that attain it: where actions are an axis a compiler computes Q for its maximum and once more
+        # beside it, rounds otherwise, and finds that two attain it where it has counted one.
+        return best, first_of(q)
     if hard:
         return best, each(lambda x, b: (x >= b).astype(best.dtype), q, best)
     # Held, or the compiler would compute each exponential once more wherever it is used.

@@ -93,13 +93,18 @@ def _solve(mdp: MDP, policy, source, tol, *, forward: bool):
 def depart(mdp: MDP, weights, x):
     """`M x`, the expectation over successors (of step `t + 1`, with a horizon); its transpose is `arrive`."""
     ahead = x if mdp.horizon is None else jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
+    if mdp.layout.dense:
+        return jnp.einsum("...sd,...d->...s", weights, ahead, precision=jax.lax.Precision.HIGHEST)
     return jnp.sum(weights * ahead[..., mdp.next_state], axis=-1)
 
 
 def arrive(mdp: MDP, weights, y):
     """`Mᵀ y`, what arrives from the predecessors (at step `t - 1`, with a horizon)."""
-    rows = jnp.sum(_arrivals(mdp, weights) * y[..., mdp.predecessor_state], axis=-1)
-    pushed = jnp.moveaxis(summed(jnp.moveaxis(rows, -1, 0), mdp.predecessor_sums, mdp.num_states), 0, -1)
+    if mdp.layout.dense:
+        pushed = jnp.einsum("...sd,...s->...d", weights, y, precision=jax.lax.Precision.HIGHEST)
+    else:
+        rows = jnp.sum(_arrivals(mdp, weights) * y[..., mdp.predecessor_state], axis=-1)
+        pushed = jnp.moveaxis(summed(jnp.moveaxis(rows, -1, 0), mdp.predecessor_sums, mdp.num_states), 0, -1)
     if mdp.layout.sink is not None:
         pushed = pushed.at[..., mdp.layout.sink].add(jnp.sum(weights[..., -1] * y, axis=-1))
     if mdp.horizon is None:

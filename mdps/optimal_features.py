@@ -39,7 +39,7 @@ from mdps.kernels import (
 )
 from mdps.linear import MAX_STEPS
 from mdps.mdp import MDP
-from mdps.value_iteration import CYCLE_OF_BACKUPS, CYCLE_OF_ONE, Problem, Task, iterate, judge
+from mdps.value_iteration import CYCLE_OF_BACKUPS, CYCLE_OF_ONE, ENTRIES_OF_PRODUCTS, Problem, Task, iterate, judge
 
 ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches
 MOST_EDGES = 12  # into a state, that are arrays of their own
@@ -136,7 +136,8 @@ def _kernel(known: _Known):
 
     @batch_last(core_in, core_out)
     def kernel(*arrays):
-        wide = max(ENTRIES // arrays[0].shape[0], 8 * VECTOR)
+        entries = ENTRIES_OF_PRODUCTS if known.layout.dense else ENTRIES
+        wide = max(entries // arrays[0].shape[0], 8 * VECTOR)
         width = wide - wide % VECTOR if on_cpu() else None
         return tiled(functools.partial(_plan, known), arrays, core_in, core_out, width)
 

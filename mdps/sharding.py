@@ -76,11 +76,15 @@ def _padded(mdp: MDP, extra: int) -> MDP:
     chance = jnp.zeros((extra, *mdp.probability.shape[1:]), mdp.probability.dtype).at[:, :, slot].set(1)
     more = lambda x, rows: jnp.concatenate([x, rows])  # noqa: E731
     blank = lambda x: jnp.zeros((extra, *x.shape[1:]), x.dtype)  # noqa: E731
+    next_state, probability = more(mdp.next_state, ahead), more(mdp.probability, chance)
+    if mdp.layout.dense:  # a slot for each new state, too
+        next_state = jnp.broadcast_to(jnp.arange(S + extra, dtype=mdp.next_state.dtype), (S + extra, S + extra))
+        probability = jnp.pad(probability, ((0, 0), (0, 0), (0, extra)))
     # Nothing arrives from padding, which is never reached: the table needs no edge for it.
     return replace(
         _with_blank_rows(mdp, S, extra),
-        next_state=more(mdp.next_state, ahead),
-        probability=more(mdp.probability, chance),
+        next_state=next_state,
+        probability=probability,
         features=more(mdp.features, blank(mdp.features)),
         initial=more(mdp.initial, blank(mdp.initial)),
         available=None if mdp.available is None else more(mdp.available, jnp.ones((extra, mdp.num_actions), bool)),

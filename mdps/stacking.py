@@ -51,10 +51,16 @@ def stack(mdps: Sequence[MDP]) -> MDP:
         layout = dataclasses.replace(head.layout, slots=tables.either([m.layout.slots for m in mdps]))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *[dataclasses.replace(m, layout=layout) for m in mdps])
     S = max(m.num_states for m in mdps)
-    D = max(m.next_state.shape[1] for m in mdps)
+    D = S if all(m.layout.dense for m in mdps) else max(m.next_state.shape[1] for m in mdps)
     keep_sink = len({(m.layout.sink, m.next_state.shape[1]) for m in mdps}) == 1
-    layout = Layout(sink=head.layout.sink if keep_sink else None, undiscounted=head.layout.undiscounted)
-    padded = _with_predecessors([_padded(m, S, D, layout) for m in mdps])
+    layout = Layout(
+        sink=head.layout.sink if keep_sink else None,
+        dense=all(m.layout.dense for m in mdps),
+        undiscounted=head.layout.undiscounted,
+    )
+    padded = [_padded(m, S, D, layout) for m in mdps]
+    if not layout.dense:
+        padded = _with_predecessors(padded)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
 
 
@@ -69,11 +75,11 @@ def _padded(m: MDP, S: int, D: int, layout: Layout) -> MDP:
     """`m` with `S` states and `D` successors, less its predecessors; extra states stay put and are never reached."""
     s, d = m.next_state.shape
     own = np.arange(S, dtype=np.int32)
-    next_state = np.broadcast_to(own[:, None], (S, D)).copy()
+    next_state = np.broadcast_to(own if layout.dense else own[:, None], (S, D)).copy()
     next_state[:s, :d] = m.next_state
     probability = np.zeros((S, m.num_actions, D), m.probability.dtype)
     probability[:s, :, :d] = m.probability
-    probability[s:, :, 0] = 1.0
+    probability[own[s:], :, own[s:] if layout.dense else 0] = 1.0
     if layout.sink is not None:
         next_state[s:, -1] = layout.sink
     pad_state = lambda x: jnp.concatenate([x, jnp.zeros((S - s, *x.shape[1:]), x.dtype)])  # noqa: E731

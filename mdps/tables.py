@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from mdps.kernels.layout import MOST_ROWS, Layout
+from mdps.kernels.layout import MOST_PAIRS, MOST_ROWS, Layout
 
 Slots = tuple[tuple[int, ...], ...]
 
@@ -31,6 +31,8 @@ def shared_support(transition: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     S = transition.shape[0]
     used = transition.any(axis=1)
     D = max(int(used.sum(axis=1).max()), 1)
+    if is_dense(transition.shape[:2], D):
+        return np.broadcast_to(np.arange(S, dtype=np.int32), (S, S)), transition, np.asarray(used)
     next_state = np.argsort(~used, axis=1, kind="stable")[:, :D]
     probability = np.take_along_axis(transition, next_state[:, None, :], axis=2)
     edges = np.arange(D)[None, :] < used.sum(axis=1)[:, None]
@@ -141,16 +143,36 @@ def lay_out(next_state: np.ndarray, probability: np.ndarray, edges: np.ndarray, 
     Returns:
         `next_state`, `probability`, `predecessor_state`, `predecessor_slot`, `predecessor_sums`, `Layout`.
     """
-    D = next_state.shape[1]
+    S, A, D = probability.shape
     if sink is not None:
         edges = edges & (np.arange(D) < D - 1)
+    elif is_dense((S, A), D):
+        none = np.zeros((S, 0), np.int32)
+        own = np.broadcast_to(np.arange(S, dtype=np.int32), (S, S))
+        return own, tensor(next_state, probability), none, none, (), Layout(dense=True)
     # Shifts are slots that the compiler sees one by one, for every action: no more of them than it takes in its stride.
-    most = min(D + 1, MOST_SHIFTED // probability.shape[1])
+    most = min(D + 1, MOST_SHIFTED // A)
     shifts = common_shifts(next_state, np.asarray(edges & probability.any(axis=1)), most) if sink is None else None
     if shifts is not None:
         next_state, probability, edges = align(next_state, probability, shifts)
     layout = Layout(shifts=shifts, aligned=shifts is not None, slots=taken_slots(probability), sink=sink)
     return next_state, probability, *predecessors(next_state, edges, aligned=layout.aligned), layout
+
+
+def is_dense(shape: tuple[int, int], D: int) -> bool:
+    """Whether a table of the shape `(S, A)` with `D` successors is swept faster as a tensor than by gathering."""
+    S, A = shape
+    return 2 * D > S and A * D > MOST_PAIRS
+
+
+def tensor(next_state: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """The transition tensor `[S, A, S']` of a table; successors that occur twice add up."""
+    S, A, D = probability.shape
+    if D == S and (next_state == np.arange(S)).all():
+        return probability
+    flat = np.arange(S * A).reshape(S, A, 1) * S + next_state[:, None, :]
+    dense = np.bincount(flat.ravel(), weights=probability.ravel(), minlength=S * A * S)
+    return dense.reshape(S, A, S).astype(probability.dtype)
 
 
 def common_shifts(next_state: np.ndarray, edges: np.ndarray, most: int) -> tuple[int, ...] | None:

@@ -27,6 +27,7 @@ from mdps.kernels import (
     Settled,
     apart,
     batch_last,
+    maxima,
     operator,
     refine,
     settle_in_cycles,
@@ -36,6 +37,7 @@ from mdps.kernels import (
 )
 
 ENTRIES = 2**14  # states times columns solved together on a CPU: they then stay in the caches
+ENTRIES_OF_PRODUCTS = 2**21  # the same where a sweep is a matrix product, which takes care of the caches itself
 
 # Sweeps between two improvements of the policy, as measured: a backup of many columns that share one table costs
 # little more than a fixed policy's sweep; one problem, whose table is its own, improves its policy seldom.
@@ -155,8 +157,10 @@ def endless(task: Task):
     @batch_last(core_in, core_out)
     def kernel(*arrays):
         S, batch = arrays[0].shape[0], np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
-        refining = worth_refining(arrays[2].dtype, (S, *batch))
+        refining = worth_refining(arrays[2].dtype, (S, *batch)) and not task.layout.dense
         entries = ENTRIES if task.hard else ENTRIES // 2  # a soft policy weighs every successor
+        if task.layout.dense:
+            entries = ENTRIES_OF_PRODUCTS
         wide = max(entries // S, 2 * VECTOR)
         # More states fill the caches by themselves.
         width = wide - wide % VECTOR if task.in_place and S <= ENTRIES else None
@@ -303,7 +307,7 @@ def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
         return ahead, share, rho
 
     def bounded(v, ahead, rho):
-        return (jnp.max(jnp.abs(ahead - v), axis=0) + jnp.max(rho, axis=0)) * reach
+        return sum(maxima(jnp.abs(ahead - v), rho)) * reach
 
     v, sweeps = settled.value, jnp.zeros((), jnp.int32)
     if settles_ties:
@@ -322,18 +326,19 @@ def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
         policy = fair if problem.hard else each(lambda a, b: jnp.where(certain, a, b), fair, policy)
         followed = jnp.where(certain, bellman.followed(policy, q), ahead)
     # A soft policy attains the backup; one that shares near ties falls a little short of it.
-    floor = jnp.max(rho, axis=0) * reach
-    behind, gain = jnp.max(ahead - followed, axis=0), jnp.max(ahead - v, axis=0) - jnp.min(followed - v, axis=0)
-    short = behind + gamma * reach * gain + 2 * floor
+    rounds, behind, above, below = maxima(rho, ahead - followed, ahead - v, v - followed)
+    floor = rounds * reach
+    short = behind + gamma * reach * (above + below) + 2 * floor
     floor = jnp.maximum(floor, settled.floor)
     return Optimal(v, bellman.stacked(policy), within, bound, short, floor, settled.steps + sweeps)
 
 
-def _look(problem: Problem, v: Array) -> tuple[ByAction, ByAction]:
-    """Action values, and by how much each is off because numbers round."""
-    q = problem.q_values(v)
-    sizes = bellman.sizes_of(problem.table.expect(jnp.abs(v)), problem.rewards, problem.gamma)
-    return q, bellman.rounding_of(q, sizes, bellman.unit(problem.terms, v.dtype))
+def _look(problem: Problem, v: Array, *others: Array) -> tuple[ByAction, ...]:
+    """Action values, by how much each is off because numbers round, and what is expected of other numbers."""
+    ahead, size, *beyond = problem.table.expects(v, jnp.abs(v), *others)
+    q = bellman.action_values(ahead, problem.rewards, problem.gamma)
+    sizes = bellman.sizes_of(size, problem.rewards, problem.gamma)
+    return q, bellman.rounding_of(q, sizes, bellman.unit(problem.terms, v.dtype)), *beyond
 
 
 def _softly(problem: Problem, task: Task, q: ByAction) -> tuple[Array, ByAction]:
@@ -375,8 +380,8 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         """One sweep, but for the first time, and what it tells."""
         first = now.sweeps < 0
         v = jnp.where(first, now.value, bellman.largest_of(now.q))
-        q, off = _look(problem, v)
-        ahead = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, problem.table.expect(now.within)))
+        q, off, beyond = _look(problem, v, now.within)
+        ahead = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, beyond))
         rho = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, now.off))
         within = jnp.where(first, bounded(v, q, off), rho + gamma * ahead)
         one, best = bellman.first_of(q), bellman.largest_of(q)

@@ -14,6 +14,7 @@ from mdps.kernels.fixed_point import (
     Settled,
     certify,
     largest,
+    maxima,
     refine,
     settle,
     settle_in_cycles,
@@ -34,7 +35,7 @@ from mdps.kernels.neighbourhood import (
     shifted,
     sweep,
 )
-from mdps.kernels.operators import Columns, Gathered, Operator, operator
+from mdps.kernels.operators import Columns, Gathered, Matrix, Operator, operator
 from mdps.kernels.predecessors import Arrivals, summed
 from mdps.kernels.xla import apart, on_cpu
 
@@ -46,6 +47,7 @@ __all__ = [
     "Index",
     "Layout",
     "Margins",
+    "Matrix",
     "Operator",
     "Settled",
     "apart",
@@ -56,6 +58,7 @@ __all__ = [
     "expect",
     "largest",
     "listed",
+    "maxima",
     "neighbours",
     "on_cpu",
     "operator",

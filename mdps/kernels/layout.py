@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+MOST_PAIRS = 40  # of an action and a slot, that are arrays of their own: compiling takes time in proportion to them
 MOST_ROWS = 32  # of a predecessor table, that are added up one after the other: each rounds once more
 
 
@@ -19,6 +20,8 @@ class Layout:
             predecessors would otherwise make quadratic.
         undiscounted: whether nothing is discounted and there is no horizon; the constructors have then made sure that
             ends absorb, without features, and that a way leads to one from every state.
+        dense: slot `d` of every state leads to state `d`: the table is a transition tensor, sweeps are matrix
+            products, and the predecessor table is empty.
         stay: the slot by which every state leads to itself, where each move has a slot of its own; None elsewhere.
     """
 
@@ -26,5 +29,6 @@ class Layout:
     aligned: bool = False
     slots: tuple[tuple[int, ...], ...] | None = None
     sink: int | None = None
+    dense: bool = False
     stay: int | None = None
     undiscounted: bool = False

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from mdps.kernels.layout import MOST_ROWS, Layout
 from mdps.kernels.neighbourhood import dot, gathered, gathered_sum, neighbours, shifted
-from mdps.kernels.operators import Operator
+from mdps.kernels.operators import Matrix, Operator
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Arrivals:
     @property
     def terms(self) -> int:
         """Most numbers that are added up one after the other, for the rounding."""
+        if isinstance(self.table, Matrix):
+            return self.table.num_states
         return self.origin.shape[1] + sum(min(MOST_ROWS, to.shape[0]) for to in self.sums)
 
     def astype(self, dtype) -> "Arrivals":
@@ -47,6 +49,8 @@ class Arrivals:
 
     def weights(self, by_slot):
         """What edges carry, listed by where they arrive, and what the last slot carries to the sink."""
+        if isinstance(self.table, Matrix):
+            return by_slot, None
         departing = None if self.layout.sink is None else by_slot[-1]
         if self.layout.shifts is not None:
             return [shifted(x, -shift) for x, shift in zip(by_slot, self.layout.shifts, strict=True)], departing
@@ -55,6 +59,8 @@ class Arrivals:
     def follow(self, weights, values: Array) -> Array:
         """What arrives in each state, `[S, *batch]`, when `values` leave and `weights` are theirs."""
         incoming, departing = weights
+        if isinstance(self.table, Matrix):
+            return self.table.arrive(incoming, values)
         if self.layout.shifts is not None:
             moved = dot(incoming, neighbours(tuple(-shift for shift in self.layout.shifts), values))
         else:
@@ -63,7 +69,7 @@ class Arrivals:
 
     def flow(self, by_slot, values: Array) -> Array:
         """`follow(weights(by_slot), values)` for weights that are used once: one gather, of what edges carry."""
-        if self.layout.shifts is not None:
+        if self.layout.shifts is not None or isinstance(self.table, Matrix):
             return self.follow(self.weights(by_slot), values)
         carried = [x * values for x in by_slot] if isinstance(by_slot, list) else by_slot * values
         moved = self._summed(self._edges(carried), None, self._flat(carried))
