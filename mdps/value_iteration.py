@@ -27,7 +27,6 @@ from mdps.kernels import (
     Settled,
     apart,
     batch_last,
-    maxima,
     operator,
     refine,
     settle_in_cycles,
@@ -307,7 +306,7 @@ def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
         return ahead, share, rho
 
     def bounded(v, ahead, rho):
-        return sum(maxima(jnp.abs(ahead - v), rho)) * reach
+        return (jnp.max(jnp.abs(ahead - v), axis=0) + jnp.max(rho, axis=0)) * reach
 
     v, sweeps = settled.value, jnp.zeros((), jnp.int32)
     if settles_ties:
@@ -326,9 +325,9 @@ def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
         policy = fair if problem.hard else each(lambda a, b: jnp.where(certain, a, b), fair, policy)
         followed = jnp.where(certain, bellman.followed(policy, q), ahead)
     # A soft policy attains the backup; one that shares near ties falls a little short of it.
-    rounds, behind, above, below = maxima(rho, ahead - followed, ahead - v, v - followed)
-    floor = rounds * reach
-    short = behind + gamma * reach * (above + below) + 2 * floor
+    floor = jnp.max(rho, axis=0) * reach
+    behind, gain = jnp.max(ahead - followed, axis=0), jnp.max(ahead - v, axis=0) - jnp.min(followed - v, axis=0)
+    short = behind + gamma * reach * gain + 2 * floor
     floor = jnp.maximum(floor, settled.floor)
     return Optimal(v, bellman.stacked(policy), within, bound, short, floor, settled.steps + sweeps)
 

@@ -28,15 +28,6 @@ class Settled(NamedTuple):
     steps: Array
 
 
-def maxima(*arrays: Array) -> list[Array]:
-    """The largest over all states of several arrays `[S, *batch]` of one dtype: one pass, and one loop to compile."""
-    wide = jnp.broadcast_shapes(*(x.shape for x in arrays))
-    arrays = tuple(jnp.broadcast_to(x, wide) for x in arrays)
-    least = tuple(jnp.array(-jnp.inf, x.dtype) for x in arrays)
-    larger = lambda a, b: tuple(map(jnp.maximum, a, b))  # noqa: E731
-    return list(jax.lax.reduce(arrays, least, larger, (0,)))
-
-
 def span(new: Array, old: Array) -> tuple[Array, Array, Array]:
     """Measure of change for a Bellman operator: half the span, its centre, and the scale of the values.
 
@@ -44,8 +35,8 @@ def span(new: Array, old: Array) -> tuple[Array, Array, Array]:
     `γ/(1-γ) · half span` of `new + γ/(1-γ) · centre` (Puterman 2005, theorem 6.6.3).
     """
     change = new - old
-    high, low, scale = maxima(change, -change, jnp.abs(new))
-    return (high + low) / 2, (high - low) / 2, scale
+    low, high = jnp.min(change, axis=0), jnp.max(change, axis=0)
+    return (high - low) / 2, (high + low) / 2, jnp.max(jnp.abs(new), axis=0)
 
 
 def total(new: Array, old: Array) -> tuple[Array, Array, Array]:
@@ -56,8 +47,8 @@ def total(new: Array, old: Array) -> tuple[Array, Array, Array]:
 
 def largest(new: Array, old: Array) -> tuple[Array, Array, Array]:
     """Measure of change for a linear system with non-negative rows that sum to at most one: the largest."""
-    change, scale = maxima(jnp.abs(new - old), jnp.abs(new))
-    return change, jnp.zeros_like(change), scale
+    change = jnp.max(jnp.abs(new - old), axis=0)
+    return change, jnp.zeros_like(change), jnp.max(jnp.abs(new), axis=0)
 
 
 def certify(applied, x, gamma, measure, rounding, steps, rest: float | Array = 0.0) -> tuple[Settled, Array]:
