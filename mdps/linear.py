@@ -131,6 +131,7 @@ def _endless(forward: bool, layout: Layout, levels: int):
         table = operator(layout, next_state, probability, in_place=False)
         transpose = Arrivals(layout, table, origin, slot, tuple(sums))
         scaled = table.mixed(table.by_action(gamma * policy))
+        weights = transpose.weights(scaled) if forward else scaled
         measure = total if forward else largest
 
         def rounding(dtype):
@@ -138,9 +139,9 @@ def _endless(forward: bool, layout: Layout, levels: int):
             return (terms + 3) * jnp.finfo(dtype).eps / 2
 
         def sweep(dtype, source):
-            weights = jax.tree.map(lambda x: x.astype(dtype), transpose.weights(scaled) if forward else scaled)
+            carried = jax.tree.map(lambda x: x.astype(dtype), weights)
             one_step = transpose.astype(dtype) if forward else table.astype(dtype)
-            return lambda x: source + one_step.follow(weights, x)
+            return lambda x: source + one_step.follow(carried, x)
 
         def solve(dtype, source, start, tol, known=None):
             step, low_gamma, low_tol = sweep(dtype, source), gamma.astype(dtype), tol.astype(dtype)
