@@ -4,7 +4,6 @@ import functools
 import importlib.metadata
 import inspect
 import os
-import sys
 import types
 from typing import Any, Self, Union, get_args, get_origin, runtime_checkable
 
@@ -21,13 +20,6 @@ os.environ["XLA_FLAGS"] = "".join(
         os.environ.get("XLA_FLAGS", ""),  # of a flag that is given twice the last holds
     )
 )
-
-# A third of the programs are the same as others, and most are those of the last run: they are kept in the virtual
-# environment, in a folder for each process (JAX does not write them in one piece); a caller's own folder is respected.
-_KEPT = os.path.join(sys.prefix, "compiled-by-tests")
-if os.environ.get("JAX_COMPILATION_CACHE_DIR", _KEPT).startswith(_KEPT):
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(_KEPT, os.environ.get("PYTEST_XDIST_WORKER", "alone"))
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import beartype
 import hypothesis
