@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, counting
 from ird.queries import Query
-from mdps.checks import shown
+from mdps.checks import check_sums, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 
@@ -57,6 +57,7 @@ def value_of_information(mdp: MDP, belief: Belief) -> Information:
         1.0
     """
     weights, log_weights = check_belief(mdp, belief)
+    check_sums(mdp)
     return _value(mdp, weights, log_weights)
 
 
@@ -89,6 +90,7 @@ def value_of_answer(mdp: MDP, belief: Belief, query: Query) -> Information:
         0.762
     """
     weights, log_weights = check_belief(mdp, belief)
+    check_sums(mdp)
     if not isinstance(query, Query):
         raise ValueError(f"query is {shown(query)}; give what queries.choose(...) or Pool.query(...) returns.")
     if tuple(query.feature_names) != tuple(mdp.feature_names):

@@ -208,6 +208,10 @@ def discounted_first_visit(
         policy: `[S, A]`, or `[T, S, A]` with a horizon.
         where: which states count, such as `grid.where("lava")`.
 
+    Returns:
+        The expectation; NaN without a horizon where the discount turns out to be 1 under `jit` (known to be 1 it is
+        `visit_probability`).
+
     Raises:
         ValueError: for a policy that is none, or flags that are neither true nor false.
 
@@ -219,6 +223,8 @@ def discounted_first_visit(
         >>> mdps.discounted_first_visit(grid.mdp, right, grid.where("lava")).item()
         0.25
     """
+    if mdp.layout.undiscounted:
+        return visit_probability(mdp, policy, where)
     policy, where = _check_visits(mdp, policy, where)
     return _first_visit(mdp, policy, where, discounted=True)
 
@@ -235,7 +241,7 @@ def _first_visit(mdp: MDP, policy, where, discounted: bool) -> Array:
     policy = policy * jnp.expand_dims(keep[:, None], tuple(range(policy.ndim - 2)))
     paid = where.astype(mdp.probability.dtype)
     if mdp.horizon is None:
-        return jnp.sum(push(mdp, policy, mdp.initial) * paid)
+        return jnp.where(mdp.discount < 1, jnp.sum(push(mdp, policy, mdp.initial) * paid), jnp.nan)
     if not discounted:
         mdp = replace(mdp, discount=jnp.ones_like(mdp.discount))
     reached = evaluate(mdp, policy, jnp.broadcast_to(paid, (mdp.horizon, *paid.shape)))[0]
@@ -296,4 +302,18 @@ def _check_policy(mdp: MDP, policy, num_steps: int | None = None) -> Array:
         raise ValueError(f"policy has shape {policy.shape}; it must be {shapes}.")
     if is_concrete(policy):
         policy = as_distributions("policy", policy, axes=("step", "state")[3 - policy.ndim :])
+        if mdp.available is not None and is_concrete(mdp.available):
+            taken = np.argwhere((np.asarray(policy) != 0) & ~np.asarray(mdp.available))
+            if len(taken):
+                s, a = (int(i) for i in taken[0, -2:])
+                raise ValueError(
+                    f"policy takes action {a} in state {s}, which is not available there (mdp.available); give it no "
+                    "share."
+                )
     return check_array("policy", policy, finite=False)
+
+
+def uniform_policy(mdp: MDP) -> Float[Array, " S A"]:
+    """The policy that acts at random: each action that is available as often as the others, `[S, A]`."""
+    exist = jnp.ones((mdp.num_states, mdp.num_actions), bool) if mdp.available is None else mdp.available
+    return bellman.shared(exist, mdp.probability.dtype)

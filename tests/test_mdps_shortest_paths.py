@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro.distributions import Normal
 
 import mdps
+from ird import ProxyReward, information, planning, posterior, queries, risk
+from ird.designer import Designer
 from mdps import MDP, GridWorld
 
 
@@ -133,6 +136,57 @@ def test_worlds_without_an_end_are_refused():
 def test_what_needs_a_sum_of_visits_is_refused(call):
     with pytest.raises(ValueError, match="discount"):
         call(two_ways())
+
+
+ALTERNATIVES = np.array([[-1.0, -0.5], [-0.5, -1.0]])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda mdp, belief, _: ProxyReward(ALTERNATIVES[0], mdp, alternatives=ALTERNATIVES),
+        lambda mdp, belief, _: ProxyReward.maximum(ALTERNATIVES[0], mdp, alternatives=ALTERNATIVES),
+        lambda mdp, belief, _: ProxyReward.maxent(ALTERNATIVES[0], mdp),
+        lambda mdp, belief, _: ProxyReward.sampled(
+            ALTERNATIVES[0],
+            mdp,
+            prior=Normal(jnp.zeros(2), 1.0).to_event(1),
+            num_proxies=2,
+            key=jax.random.key(0),
+            include_candidate=True,
+        ),
+        lambda mdp, belief, _: ProxyReward.from_plans(0, mdp, alternatives=ALTERNATIVES, features=ALTERNATIVES),
+        lambda mdp, belief, _: Designer.from_rewards(ALTERNATIVES, mdp),
+        lambda mdp, belief, _: queries.Pool.from_rewards(ALTERNATIVES, mdp),
+        lambda mdp, belief, _: queries.choose_environment([mdp, mdp], belief, objective=queries.Disagreement()),
+        lambda mdp, belief, _: information.value_of_information(mdp, belief),
+        lambda mdp, belief, _: planning.plan(mdp, belief, risk=risk.Mean(), offset=planning.no_offset(belief)),
+        lambda mdp, belief, _: planning.plan_per_step(mdp, belief, risk=risk.Mean(), baseline=np.zeros(2)),
+        lambda mdp, belief, _: planning.start_offset(mdp, belief),
+        lambda mdp, belief, _: planning.regret_offset(mdp, belief),
+        lambda mdp, belief, _: planning.policy_offset(mdp, belief, np.full((3, 2), 0.5)),
+        lambda mdp, belief, proxy: planning.training_offset(mdp, belief, proxy),
+        lambda mdp, belief, proxy: planning.log_normalizer_offset(mdp, belief, proxy),
+    ],
+)
+def test_what_multiplies_visits_with_weights_is_refused_with_the_cure(call):
+    proxy = ProxyReward(ALTERNATIVES[0], two_ways(discount=0.9), alternatives=ALTERNATIVES)
+    belief = posterior.exact(proxy, candidates=ALTERNATIVES)
+    with pytest.raises(ValueError, match=r"give a horizon \(mdp.replace\(horizon=T\)\) or a discount"):
+        call(two_ways(), belief, proxy)
+
+
+def test_an_optimum_promises_nothing_and_a_first_visit_is_a_probability(x64):
+    found = mdps.optimum(two_ways(), ALTERNATIVES[0])
+    assert found.error_bound == np.inf and np.isnan(found.value) and np.all(np.isnan(found.features))
+    policy, where = np.full((3, 2), 0.5), np.array([False, True, False])
+    # From state 0: to 1 by a with .5 · .8, to the end by b with .5 · .1, else once more.
+    np.testing.assert_allclose(mdps.discounted_first_visit(two_ways(), policy, where), 0.4 / 0.45, atol=1e-9)
+    nearly = jax.jit(
+        lambda gamma: mdps.discounted_first_visit(two_ways(discount=0.9).replace(discount=gamma), policy, where)
+    )
+    np.testing.assert_allclose(nearly(0.9), 0.36 / (1 - 0.9 * 0.55), atol=1e-9)
+    assert np.isnan(nearly(1.0))
 
 
 def test_a_discount_or_a_horizon_takes_the_flag_away():

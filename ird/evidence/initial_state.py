@@ -147,7 +147,8 @@ class InitialStateChoice(Choice):
 def _random_paths(mdp: MDP, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Probability of each last state under random actions, `[S]`, and that times the features on the way, `[S, K]`."""
     table, gamma = np.asarray(mdp.next_state), float(mdp.discount)
-    move = np.asarray(mdp.probability, np.float64).mean(axis=1)  # [S, D]
+    exist = np.ones(mdp.probability.shape[:2]) if mdp.available is None else np.asarray(mdp.available, np.float64)
+    move = np.einsum("sa,sad->sd", exist / exist.sum(axis=1, keepdims=True), np.asarray(mdp.probability, np.float64))
     features = np.asarray(mdp.features, np.float64)
     if features.ndim == 3:
         raise ValueError("this MDP's features depend on the action; ground the states yourself and use Choice.")

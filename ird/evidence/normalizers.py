@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ird.evidence.protocol import Normalizer
 from mdps import MDP, solve
 from mdps.boltzmann import accuracy
-from mdps.checks import is_concrete
+from mdps.checks import check_sums, is_concrete
 from mdps.optimal_features import Optimum, optimum
 
 # Entries of one block of N × M: small enough for a processor's cache,
@@ -172,6 +172,7 @@ def in_blocks(function, rows: Array, size: int):
 @jax.jit
 def plan_features(mdp: MDP, weights: Float[Array, " M K"]) -> Float[Array, " M K"]:
     """Feature expectations of the plan for each row of weights, in the MDP, `[M, K]`."""
+    check_sums(mdp)
     return jax.vmap(lambda w: optimum(mdp, w).features)(weights)
 
 

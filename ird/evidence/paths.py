@@ -82,8 +82,15 @@ def check_path(
         if outside.any():
             t = int(outside.argmax())
             raise ValueError(f"actions: action {actions[t]} at step {t} is not in 0..{A - 1}.")
+        if mdp.available is not None and is_concrete(mdp.available):
+            missing = ~np.asarray(mdp.available)[states, actions]
+            if missing.any():
+                t = int(missing.argmax())
+                raise ValueError(
+                    f"actions: action {actions[t]} at step {t} is not available in state {states[t]} (mdp.available)."
+                )
     if moves:
-        chance = np.asarray(mdp.probability)
+        chance = _chances(mdp)
         for t in range(len(states) - 1):
             s, ahead = states[t], states[t + 1]
             row = chance[s].max(axis=0) if actions is None else chance[s, actions[t]]
@@ -99,7 +106,7 @@ def check_reaches(mdp: MDP, state: int, steps: int) -> int:
     check_index("state", state, mdp.num_states, "states")
     if not is_concrete(mdp.probability):
         return int(state)
-    edges, table = np.asarray(np.asarray(mdp.probability).any(axis=1)), np.asarray(mdp.next_state)
+    edges, table = _chances(mdp).any(axis=1), np.asarray(mdp.next_state)
     here = np.asarray(mdp.initial) > 0
     for _ in range(steps):
         ahead = np.zeros_like(here)
@@ -108,3 +115,9 @@ def check_reaches(mdp: MDP, state: int, steps: int) -> int:
     if not here[int(state)]:
         raise ValueError(f"state {int(state)} cannot be reached from the start in {steps} moves, so it is no evidence.")
     return int(state)
+
+
+def _chances(mdp: MDP) -> np.ndarray:
+    """Probability of each successor, `[S, A, D]`, 0 for an action that does not exist."""
+    chance = np.asarray(mdp.probability)
+    return chance if mdp.available is None else np.where(np.asarray(mdp.available)[..., None], chance, 0)

@@ -31,6 +31,7 @@ from mdps.checks import (
     check_key,
     check_mdp,
     check_real,
+    check_sums,
     check_truth,
     check_weights,
     is_concrete,
@@ -328,7 +329,7 @@ class ProxyReward:
 
 def check_alternatives(mdp: MDP, alternatives) -> Array:
     """Rewards `[M, K]` that a designer could have written for one MDP, in a dtype that fits both."""
-    check_mdp(mdp)
+    check_sums(check_mdp(mdp))
     alternatives, K = check_real("alternatives", alternatives), mdp.num_features
     if alternatives.size == 0:
         raise ValueError(

@@ -10,6 +10,7 @@ from ird.evidence.choice import Choice, check_beta
 from ird.evidence.paths import check_path, collected, path_features
 from mdps import MDP, feature_expectations
 from mdps.checks import check_array, check_index, check_mdp, check_truth, shown
+from mdps.policies import uniform_policy
 
 
 class Improvement(Choice):
@@ -180,8 +181,7 @@ class RewardPunish(Choice):
                     f"the path has {len(robot)} steps, but what is to be expected at random has "
                     f"{mdp.horizon or 'no end'}; give a path of the MDP's horizon, or `expected` for as many steps."
                 )
-            shape = (mdp.num_states, mdp.num_actions)
-            expected = feature_expectations(mdp, jnp.full(shape, 1 / shape[1], mdp.probability.dtype))
+            expected = feature_expectations(mdp, uniform_policy(mdp))
         expected = check_array("expected", expected, dtype=own.dtype)
         if expected.shape != own.shape:
             raise ValueError(f"expected has shape {expected.shape}; give one number per feature {mdp.feature_names}.")

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, check_samples, is_proxy
 from ird.evidence.normalizers import stream
-from mdps.checks import check_array, check_mdp, is_concrete, shown
+from mdps.checks import check_array, check_mdp, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 from mdps.policies import feature_expectations
@@ -123,6 +123,7 @@ def _training_offset(mdp: MDP, weights, log_weights, each) -> Array:
 
 @jax.jit
 def _regret_offset(mdp: MDP, weights, log_weights, tol) -> Array:
+    check_sums(mdp)
     weights = _counting(log_weights, weights)
     size = min(BLOCK, weights.shape[0])
     return jax.lax.map(lambda w: optimum(mdp, w, tol=tol).value, weights, batch_size=size)

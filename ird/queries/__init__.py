@@ -1,6 +1,6 @@
 """What to ask next: which rewards to show a designer, and in which environment.
 
-pool = queries.Pool(rewards, train.mdp, beta=0.5)       # planned once
+pool = queries.Pool.from_rewards(rewards, train.mdp, beta=0.5)       # planned once
 query = queries.choose(pool, belief, 3)
 belief = posterior.exact(*seen, query.answer(picked), candidates=candidates)
 """
