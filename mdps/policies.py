@@ -316,4 +316,4 @@ def _check_policy(mdp: MDP, policy, num_steps: int | None = None) -> Array:
 def uniform_policy(mdp: MDP) -> Float[Array, " S A"]:
     """The policy that acts at random: each action that is available as often as the others, `[S, A]`."""
     exist = jnp.ones((mdp.num_states, mdp.num_actions), bool) if mdp.available is None else mdp.available
-    return bellman.shared(exist, mdp.probability.dtype)
+    return jnp.asarray(bellman.shared(exist, mdp.probability.dtype))

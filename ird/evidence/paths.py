@@ -106,8 +106,8 @@ def check_reaches(mdp: MDP, state: int, steps: int) -> int:
     check_index("state", state, mdp.num_states, "states")
     if not is_concrete(mdp.probability):
         return int(state)
-    edges, table = _chances(mdp).any(axis=1), np.asarray(mdp.next_state)
-    here = np.asarray(mdp.initial) > 0
+    edges, table = np.any(_chances(mdp), axis=1), np.asarray(mdp.next_state)
+    here: np.ndarray = np.asarray(mdp.initial) > 0
     for _ in range(steps):
         ahead = np.zeros_like(here)
         ahead[table[here][edges[here]]] = True
