@@ -1,10 +1,12 @@
 """What every test runs under: checked annotations, no rank promotion, one hypothesis profile."""
 
 import functools
+import gc
 import importlib.metadata
 import inspect
 import os
 import types
+from pathlib import Path
 from typing import Any, Self, Union, get_args, get_origin, runtime_checkable
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -104,3 +106,16 @@ def dtype(request):
     """Run the test in float32 and in float64; the value is the dtype of `jnp.asarray(1.0)`."""
     with jax.enable_x64(request.param == "float64"):
         yield jnp.dtype(request.param)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """After a file, forget what was compiled if it fills half of the mappings of memory that Linux gives a process.
+
+    Each program takes some twenty of 65,530; a process that runs out of them crashes, wherever it is.
+    """
+    yield
+    maps, most = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
+    if most.exists() and len(maps.read_bytes().splitlines()) > int(most.read_text()) / 2:
+        jax.clear_caches()
+        gc.collect()
