@@ -223,9 +223,9 @@ def discounted_first_visit(
         >>> mdps.discounted_first_visit(grid.mdp, right, grid.where("lava")).item()
         0.25
     """
+    policy, where = _check_visits(mdp, policy, where)
     if mdp.layout.undiscounted:
         return visit_probability(mdp, policy, where)
-    policy, where = _check_visits(mdp, policy, where)
     return _first_visit(mdp, policy, where, discounted=True)
 
 
