@@ -248,7 +248,7 @@ def footprint(game, tol):
     largest: list = [0, None]
 
     def watched(*args, **settings):
-        size = sum(x.nbytes for x in args[2])
+        size = sum(np.asarray(x).nbytes for x in jax.tree.leaves(args[2]))
         if size > largest[0]:
             largest[:] = [size, (args, settings)]
         return backup(*args, **settings)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -23,6 +22,7 @@ from mdps.checks import (
     shown,
 )
 from mdps.mdp import from_table
+from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
 
@@ -68,7 +68,7 @@ class CastError(NamedTuple):
     initial: float = 0.0
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Game:
     """A cooperative inverse reinforcement learning game (Hadfield-Menell et al. 2016).

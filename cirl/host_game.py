@@ -133,7 +133,9 @@ class HostGame:
         if self._vague is None and self._missing is None:
             return None
         none = np.zeros((*np.broadcast_shapes(*(np.shape(x) for x in (state, human, robot))), 1))
-        return tuple(none if x is None else x[state, human, robot] for x in (self._vague, self._missing))  # type: ignore
+        vague = none if self._vague is None else self._vague[state, human, robot]
+        missing = none if self._missing is None else self._missing[state, human, robot]
+        return vague, missing
 
     def values(self, value: np.ndarray, error: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Q after every pair of actions, `[n, A_H, A_R, Θ]`, from V `[S, Θ]` and its error; and its own error."""

@@ -14,9 +14,10 @@ from cirl import drawing
 from cirl.game import Game, Order
 from cirl.human import Human, fitted
 from mdps.checks import check_count, check_index, is_concrete, shown
+from mdps.pytrees import frozen_pytree
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class PolicyGraph:
     """A robot that remembers a node; the node says what to do, and what is seen leads to the next.

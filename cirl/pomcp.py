@@ -22,6 +22,7 @@ from cirl.human import EpsilonGreedy, Fixed, Human, Rational, check_game, fitted
 from cirl.simulation import Episodes
 from cirl.successors import Successors
 from mdps.checks import check_count, check_index, check_key, check_number, shown
+from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
 
@@ -74,7 +75,7 @@ class _Tree(NamedTuple):
     size: Array
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Pomcp:
     """A robot that plans anew at every step; build one with `Pomcp.plan_for`.

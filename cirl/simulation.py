@@ -17,6 +17,7 @@ from cirl.human import Human, check_game, fitted
 from cirl.policy_graph import PolicyGraph
 from cirl.solvers import GameSolution, solve
 from mdps.checks import check_count, check_key, shown
+from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
 
@@ -77,7 +78,7 @@ def simulate(
     return _simulate(game, solution.robot, play, key, num_steps, num_episodes)
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Misspecification:
     """What robots that were planned for some humans are worth when they meet others; an array of `value` to NumPy.

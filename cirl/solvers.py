@@ -4,7 +4,6 @@ import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
@@ -17,19 +16,20 @@ from cirl.host_game import HostGame
 from cirl.human import Boltzmann, Human, Literal, Pedagogic, Rational, check_game, check_sharpness, fitted
 from cirl.policy_graph import PolicyGraph
 from mdps.checks import check_count, check_number, shown
+from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
 MAX_STEPS = 100_000
 _DEAR = 1e9  # numbers compared by the exact solver for a rational human
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Commitment:
     """The robot's policy is chosen once, and the human knows it: the best of all deterministic ones at the prior."""
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class SubgameConsistent:
     """At every history, with the belief held there, no other decision of the robot would be better.
@@ -44,7 +44,7 @@ class Exact:
     """Enumerate: subsets of Θ for a rational human, the robot's plans for the others."""
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class GameSolution:
     """A robot, what it is worth, and how the human plays with it.

@@ -7,11 +7,11 @@ successors it has, `[S, A_H, A_R, E]`, which keeps their work linear in what can
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cirl.game import Game
+from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
 
@@ -36,7 +36,7 @@ def table_of_moves(ahead: Int[Array, " S AH AR"] | np.ndarray) -> tuple[np.ndarr
     return next_state, probability
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Successors:
     """For each pair of actions the successors that it has; short lists are padded with probability zero.

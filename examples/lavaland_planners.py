@@ -18,6 +18,7 @@ from ird.evidence import ProxyReward
 from ird.posterior import Posterior
 from ird.risk import CVaR
 from mdps import MDP
+from mdps.pytrees import frozen_pytree
 from mdps.worlds.lavaland import Lavaland
 
 STAKES = "in training stakes"  # in units of what the choice among alternatives was worth in training
@@ -63,7 +64,7 @@ class Beliefs(NamedTuple):
     demonstration: Posterior
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class ProxyPlanAsDemonstration:
     """The proxy's plan mistaken for a demonstration of the true reward (maximum-entropy IRL, Ziebart 2010).

@@ -22,6 +22,7 @@ from ird.priors import check_prior, draw_from
 from ird.unknowns import Prior, check_unknowns, draw_unknowns
 from mdps import MDP, feature_expectations, solve
 from mdps.checks import check_array, check_key, check_temperature
+from mdps.pytrees import frozen_pytree
 
 
 class Writing(NamedTuple):
@@ -36,7 +37,7 @@ class Writing(NamedTuple):
     row: Int[Array, ""]
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Designer:
     r"""One who looks at a training MDP and writes a proxy reward (Hadfield-Menell et al. 2017, eqs. 1 and 2).

@@ -12,7 +12,7 @@ relative to the returns: no formula here loses more than a few ulps of the large
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol
 
 import jax
@@ -22,27 +22,9 @@ from jaxtyping import Array, Float
 
 from ird.beliefs import check_log_weights
 from mdps.checks import check_array, check_number, is_concrete
+from mdps.pytrees import frozen_pytree
 
 UNEQUAL = 1e-3
-
-
-def _unchecked(cls):
-    """Register a dataclass of leaves; unflattening does not run `__init__`, since JAX passes placeholders."""
-    names = [field.name for field in fields(cls)]
-
-    def unflatten(_, leaves):
-        risk = object.__new__(cls)
-        for name, leaf in zip(names, leaves, strict=True):
-            object.__setattr__(risk, name, leaf)
-        return risk
-
-    jax.tree_util.register_pytree_with_keys(
-        cls,
-        lambda risk: ([(jax.tree_util.GetAttrKey(name), getattr(risk, name)) for name in names], None),
-        unflatten,
-        lambda risk: ([getattr(risk, name) for name in names], None),
-    )
-    return cls
 
 
 class Risk(Protocol):
@@ -65,7 +47,7 @@ class Risk(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Mean:
     """The expected return: no aversion to risk.
@@ -96,7 +78,7 @@ class Mean:
         return _probabilities(log_weights)
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class WorstCase:
     """The least return over equally weighted posterior draws (Hadfield-Menell et al. 2017, section 4).
@@ -139,7 +121,7 @@ class WorstCase:
         return _possible(log_weights)
 
 
-@_unchecked
+@frozen_pytree
 @dataclass(frozen=True, init=False)
 class CVaR:
     """Conditional value at risk: the mean of the worst share `alpha` of returns (Rockafellar & Uryasev 2000).
@@ -190,7 +172,7 @@ class CVaR:
         return jnp.minimum(_probabilities(log_weights) / self.alpha, 1)
 
 
-@_unchecked
+@frozen_pytree
 @dataclass(frozen=True, init=False)
 class MeanCVaR:
     """A compromise, `(1-λ)·mean + λ·CVaR_α` (Brown, Niekum & Petrik 2020, "BROIL").
@@ -247,7 +229,7 @@ class MeanCVaR:
         return jnp.minimum((1 - self.weight) * p + self.weight * p / self.alpha, 1)
 
 
-@_unchecked
+@frozen_pytree
 @dataclass(frozen=True, init=False)
 class Entropic:
     """Exponential utility: `-(1/η) log Σ_i p_i exp(-η R_i)` (Howard & Matheson 1972).

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float, Key
 from ird import interchange, pictures, summaries
 from ird.bayes import moments, systematic
 from mdps.checks import check_array, check_count, check_key, check_number
+from mdps.pytrees import frozen_pytree
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Posterior:
     """Weighted samples of the true reward, with what is needed to judge them.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -19,9 +18,10 @@ from mdps.checks import check_count, check_horizon_and_discount, check_number, c
 from mdps.graph import spread
 from mdps.kernels.layout import Layout
 from mdps.mdp import MDP, ending
+from mdps.pytrees import frozen_pytree
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class GridWorld:
     """A map of terrain with its MDP.

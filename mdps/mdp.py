@@ -22,9 +22,10 @@ from mdps.checks import (
     require_concrete,
 )
 from mdps.kernels.layout import Layout
+from mdps.pytrees import frozen_pytree
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True, eq=False)
 class MDP:
     """A tabular MDP stored as a successor table (and its transpose, a predecessor table).

@@ -11,8 +11,21 @@ T = TypeVar("T", bound=type)
 def frozen_pytree(cls: T) -> T:
     """Register a frozen dataclass; fields with `metadata={"static": True}` are static, the others are leaves.
 
-    Unlike `jax.tree_util.register_dataclass`, unflattening does not run `__init__`: JAX passes tracers and
-    placeholders there, which a check of values would refuse.
+    Use it instead of `jax.tree_util.register_dataclass`, for two reasons.  To that (jaxlib 0.10.2 and 0.12.0) the
+    structures of two classes with equally many leaves and equal statics are equal and only hash differently, so that
+    one call in some hundreds runs the program that was compiled for the other class.  And unflattening does not run
+    `__init__` here: JAX passes tracers and placeholders there, which a check of values would refuse.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import jax
+        >>> from mdps.pytrees import frozen_pytree
+        >>> @frozen_pytree
+        ... @dataclass(frozen=True)
+        ... class Shifted:
+        ...     by: float
+        >>> jax.jit(lambda shift, x: x + shift.by)(Shifted(2.0), 1.0).item()
+        3.0
     """
     static = [field.name for field in fields(cls) if field.metadata.get("static")]
     leaves = [field.name for field in fields(cls) if field.name not in static]

@@ -22,12 +22,13 @@ from mdps.checks import check_count, check_mdp, check_reward, check_temperature,
 from mdps.kernels import batch_last, on_cpu, operator
 from mdps.linear import MAX_STEPS, evaluate
 from mdps.mdp import MDP
+from mdps.pytrees import frozen_pytree
 from mdps.sharding import place, spread
 from mdps.shortest_paths import proper
 from mdps.value_iteration import Optimal, Task, endless
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True, eq=False)
 class Solution:
     """An optimal policy with its value, and how far either can be from the truth.

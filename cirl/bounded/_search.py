@@ -79,7 +79,7 @@ def _of_dtype(human: Human, dtype) -> Human:
     if jax.tree_util.all_leaves([human]):
         raise ValueError(
             f"human is {human!r}, which JAX cannot take apart; register its class as a pytree "
-            "(jax.tree_util.register_dataclass)."
+            "(mdps.pytrees.frozen_pytree)."
         )
     return human
 

@@ -14,13 +14,14 @@ from mdps import MDP, solve
 from mdps.boltzmann import accuracy
 from mdps.checks import check_sums, is_concrete
 from mdps.optimal_features import Optimum, optimum
+from mdps.pytrees import frozen_pytree
 
 # Entries of one block of N × M: small enough for a processor's cache,
 # large enough to keep an accelerator busy.
 _BLOCK_ON_HOST, _BLOCK_ON_DEVICE = 2**20, 2**26
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class SumOverProxies:
     """Z̃(w) = Σ_j n_j exp(β w·φ_j), over a finite set of proxies (references A, normalizers 1 and 2).
@@ -40,7 +41,7 @@ class SumOverProxies:
         return log_sum_exp(beta * (self.features - origin[None]), jnp.log(self.counts), weights)
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class SumWithCandidate:
     """Sample-Z with the candidate's own term: Z̃(w) + exp(β w·φ̃(w)), one more plan per candidate.
@@ -69,7 +70,7 @@ class SumWithCandidate:
         return jnp.logaddexp(log_sum, beta * own), share * jax.lax.stop_gradient(beta) * plans.error_bound
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class MaxOverProxies:
     """Max-Z: log Z̃(w) = max_j β w·φ_j, the sum's largest term alone (references A, normalizer 4).
@@ -95,7 +96,7 @@ class MaxOverProxies:
         return stream(block, weights, scaled)
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class SoftValue:
     """MaxEnt-Z: log Z̃(w) = β E_{s₀}[V_soft(s₀; w)], causal entropy at temperature 1 (references A, normalizer 3).

@@ -1,5 +1,7 @@
 """The plan that is careful at every step: one ordinary planning problem."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,14 +57,18 @@ def plan_per_step(
     units = None if units is None else check_units(units, log_weights)
     check_risk(risk, weights, log_weights)
     # Three programs: the one in the middle is everybody's.
-    reward, slack = _careful_reward(mdp, weights, log_weights, risk, baseline, units)
+    reward, slack = _careful_reward(mdp, weights, log_weights, risk, baseline, units, kind=type(risk))
     return _certified(mdp, reward, slack, solve(mdp, reward))
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="kind")
 @jax.default_matmul_precision("highest")
-def _careful_reward(mdp: MDP, weights, log_weights, risk: Risk, baseline, units) -> tuple[Array, Array]:
-    """The risk-adjusted reward of each visit, `[S]` or `[S, A]`, and what may be rounding in any of them."""
+def _careful_reward(mdp: MDP, weights, log_weights, risk: Risk, baseline, units, kind: type) -> tuple[Array, Array]:
+    """The risk-adjusted reward of each visit, `[S]` or `[S, A]`, and what may be rounding in any of them.
+
+    `kind` is the measure's class: JAX may take two classes for one (`mdps.pytrees`), should a user's be so made.
+    """
+    del kind
     dtype = jnp.result_type(weights, mdp.probability, float)
     weights, log_weights = weights.astype(dtype), log_weights.astype(dtype)
     if units is not None:

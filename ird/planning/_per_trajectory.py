@@ -102,7 +102,7 @@ def plan(
     )
     max_steps = check_count("max_steps", max_steps)
     check_risk(risk, weights, log_weights)
-    return _plan(mdp, weights, log_weights, risk, offset, units, tol, max_steps)
+    return _plan(mdp, weights, log_weights, risk, offset, units, tol, max_steps, kind=type(risk))
 
 
 class _Problem(NamedTuple):
@@ -139,9 +139,11 @@ class _Search(NamedTuple):
     steps: Array
 
 
-@functools.partial(jax.jit, static_argnames="max_steps")
+@functools.partial(jax.jit, static_argnames=("max_steps", "kind"))
 @jax.default_matmul_precision("highest")
-def _plan(mdp: MDP, weights, log_weights, risk: Risk, offset, units, tol, max_steps: int) -> RiskPlan:
+def _plan(mdp: MDP, weights, log_weights, risk: Risk, offset, units, tol, max_steps: int, kind: type) -> RiskPlan:
+    """`kind` is the measure's class: JAX may take two classes for one (`mdps.pytrees`), should a user's be so made."""
+    del kind
     dtype = jnp.result_type(weights, mdp.probability, float)
     mdp = jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, mdp)
     weights, offset, log_weights, tol = (jnp.asarray(x, dtype) for x in (weights, offset, log_weights, tol))

@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float, Int
 from ird.risk import Risk
 from mdps.linear import push
 from mdps.mdp import MDP
+from mdps.pytrees import frozen_pytree
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True, eq=False)
 class RiskPlan:
     """A plan that is careful about what the reward might be, with a certificate.

@@ -101,7 +101,7 @@ class ProxyInformation:
         return InformationGain().value(everything.log_probabilities(weights).T, jnp.asarray(belief.log_weights))
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Disagreement:
     """How much the plans for the belief's samples disagree there, in units of return.

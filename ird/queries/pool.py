@@ -28,9 +28,10 @@ from mdps.checks import (
     check_real,
     shown,
 )
+from mdps.pytrees import frozen_pytree
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Query:
     """Some rewards, or other options, from which a person is asked to pick what they would rather have.
@@ -75,7 +76,7 @@ class Query:
         return Choice(self.features, picked, beta=self.beta, feature_names=self.feature_names)
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Pool:
     r"""M rewards that a query may be made of, with what their plans do in the training MDP.

@@ -8,13 +8,14 @@ from jaxtyping import Array, Float, Int
 
 from ird.evidence.normalizers import in_blocks
 from ird.queries.objectives import Objective
+from mdps.pytrees import frozen_pytree
 
 # Entries of the largest block of options × samples: small enough for a processor's cache,
 # large enough to keep an accelerator busy.
 _BLOCK_ON_HOST, _BLOCK_ON_DEVICE = 2**18, 2**26
 
 
-@jax.tree_util.register_dataclass
+@frozen_pytree
 @dataclass(frozen=True)
 class Scores:
     """The objective of any set of M options; larger is better.
