@@ -62,7 +62,7 @@ test: $(VENV)/test  ## set up, then run every check
 	@$(MAKE) --no-print-directory --keep-going -j1 format-check lint types contract docs pytest
 
 pytest: $(VENV)/test  ## tests, docstring examples and the programs in the documentation; ARGS="-k solve" selects
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 format: $(VENV)/test  ## lay out the code
 	$(BIN)/ruff format .

@@ -221,8 +221,11 @@ def test_a_bar_in_a_terminal():
 
 
 def heavy(key, *, scale):
-    x = jax.random.normal(key, (300, 300))
-    return jnp.max(jnp.matmul(x, x.T) * scale)  # 1.4 MB
+    """Much memory for little work."""
+    x = jax.random.normal(key, (425,))
+    first = jax.lax.optimization_barrier(jnp.outer(x, x))
+    second = jax.lax.optimization_barrier(first.T * scale)
+    return jnp.max(first) + jnp.min(second)  # 1.4 MB
 
 
 def test_trials_at_once_and_blocks_are_chosen_from_memory(tmp_path):
