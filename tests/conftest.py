@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from jax._src import compiler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -40,7 +41,7 @@ hypothesis.settings.load_profile("house")
 # workers waiting; and before them those that look for whatever refers to a traced value, which is quick in a process
 # that remembers little.
 FIRST = (
-    *("test_ird_sweep", "test_ird_sweep_damage", "test_ird_sweep_store"),
+    *("test_ird_sweep", "test_ird_sweep_damage", "test_ird_sweep_store", "test_readme"),
     *("test_examples", "test_mdps_bellman", "test_mdps_solvers", "test_ird_samplers", "test_ird_evidence_sharpness"),
     *("test_docs", "test_ird_planning", "test_cirl_bounded", "test_ird_calibration"),
 )
@@ -108,6 +109,20 @@ def unannotated():
     _plain.append(True)
     yield
     _plain.pop()
+
+
+@pytest.fixture
+def optimised(monkeypatch):
+    """Run the test with optimised code, as a user's program runs: for what takes longer to run than to compile."""
+    options_of = compiler.get_compile_options
+
+    def optimised_options_of(*args, **kwargs):
+        options = options_of(*args, **kwargs)
+        debug = options.executable_build_options.debug_options
+        debug.xla_backend_optimization_level = max(1, debug.xla_backend_optimization_level)
+        return options
+
+    monkeypatch.setattr(compiler, "get_compile_options", optimised_options_of)
 
 
 @pytest.fixture

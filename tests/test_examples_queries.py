@@ -62,7 +62,7 @@ def test_asking_is_worth_no_less_than_nothing_and_no_more_than_the_truth(tmp_pat
         assert (care > -1e-3).all()
 
 
-def test_a_bias_leaks_and_is_repaired(tmp_path):
+def test_a_bias_leaks_and_is_repaired(tmp_path, optimised):
     made = biased_labels.main(["--pairs", "200", "--repetitions", "3", "--out", str(tmp_path)])
     saved(tmp_path, made, "biased_labels.png")
     found = {(row["fit"], row["bias"]): row for row in made["results"]}

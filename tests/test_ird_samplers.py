@@ -192,7 +192,7 @@ def below(weights, parameter):
     return np.column_stack([1.0 * (x < cut) for x in (*weights.T, parameter) for cut in (-0.5, 0.0, 0.5)])
 
 
-def test_nuts_on_a_demonstration_with_a_hierarchical_prior():
+def test_nuts_on_a_demonstration_with_a_hierarchical_prior(optimised):
     """A gradient through a planner, and a scale shared by all weights: against importance sampling."""
     grid = mdps.GridWorld.from_text(
         "SgG\n...", {"S": "path", ".": "path", "g": "grass", "G": "goal"}, horizon=4, discount=0.9
@@ -232,7 +232,7 @@ def noisy_labels(n=300, scale=1.0):
     return Comparison(signed, np.zeros_like(signed), feature_names=("a", "b"))
 
 
-def test_beta_and_the_scale_of_the_weights_make_a_ridge_together():
+def test_beta_and_the_scale_of_the_weights_make_a_ridge_together(optimised):
     """Only β·w is identified: with wide priors on both, their product is known and neither factor is."""
     labels = noisy_labels()
     informed = {"prior": dist.Normal(0, jnp.ones(2)), "beta": dist.LogNormal(0.0, 0.5)}
