@@ -4,10 +4,12 @@
 
 W1 one 64 x 64 grid, discount .99; W2 1,000 rewards on 12 x 12, discount .95, hard and soft; W3 one
 1000 x 1000 grid, discount .99; W4 the occupancies of W2's policies.  4 actions, slip .2, a bump
-stays, rewards by 8 terrain types, float64.  Everybody's answer is within 1e-6 of the optimum and is
-checked against ours to 2e-6.  Times are medians of interleaved runs, without compilation, which is
-counted apart; one BLAS thread.  Peers loop over rewards; where a loop is too long its length is
-cut and the time scaled up, and the table says so.
+stays, rewards by 8 terrain types.  W5 dense, W6 sparse tables (8 successors, drawn at random), one reward and 100 at
+once, 4 actions, discount .95, normal rewards: rows that mix in a few sweeps and ten nearly closed blocks (leak .001);
+successors that a state's actions share and that each action has for itself.  float64.  Everybody's answer
+is within 1e-6 of the optimum and is checked against ours to 2e-6.  Times are medians of interleaved runs,
+without compilation, which is counted apart; one BLAS thread.  Peers loop over rewards; where a loop is too
+long its length is cut and the time scaled up, and the table says so.
 """
 
 import os
@@ -15,6 +17,7 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", JAX_PLATFORMS="cpu")
 
 import argparse
+import functools
 import platform
 import resource
 import statistics
@@ -301,11 +304,97 @@ def many_rewards(side, discount, count, rounds, cache):
     assert hard.traces == soft.traces == push.traces == 1
 
 
+def product_rate(size=1000, columns=100):
+    """Multiplications and additions per second of a matrix product like that of W5's batch, one thread."""
+    x, y = jnp.ones((4 * size, size)), jnp.ones((size, columns))
+    product = jax.jit(jnp.matmul)
+    product(x, y).block_until_ready()
+    return 2 * 4 * size * size * columns / min(clock(lambda: product(x, y))[0] for _ in range(5))
+
+
+def dense_rows(kind, states, rng, actions=4, leak=1e-3):
+    """Transitions `[S, A, S]`."""
+    if kind == "mixing":
+        return rng.dirichlet(np.ones(states), size=(states, actions))
+    size = states // 10
+    within = rng.dirichlet(np.ones(size), size=(states, actions))
+    rows = np.full((states, actions, states), leak / states)
+    for k in range(10):
+        block = slice(k * size, (k + 1) * size)
+        rows[block, :, block] += (1 - leak) * within[block]
+    return rows / rows.sum(axis=2, keepdims=True)
+
+
+def sparse_rows(kind, states, rng, actions=4, successors=8):
+    """Transitions as a CSR matrix `[S A, S]`."""
+    to = rng.integers(0, states, (states, 1 if kind == "shared" else actions, successors))
+    to = np.broadcast_to(to, (states, actions, successors))
+    p = rng.dirichlet(np.ones(successors), size=(states, actions))
+    row = np.repeat(np.arange(states * actions), successors)
+    return sp.csr_matrix((p.ravel(), (row, to.ravel())), shape=(states * actions, states))
+
+
+def unstructured(name, kind, states, count, rounds, limits, actions=4, discount=0.95):
+    """W5 and W6: one reward, and a batch where `count` > 0, beside quantecon's methods."""
+    from quantecon.markov import DiscreteDP
+
+    rng = np.random.default_rng(0)
+    rows = (dense_rows if name == "W5" else sparse_rows)(kind, states, rng)
+    features, initial = np.ones((states, 1)), np.full(states, 1 / states)
+    build = mdps.MDP.from_dense if name == "W5" else mdps.MDP.from_sparse
+    mdp = build(rows, features, initial, discount=discount)
+    rewards = rng.normal(size=(max(count, 1), states))
+    if name == "W5":
+        problem = lambda r: DiscreteDP(np.tile(r[:, None], (1, actions)), rows, discount)  # noqa: E731
+    else:
+        pairs = np.repeat(np.arange(states), actions), np.tile(np.arange(actions), states)
+        problem = lambda r: DiscreteDP(np.repeat(r, actions), rows, discount, *pairs)  # noqa: E731
+    methods = ("mpi", "pi") if name == "W5" or states <= 2000 else ("mpi",)
+
+    def peers(r):
+        """Each method on some rewards; one at a time, as they are used to."""
+        some = [problem(x) for x in r[:few]]
+        run = lambda m: np.stack([p.solve(method=m, epsilon=2 * TOL, max_iter=100_000).v for p in some])  # noqa: E731
+        return {f"quantecon {m}": (functools.partial(run, m), len(r) / len(some)) for m in methods}
+
+    table = mdp.probability[:, 0].nbytes  # what one sweep of a policy reads
+    limit, of = limits["L3" if table < 2**23 else "DRAM"]
+    few = 1
+    one = Compiled(mdps.solve)
+    batch = jnp.asarray(rewards)
+    reward = batch[0]
+    compiling, solution = clock(lambda: one(mdp, reward))
+    assert bool(solution.converged)
+    fraction = lambda s, t: share(int(s.steps) * table, t, limit, of)  # noqa: E731
+    label = f"{name} {kind}, {states:,}"
+    compare(
+        label,
+        lambda: one(mdp, reward),
+        peers(rewards[:1]),
+        rounds,
+        np.asarray(solution.value)[None],
+        fraction,
+        compiling,
+    )
+    if not count:
+        return
+    few = min(5, count)
+    many = Compiled(lambda m, r: jax.vmap(lambda x: mdps.solve(m, x))(r))
+    compiling, solution = clock(lambda: many(mdp, batch))
+    assert bool(jnp.all(solution.converged))
+    moved = 2 * mdp.probability.size * count  # additions and multiplications of a sweep
+    rate, of = limits["product"]
+    fraction = lambda s, t: share(int(s.steps.max()) * moved, t, rate, of) if name == "W5" else ""  # noqa: E731
+    exact = np.asarray(solution.value)
+    compare(f"{label}, {count} rewards", lambda: many(mdp, batch), peers(rewards), rounds, exact, fraction, compiling)
+    assert one.traces == many.traces == 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="small sizes: seconds, to see that it runs")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved runs of each")
-    parser.add_argument("--only", nargs="*", default=["w1", "w2", "w3"], help="w1, w2 (with soft and W4), w3")
+    parser.add_argument("--only", nargs="*", default=["w1", "w2", "w3", "w5", "w6"], help="w1, w2 (with soft, W4), ...")
     parser.add_argument("--out", type=Path, help="where to write the table")
     args = parser.parse_args()
     small, rounds = args.small, 2 if args.small else args.rounds
@@ -316,6 +405,16 @@ def main():
         one_grid(16 if small else 64, 0.99, rounds, cache, big=False)
     if "w2" in args.only:
         many_rewards(6 if small else 12, 0.95, 20 if small else 1000, rounds, cache)
+    limits = {"L3": cache, "DRAM": dram, "product": (product_rate(), "the product's rate")}
+    for name, kinds, sizes in (
+        ("W5", ("mixing", "blocks"), (100, 500, 2000)),
+        ("W6", ("shared", "own"), (2000, 20_000, 200_000)),
+    ):
+        if name.lower() in args.only:
+            for kind in kinds:
+                for states in (50,) if small else sizes:
+                    count = 8 if small else 100 if states <= 2000 else 0
+                    unstructured(name, kind, states, count, min(rounds, 3) if states > 2000 else rounds, limits)
     head = f"""# Tabular solvers, one process
 
 `python -m benchmarks.bench_solve{" --small" if small else ""} --rounds {rounds} --only {" ".join(args.only)}`
@@ -325,10 +424,11 @@ Peak memory {peak():.2f} GB, peers included.
 
 float64; everybody stops within 1e-6 of the optimum (mdps: certified bound; quantecon: ε = 2e-6; the
 others: a tolerance that reaches it) and is checked to agree (pymdptoolbox does not reach it, see its
-column); medians of interleaved runs, one BLAS thread.  "Of bandwidth" counts, for each sweep, one read
-of the reward and of the values and one write of the values, and nothing else that is moved.
+column); medians of interleaved runs, one BLAS thread.  "Of the limit" counts, for each sweep, one read
+of the reward and of the values and one write of the values, and nothing else that is moved; for one problem of W5
+and W6 one read of a policy's part of the table, and for W5's batch the arithmetic of its matrix products.
 
-| job | who | ms | times mdps | of bandwidth | notes |
+| job | who | ms | times mdps | of the limit | notes |
 | --- | --- | --- | --- | --- | --- |"""
     text = "\n".join([head, *ROWS]) + "\n"
     print(text)

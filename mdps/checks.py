@@ -66,6 +66,12 @@ def check_number(
         cure: what to give instead, the end of the error.
         dtype: floating dtype.
     """
+    number = _judged(name, x, allowed, cure, dtype)
+    return _known(number) if isinstance(number, np.ndarray) else number
+
+
+def _judged(name: str, x, allowed: Callable[[float], bool], cure: str, dtype) -> np.ndarray | Array:
+    """`check_number` without a device: a NumPy scalar, or a tracer."""
     dtype = jax.dtypes.canonicalize_dtype(float if dtype is None else dtype)
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         if x.shape != ():
@@ -75,12 +81,12 @@ def check_number(
         real = isinstance(x, numbers.Real) and not isinstance(x, bool)
     if not real:
         raise ValueError(f"{name} is {shown(x)}; {cure}")
-    if not is_concrete(x):
-        return jnp.asarray(x, dtype)
+    if isinstance(x, jax.core.Tracer):
+        return x.astype(dtype)
     value = _as_dtype(np.asarray(_as_float(x)), dtype)
     if not allowed(float(value)):
         raise ValueError(f"{name} is {shown(x)}{_cast(float(value), x, dtype)}; {cure}")
-    return _known(value)
+    return value
 
 
 def _known(values) -> Array:
@@ -203,14 +209,14 @@ def check_count(name: str, x, least: int = 1, most: int | None = None) -> int:
 def check_temperature(temperature, dtype) -> bool:
     """Whether a temperature is known to be 0; raise if it is known to be no temperature."""
     cure = "it must be 0 (hard) or a positive finite number."
-    check_number("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype=dtype)
-    return is_concrete(temperature) and float(np.asarray(temperature, dtype)) == 0
+    tau = _judged("temperature", temperature, lambda tau: 0 <= tau < math.inf, cure, dtype)
+    return is_concrete(tau) and float(tau) == 0
 
 
 def check_tolerance(tol, dtype) -> None:
     """Raise if a tolerance is known not to be positive."""
     if tol is not None:
-        check_number("tol", tol, lambda tol: tol > 0, "give a positive number, or None for the default.", dtype=dtype)
+        _judged("tol", tol, lambda tol: tol > 0, "give a positive number, or None for the default.", dtype)
 
 
 def check_key(key) -> Array:

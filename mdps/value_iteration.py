@@ -22,6 +22,7 @@ from mdps import bellman
 from mdps.bellman import ByAction, Interval, each
 from mdps.kernels import (
     VECTOR,
+    Columns,
     Layout,
     Operator,
     Settled,
@@ -217,8 +218,10 @@ def iterate(problem: Problem, start, tol, max_steps: int, period: int, full: boo
         weight, paid = context
         return table.sweeps(weight, paid, v, count)
 
+    # Where nothing is known of how states lie to each other, they may mix in a few sweeps.
+    growing = not (isinstance(table, Columns) and isinstance(table.index, tuple))
     return settle_in_cycles(
-        apply, advance, start, problem.gamma, span, tol, problem.unit, max_steps, period, known, problem.rest
+        apply, advance, start, problem.gamma, span, tol, problem.unit, max_steps, period, known, problem.rest, growing
     )
 
 
@@ -385,14 +388,26 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         within = jnp.where(first, bounded(v, q, off), rho + gamma * ahead)
         one, best = bellman.first_of(q), bellman.largest_of(q)
         best_off = bellman.sum_of(each(lambda f, e: jnp.where(f > 0, e, 0), one, off))
-        slack = problem.table.apart(one, within)
         gap = each(lambda x, b: b - x, q, best)
+        slack = apart_where_close(one, within, gap, off, best_off)
         tied = each(lambda g, e, r, b: g <= r + b + gamma * e, gap, slack, off, best_off)
         # Far from equal: the difference is more than a small share of what was added up.
         far = each(lambda g, t, r, b: t & (g * relative > WORTH_TELLING * (r + b)), gap, tied, off, best_off)
         # A bound that falls by less is within a sixteenth of where it would settle.
         falls = first | jnp.any(within < (1 - (1 - gamma) / 16) * now.within, axis=0)
         return View(v, within, q, off, tied, falls & jnp.any(bellman.any_of(far), axis=0), now.sweeps + 1)
+
+    def apart_where_close(one, within, gap, off, best_off):
+        """Σ_d |p_a - p_b|(d) E(s_d) by action; where even twice the largest E leaves no tie, that: it is no work."""
+        table = problem.table
+        if isinstance(table, Columns) and isinstance(table.index, tuple):  # a grid has its ties
+            return table.apart(one, within)
+        most = 2 * jnp.max(within, axis=0)
+        close = each(lambda g, f, r, b: (g <= r + b + gamma * most) & (f == 0), gap, one, off, best_off)
+        some = jnp.any(bellman.any_of(close))
+        return jax.lax.cond(
+            some, lambda: table.apart(one, within), lambda: each(lambda g: jnp.broadcast_to(most, g.shape), gap)
+        )
 
     # The first look stands inside the loop, so that there is one of it to compile.
     nothing = problem.like_q(values)

@@ -224,3 +224,49 @@ def test_without_a_discount_where_everything_ends(x64, kind):
     exact = np.linalg.solve(np.eye(size - 1) - chain, reward[np.arange(1, size), action])
     assert np.abs(solution.value[1:] - exact).max() <= solution.error_bound < 1e-5
     assert (reward[1:] + chance[1:, :, 1:] @ exact).max(axis=1) == pytest.approx(exact, abs=1e-9)  # it is the optimum
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "few"])
+def test_what_mixes_fast_takes_few_sweeps(x64, kind):
+    """And ten nearly closed blocks too: the slow modes are one step of extrapolation."""
+    if kind == "few":
+        rng = np.random.default_rng(3)
+        to = np.repeat(rng.integers(0, 200, (200, 1, 4)), A, axis=1)
+        rows = np.zeros((200, A, 200))
+        for s, a in itertools.product(range(200), range(A)):
+            np.add.at(rows[s, a], to[s, a], rng.dirichlet(np.ones(4)))
+    else:
+        rows = transition(kind)
+    mdp = mdps.MDP.from_dense(rows, np.ones((len(rows), 1)), np.full(len(rows), 1 / len(rows)), discount=0.99)
+    reward = np.random.default_rng(1).normal(size=len(rows))
+    found = mdps.solve(mdp, reward)
+    assert bool(found.converged) and int(found.steps) < 80  # plain sweeps take log(1e-8)/log(.99) = 1,800
+    again = mdps.policy_return(mdp, found.policy, reward)
+    assert float(again) == pytest.approx(float(jnp.mean(found.value)), abs=1e-6)
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 30])
+def test_chains_that_go_round(dtype, length):
+    """Nothing mixes there, and no step of extrapolation along one mode is right."""
+    for states in (length, 40 * length if length > 2 else 40):
+        chance = np.zeros((states, A, states))
+        s = np.arange(states)
+        chance[s, :, (s + 1) % states] = 1.0
+        mdp = mdps.MDP.from_dense(chance, np.ones((states, 1)), np.full(states, 1 / states), discount=GAMMA)
+        reward = np.where(s % length == 0, 1.0, 0.0)
+        found = mdps.solve(mdp, reward)
+        exact = GAMMA ** (-s % length) / (1 - GAMMA**length)
+        assert bool(found.converged)
+        assert np.abs(np.asarray(found.value) - exact).max() <= float(found.error_bound)
+
+
+def test_a_column_takes_the_sweeps_that_it_takes_with_its_like(x64):
+    """Columns that are done sooner, or later, change nothing."""
+    mdp, _, _ = build("middling")
+    scale = np.array([0.0, 1e-3, 1.0, 1e3, 1.0])
+    rewards = np.random.default_rng(2).normal(size=(5, len(mdp.initial))) * scale[:, None]
+    solve = jax.vmap(lambda r: mdps.solve(mdp, r))
+    together, each = solve(rewards), [solve(np.stack([r, r])) for r in rewards]
+    assert len(set(together.steps.tolist())) > 2
+    np.testing.assert_array_equal(together.steps, [int(x.steps[0]) for x in each])
+    np.testing.assert_array_equal(together.value, [np.asarray(x.value[0]) for x in each])

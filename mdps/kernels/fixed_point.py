@@ -74,6 +74,7 @@ def settle_in_cycles(
     period: int = 8,
     known: Settled | None = None,
     rest: float | Array = 0.0,
+    growing: bool = False,
 ) -> Settled:
     """Iterate a γ-contraction until its certified error is at most `tol`, or at its rounding floor.
 
@@ -96,12 +97,17 @@ def settle_in_cycles(
         period: sweeps in a cycle; even, since grids alternate between two colours.
         known: what is certified already; columns in which that is within `tol` are left alone.
         rest: a size that is rounded beside the values, as in `certify`.
+        growing: whether cycles begin with 5 sweeps, and get twice as many, until they have about `period`, where
+            neither the sweeps of one nor the one before as a whole has divided the residual by ten.  Secant steps are
+            then those of the last two pairs of sweeps, since cycles differ in length.
     """
-    longest = gamma**period / (1 - gamma**period)  # the secant step of the slowest possible mode, γ itself
+    apart = 2 if growing else period  # sweeps between the points of a secant step
+    longest = gamma**apart / (1 - gamma**apart)  # the secant step of the slowest possible mode, γ itself
     patience = 16 + np.log(1e4) / jnp.maximum(-jnp.log(gamma) * period, 1e-6)
 
     def body(carry):
-        x, before, settled, done, shrunk_at, stale, steps = carry
+        x, before, settled, done, shrunk_at, stale, steps, pairs = carry
+        count = 1 + 2 * pairs if growing else period
         applied, context = apply(x)
         fresh, _ = certify(applied, x, gamma, measure, rounding, jnp.full_like(stale, steps + 1), rest)
         settled = jax.tree.map(lambda old, new: jnp.where(done, old, new), settled, fresh)
@@ -109,32 +115,56 @@ def settle_in_cycles(
         stale = jnp.where(shrunk, 0, stale + 1)
         # Written so that NaN counts as done: it will not get better.
         done = done | ~(fresh.bound > jnp.maximum(tol, 2 * fresh.floor)) | (stale > patience)
-        more = jnp.any(~done) & (steps + period < max_steps)
-        # A fixed number of sweeps: an accelerator then asks nobody after each whether to go on.
-        y = jax.lax.cond(more, lambda: advance(applied, context, period - 1), lambda: applied)
-        now = y - x
-        if measure is span:  # what all states have in common is its centre, and no part of a slow mode
-            now = now - now[:1]
-        turn = now - before[0]
+        more = jnp.any(~done & (steps + count < max_steps))
+        if growing:
+            third, second, y = jax.lax.cond(
+                more, lambda: _last_of(pairs, lambda v: advance(v, context, 2), x, applied), lambda: (x, x, applied)
+            )
+            earlier, now = _of_slow_modes(measure, second - third), _of_slow_modes(measure, y - second)
+            slow = (measure(y, second)[0] > 0.1 * fresh.residual) & (fresh.residual > 0.1 * shrunk_at)
+            pairs = jnp.where(slow, jnp.minimum(2 * pairs, period // 2), pairs)
+        else:
+            # A fixed number of sweeps: an accelerator then asks nobody after each whether to go on.
+            y = jax.lax.cond(more, lambda: advance(applied, context, count - 1), lambda: applied)
+            (earlier, second), now = before, _of_slow_modes(measure, y - x)
+            before = now, y
+        turn = now - earlier
         # In units of the longest change, whose square may be no number.
         unit = jnp.max(jnp.abs(turn), axis=0)
         turn = turn / jnp.where(unit > 0, unit, 1)
         along = jnp.sum(now * turn, axis=0) / jnp.where(unit > 0, unit * jnp.sum(turn * turn, axis=0), 1)
-        secant = jnp.where(shrunk & (steps > 0) & (unit > 0), jnp.clip(along, -longest, 0.5), 0)
+        secant = jnp.where(shrunk & (growing | (steps > 0)) & (unit > 0), jnp.clip(along, -longest, 0.5), 0)
         shrunk_at = jnp.where(shrunk, fresh.residual, shrunk_at)
-        x = y - secant * (y - before[1])
-        return x, (now, y), settled, done, shrunk_at, stale, steps + period
+        x = y - secant * (y - second)
+        return x, before, settled, done, shrunk_at, stale, steps + count, pairs
 
     def unfinished(carry):
         done, steps = carry[3], carry[6]
-        return jnp.any(~done) & (steps < max_steps)
+        return jnp.any(~done & (steps < max_steps))
 
     column = jnp.zeros(start.shape[1:], start.dtype)
     count = jnp.zeros(start.shape[1:], jnp.int32)
     if known is None:
         known = Settled(start, column + jnp.inf, column, column, count)
-    first = (start, (start, start), known, known.bound <= jnp.maximum(tol, 2 * known.floor), column + jnp.inf, count, 0)
-    return jax.lax.while_loop(unfinished, body, first)[2]
+    done = known.bound <= jnp.maximum(tol, 2 * known.floor)
+    before, steps, pairs = ((), count, count + 2) if growing else ((start, start), 0, ())
+    begin = (start, before, known, done, column + jnp.inf, count, steps, pairs)
+    return jax.lax.while_loop(unfinished, body, begin)[2]
+
+
+def _last_of(pairs: Array, twice, x: Array, applied: Array) -> tuple[Array, Array, Array]:
+    """The last three of `x, T x, T³ x, ...`, each column after as many pairs of sweeps as it is to have, `[*batch]`."""
+
+    def further(k, last):
+        new = (*last[1:], twice(last[2]))
+        return tuple(jnp.where(k < pairs, b, a) for a, b in zip(last, new, strict=True))
+
+    return jax.lax.fori_loop(0, jnp.max(pairs), further, (x, x, applied))
+
+
+def _of_slow_modes(measure, change: Array) -> Array:
+    """A change without what all states have in common where the measure is `span`: its centre, no part of a mode."""
+    return change - change[:1] if measure is span else change
 
 
 def settle(operator, start, gamma, measure, tol, rounding, max_steps, period: int = 12, known=None) -> Settled:
