@@ -111,6 +111,14 @@ def unannotated():
     _plain.pop()
 
 
+@pytest.fixture(scope="module")
+def unannotated_throughout():
+    """`unannotated` for every test of a file, and for what they share."""
+    _plain.append(True)
+    yield
+    _plain.pop()
+
+
 @pytest.fixture
 def optimised(monkeypatch):
     """Run the test with optimised code, as a user's program runs: for what takes longer to run than to compile."""

@@ -31,6 +31,7 @@ from ird import planning, posterior
 from ird.risk import CVaR, WorstCase
 from ird.sweep import arrays
 
+pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
 ROOT = Path(__file__).parent.parent
 TINY = """
 maps = 2

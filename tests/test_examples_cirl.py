@@ -4,8 +4,11 @@ import json
 
 import matplotlib.image
 import numpy as np
+import pytest
 
 from examples import human_models, lava_game
+
+pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
 
 
 def saved(tmp_path, made, picture):

@@ -16,6 +16,7 @@ from examples.ird_paper_planners import Outcome
 from examples.ird_paper_worlds import CONDITIONS, HACKING, INDICATORS, RAW
 from mdps.worlds.lavaland import NAMES
 
+pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
 MAPS, LAVA = 4, NAMES.index("lava")
 
 

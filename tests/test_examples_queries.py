@@ -11,6 +11,8 @@ from examples import active_ird, biased_labels, value_of_information
 from ird import posterior
 from mdps.graph import spread
 
+pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
+
 
 def saved(out, made, picture):
     assert json.loads(next(out.glob("*.json")).read_text(encoding="utf-8")) == made

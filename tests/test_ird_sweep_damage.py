@@ -16,6 +16,7 @@ from ird.sweep import zarr_files
 from ird.sweep.opening import begin
 from ird.sweep.stores import open_store
 
+pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # of sweeps, tests/test_ird_sweep.py checks them
 BLOCK = (0, 1, 1)  # one of eight, of two trials: the last of five seeds are two
 
 

@@ -19,6 +19,7 @@ import sweep_worker
 from ird import sweep
 from ird.sweep.zarr_files import encode
 
+pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # of sweeps, tests/test_ird_sweep.py checks them
 ROOT = Path(__file__).parent.parent
 WORKER = [sys.executable, str(ROOT / "tests" / "sweep_worker.py")]
 

@@ -5,7 +5,7 @@ from test_docs import ROOT, blocks, elsewhere, run  # noqa: F401
 import mdps
 
 
-def test_the_careful_plan_keeps_out_of_lava_and_still_arrives(optimised):
+def test_the_careful_plan_keeps_out_of_lava_and_still_arrives(unannotated, optimised):
     seen = run(ROOT / "README.md")
     field, naive, careful = seen["field"], seen["naive"], seen["careful"]
     risk = {
