@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -320,10 +321,7 @@ class GridWorld:
         for name in terrains:
             if name not in self.names:
                 raise ValueError(f"there is no terrain {name!r} here; this grid has {maps.listed(self.names)}.")
-        S = self.mdp.num_states
-        here = _is_one_of(self.terrain, [self.names.index(name) for name in terrains])
-        state = jnp.where(self.cell < 0, S, self.cell)  # walls fall off the end
-        return jnp.zeros(S, bool).at[state].set(here, mode="drop")
+        return _states_of(self.cell, self.terrain, tuple(map(self.names.index, terrains)), self.mdp.num_states)
 
     def most_likely_path(
         self,
@@ -420,6 +418,13 @@ class GridWorld:
 
 def _is_one_of(index, numbers: Sequence[int]):
     return functools.reduce(operator.or_, [index == i for i in numbers], np.zeros(np.shape(index), bool))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _states_of(cell: Array, terrain: Array, numbers: tuple[int, ...], num_states: int) -> Array:
+    """Which states are cells of the terrains of these numbers, `[S]`."""
+    state = jnp.where(cell < 0, num_states, cell)  # walls fall off the end
+    return jnp.zeros(num_states, bool).at[state].set(_is_one_of(terrain, numbers), mode="drop")
 
 
 def _pad(xp, x, length: int):

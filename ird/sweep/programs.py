@@ -21,7 +21,8 @@ from ird.sweep.trials import Trial
 
 AXIS = "trials"
 PIECES = 8  # blocks per device at least: for progress, and so that little is lost when a run is killed
-FIRST_ON_HOST, FIRST_ON_DEVICE = 4, 256  # how many trials at once are tried first
+FIRST_ON_DEVICE = 256  # how many trials at once are tried first
+ARRAYS = 4  # a trial needs about the memory of so many arrays like its largest: a processor's first guess
 CACHE = 2**24  # bytes of the trials that a processor takes at once
 MOST_STEPS = 64  # how many times it does so in a block
 
@@ -132,7 +133,8 @@ def fitting(
 ) -> tuple[Blocks, int]:
     """How to divide the trials, and how many to compute at once: what fits, several blocks for each device.
 
-    Memory grows in proportion to the trials at once, but for a constant: each guess is compiled and measured.
+    Memory grows in proportion to the trials at once, but for a constant: each guess is compiled and measured.  A
+    processor's caches may be missed a little: another program would cost a sweep more.
 
     Args:
         trial: the trial.
@@ -153,16 +155,18 @@ def fitting(
         return divided(block), divided(block).width
     kibibytes = min(_budget(memory, devices) // 1024, 2**31 - 1)  # one number of 32 bits, for all processes
     allowed = int(agreed(np.asarray(kibibytes, np.int32))) * 1024
-    lanes, grown = min(most, FIRST_ON_HOST if on_host else FIRST_ON_DEVICE), False
+    loose = on_host and memory is None
+    first = max(1, allowed // (ARRAYS * trial.largest_array)) if loose else FIRST_ON_DEVICE
+    lanes, grown = min(most, first), False
     while True:
         blocks = divided(lanes)
         lanes = min(lanes, blocks.width)
         need = max(program.memory_at_once for program in prepare(trial, blocks, key, devices, lanes))
-        if need > allowed and lanes > 1:
+        if need > (2 * allowed if loose else allowed) and lanes > 1:
             lanes, grown = max(1, min(lanes - 1, int(0.95 * lanes * allowed / need))), True
             continue
         wider = min(most, int(0.95 * lanes * allowed / need))
-        if grown or wider < 2 * lanes:
+        if grown or wider < (4 if loose else 2) * lanes:
             return blocks, lanes
         lanes, grown = wider, True
 

@@ -6,6 +6,7 @@ changes what is computed, in the trial or in what it calls, and with nothing els
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ class Trial:
         else:  # a generation of jax that hands over constants as inputs: trace anew
             found = jax.tree.leaves(self.call(key, **static, **settings))
         return {field.name: x for field, x in zip(self.fields, found, strict=True)}
+
+    @property
+    def largest_array(self) -> int:
+        """Bytes of the largest array that a trial computes; at least one number's."""
+        return max(8, *map(_largest, self.programs), 8)
 
     @property
     def digest(self) -> str:
@@ -182,6 +188,18 @@ def _constants(part: Any) -> Iterator[Any]:
     elif isinstance(part, list | tuple):
         for each in part:
             yield from _constants(each)
+
+
+def _largest(part: Any) -> int:
+    """Bytes of the largest array that a program computes."""
+    if isinstance(part, ClosedJaxpr):
+        return _largest(part.jaxpr)
+    if isinstance(part, Jaxpr):
+        found = [x.aval for equation in part.eqns for x in equation.outvars]
+        kinds = [(getattr(x, "shape", ()), getattr(x, "dtype", None)) for x in found]
+        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in kinds if dtype is not None]
+        return max(0, *sizes, *(_largest(list(equation.params.values())) for equation in part.eqns), 0)
+    return max(0, *(_largest(each) for each in part), 0) if isinstance(part, list | tuple) else 0
 
 
 def _check_same(
