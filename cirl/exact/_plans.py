@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cirl.dominance import undominated
+from cirl.dominance import Comparisons, TooManyComparisonsError, undominated
 from cirl.exact._subsets import Found
 from cirl.game import Game
 from cirl.graph_values import Nodes
@@ -23,6 +23,8 @@ from cirl.replies import on_host, worth
 
 MOST = 400_000  # plans listed at once
 DECISIONS = 10_000  # of the robot at one node
+COMPARISONS = 2e10  # of numbers in all: 15 to 30 seconds
+LISTED = 500  # comparisons that take as long as to work out one number of a plan
 
 
 class TooManyPlansError(ValueError):
@@ -64,7 +66,7 @@ def solve_plans(game: Game, human: Human, *, consistent: bool, most: int = MOST)
         most: plans listed at once, at most.
 
     Raises:
-        TooManyPlansError: where there are more.
+        TooManyPlansError: where there are more, or where to compare them would take more than about half a minute.
         ValueError: where no plan is consistent.
     """
     return _Listing(game, human, consistent, most).solve()
@@ -75,6 +77,7 @@ class _Listing:
 
     def __init__(self, game: Game, human: Human, consistent: bool, most: int):
         self.g, self.human, self.most = HostGame(game), on_host(human), most
+        self.allowed = Comparisons(COMPARISONS)
         self.every = consistent and not human.monotone
         self.monotone, self.options = human.monotone, self._options()
         self.lists: list[dict[int, _Plans]] = []
@@ -151,6 +154,7 @@ class _Listing:
                     f"{total:,} plans would have to be listed in state {s} at step {t}, or more; the exact solver "
                     f"takes at most {self.most:,}. Shorten the horizon, or use Bounded()."
                 )
+            self._spend(LISTED * count * AH * D * g.reward.shape[-1])
             child = np.full((count, AH, D), -1)
             for index, (a, d) in zip(np.unravel_index(np.arange(count), sizes) if sizes else [], slots, strict=True):
                 child[:, a, d] = index
@@ -160,6 +164,21 @@ class _Listing:
             found.append(self._kept(_Plans(alpha, error, actions, child)))
         return self._kept(_Plans.together(found)) if len(found) > 1 else found[0]
 
+    def _spend(self, comparisons: int) -> None:
+        """Count work that is worth so many comparisons."""
+        try:
+            self.allowed.spend(comparisons)
+        except TooManyComparisonsError:
+            raise self._too_dear() from None
+
+    def _too_dear(self) -> TooManyPlansError:
+        g, T = self.g, self.g.horizon
+        return TooManyPlansError(
+            f"the plans of this game ({g.num_states} states, {self.options.shape[0]} decisions at each node, "
+            f"{g.reward.shape[-1]} values of θ, horizon {T}) would take more than {COMPARISONS:.0e} comparisons, half "
+            "a minute, to list and compare. Shorten the horizon, or use Bounded()."
+        )
+
     def _kept(self, plans: _Plans) -> _Plans:
         """Without the plans that another is at least as good as for every θ, now and within what may be off."""
         if not self.monotone:
@@ -167,7 +186,10 @@ class _Listing:
         # Two that differ by what float64 rounds are one; what that may lose is counted.
         slack = self.g.eps * np.abs(plans.alpha)
         both = np.concatenate([plans.alpha, plans.alpha + plans.error], axis=1)
-        kept = undominated(both, np.tile(slack, 2))
+        try:
+            kept = undominated(both, np.tile(slack, 2), self.allowed)
+        except TooManyComparisonsError:
+            raise self._too_dear() from None
         return replace(plans[kept], error=(plans.error + slack)[kept])
 
     def _first_consistent(self, s: int, order: list[int]) -> int | None:
