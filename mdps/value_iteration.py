@@ -274,7 +274,7 @@ class View(NamedTuple):
         off: their rounding, by action.
         tied: which actions are not told apart from the best, by action.
         undecided: whether more sweeps may tell actions apart that are far from equal, `[*batch]`.
-        sweeps: how many it took to get here.
+        sweeps: how many it took to get here, `[*batch]`.
     """
 
     value: Array
@@ -367,8 +367,9 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
 
         V <- TV,    E <- ρ + γ max P_a E    over the actions that are not told apart from the best,
 
+    or the constant bound of the new values, where that is less,
     but only while that may tell actions apart that are far from equal (far from a goal the values are small, and so
-    must be their errors), and no more often than the values were.
+    must be their errors), and no more often than the values were.  Columns that are done keep what they know.
 
     Args:
         problem: the MDP.
@@ -385,7 +386,7 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         q, off, beyond = _look(problem, v, now.within)
         ahead = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, beyond))
         rho = bellman.largest_of(each(lambda t, e: jnp.where(t, e, 0), now.tied, now.off))
-        within = jnp.where(first, bounded(v, q, off), rho + gamma * ahead)
+        within = jnp.minimum(jnp.where(first, jnp.inf, rho + gamma * ahead), bounded(v, q, off))
         one, best = bellman.first_of(q), bellman.largest_of(q)
         best_off = bellman.sum_of(each(lambda f, e: jnp.where(f > 0, e, 0), one, off))
         gap = each(lambda x, b: b - x, q, best)
@@ -395,7 +396,13 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         far = each(lambda g, t, r, b: t & (g * relative > WORTH_TELLING * (r + b)), gap, tied, off, best_off)
         # A bound that falls by less is within a sixteenth of where it would settle.
         falls = first | jnp.any(within < (1 - (1 - gamma) / 16) * now.within, axis=0)
-        return View(v, within, q, off, tied, falls & jnp.any(bellman.any_of(far), axis=0), now.sweeps + 1)
+        new = View(v, within, q, off, tied, falls & jnp.any(bellman.any_of(far), axis=0), now.sweeps + 1)
+        going = goes_on(now)
+        return jax.tree.map(lambda old, x: jnp.where(going, x, old), now, new)
+
+    def goes_on(now: View) -> Array:
+        """Columns that are looked at once more, `[*batch]`."""
+        return (now.sweeps < 0) | (now.undecided & (now.sweeps < most))
 
     def apart_where_close(one, within, gap, off, best_off):
         """Σ_d |p_a - p_b|(d) E(s_d) by action; where even twice the largest E leaves no tie, that: it is no work."""
@@ -418,6 +425,6 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         nothing,
         each(lambda x: x > 0, nothing),
         jnp.ones(values.shape[1:], bool),
-        jnp.full((), -1, jnp.int32),
+        jnp.full(values.shape[1:], -1, jnp.int32),
     )
-    return jax.lax.while_loop(lambda now: (now.sweeps < 0) | jnp.any(now.undecided & (now.sweeps < most)), look, start)
+    return jax.lax.while_loop(lambda now: jnp.any(goes_on(now)), look, start)
