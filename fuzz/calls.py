@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 CALLS = {
-    "plain": (1, 1),
-    "jit": (2, 2),
-    "shared": (1, 32),
-    "stacked": (32, 1),
-    "nested": (8, 4),
+    "plain": (4, 4),
+    "jit": (8, 8),
+    "shared": (1, 512),
+    "stacked": (128, 1),
+    "nested": (64, 8),
 }  # MDPs, rewards of each
 
 

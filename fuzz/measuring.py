@@ -121,7 +121,11 @@ def exactly(kind: str, x, p, first, second):
     if kind == "MeanCVaR":
         return (1 - first) * (p * x).sum(axis=1) + first * tail(x, p, second)
     low = np.where(p > 0, x, np.inf).min(axis=1, keepdims=True)
-    return low[:, 0] - np.log1p((p * np.expm1(-first[:, None] * (x - low))).sum(axis=1)) / first
+    above = first[:, None] * (x - low)
+    saved = (p * np.expm1(-above)).sum(axis=1)
+    # Near -1 the sum has cancelled; the sum of exponentials has not.
+    rest = np.where(saved > -0.5, np.log1p(np.maximum(saved, -0.5)), np.log((p * np.exp(-above)).sum(axis=1)))
+    return low[:, 0] - rest / first
 
 
 def tail(x, p, alpha):

@@ -97,14 +97,20 @@ def draw(seed: int, batch: int) -> Games:
 
 
 def answers(p: Games):
-    """Lower and upper bounds, whether they are said to meet the tolerance, and what the robot attains."""
+    """Lower and upper bounds, whether they meet the tolerance, and what the robot attains; NaN where refused."""
     found = []
     for game, number, tol in zip(p.games, p.number, p.tol):
         model = {"epsilon": human.EpsilonGreedy, "boltzmann": human.Boltzmann}.get(p.settings.model)
         method = {"Bounded": cirl.Bounded(max_backups=200)}.get(p.settings.method)
         concept = getattr(cirl, p.settings.concept)()
         person = human.Rational() if model is None else model(number)
-        s = cirl.solve(game, human=person, concept=concept, tol=tol, method=method)
+        try:
+            s = cirl.solve(game, human=person, concept=concept, tol=tol, method=method)
+        except ValueError as refusal:
+            if "no deterministic plan" not in str(refusal):
+                raise
+            found.append([np.nan, np.nan, 0.0, np.nan])
+            continue
         attained = game.mdp.initial @ (s.values[s.robot.start] @ game.prior)
         found.append([float(x) for x in (s.lower, s.upper, s.converged, attained)])
     return np.array(found)
@@ -121,8 +127,9 @@ def check(p: Games, s: np.ndarray) -> list[Checked]:
     exact, error, size = np.array([listed(p, i) for i in range(p.size)]).T
     eps = float(np.finfo(np.asarray(p.games[0].prior).dtype).eps)
     tol, near = np.array(p.tol), error + 64 * eps * size
-    says = np.isfinite(lower) & np.isfinite(upper)
+    says, refused = np.isfinite(lower) & np.isfinite(upper), np.isnan(lower)
     return [
+        Checked("game: refused only where no plan holds", (refused & np.isfinite(exact)).astype(float), 0.0, refused),
         Checked("game: lower bound below the optimum", np.maximum(lower - exact, 0), error, says),
         Checked("game: upper bound above the optimum", np.maximum(exact - upper, 0), error, says),
         Checked("game: what the lower bound promises is attained", np.maximum(lower - attained, 0), near, says),

@@ -1,9 +1,12 @@
 """How planning problems are drawn: a shape, structures of it, and numbers of every size on them.
 
-Shapes are few, so that little is compiled; what a batch is (shape, dtype, hard or soft, how the library is called) is
-drawn too. The same seed, family and batch number draw the same problems.
+Compiling takes a thousand times as long as a problem, so a family has sixteen settings (shape, dtype, horizon, hard or
+soft, how the library is called), which take turns. The structures of one setting, and with them the shapes of all
+tables, stay for 4,096 batches; the numbers on them are new in every batch. The same seed, family and batch number draw
+the same problems.
 """
 
+import functools
 import inspect
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -40,8 +43,8 @@ SHAPES = {
     "long": Shape(200, 2, 5, 2, 40, False),
 }
 MEDIUM = Shape(8, 3, 4, 3, 4, True)  # of beliefs and evidence, which ask more of each problem
-STRETCH, PALETTE = 96, 6
-DISCOUNTS = (0.0, 0.5, 0.9, 0.95, 0.99, 0.999)
+STRETCH, PALETTE = 4096, 16
+DISCOUNTS = (0.0, 1e-6, 0.5, 0.9, 0.95, 0.99, 0.999)
 FAR_DISCOUNTS = (0.9999, 0.99999)  # with few enough sweeps that a batch takes no minute
 MAX_STEPS = 10_000
 
@@ -136,16 +139,18 @@ class Settings(NamedTuple):
 
 
 def settings(family: str, seed: int, batch: int) -> Settings:
-    """The settings of one batch: a few are drawn for each stretch of batches, so that few programs are compiled."""
-    rng = np.random.default_rng([seed, batch // STRETCH, batch % PALETTE, *family.encode()])
+    """The settings of one batch: sixteen take turns, two for each dtype, endless or not, hard or soft."""
+    turn, stretch = batch % PALETTE, batch // STRETCH
+    rng = np.random.default_rng([seed, stretch, turn, *family.encode()])
+    first = np.random.default_rng([seed, stretch, *family.encode()]).integers(len(SHAPES))
     return Settings(
-        str(rng.choice(["float32", "float64"])),
-        str(rng.choice(list(SHAPES))),
-        str(rng.choice(list(CALLS))),
+        "float64" if turn & 1 else "float32",
+        list(SHAPES)[(first + turn + turn // len(SHAPES)) % len(SHAPES)],
+        str(rng.choice(list(CALLS), p=[0.05, 0.05, 0.2, 0.3, 0.4])),
         str(rng.choice(list(STRUCTURES))),
         bool(MASKS and rng.random() < 0.3),
-        bool(rng.random() < 0.4),
-        bool(rng.random() < 0.4),
+        bool(turn & 2),
+        bool(turn & 4),
         bool(rng.random() < 0.25),
     )
 
@@ -154,9 +159,10 @@ def draw(family: str, seed: int, batch: int) -> Problems:
     """Problems number `batch` of a family, in the precision of their settings."""
     rng, chosen = generator(family, seed, batch), settings(family, seed, batch)
     shape, (N, R) = SHAPES[chosen.shape], CALLS[chosen.call]
-    if shape.states > 50:
-        N, R = -(-N // 4), -(-R // 4)
-    found = [one(rng, chosen, shape, anchor=i == 0) for i in range(N)]
+    if shape.states > 50 or chosen.far:  # these take longer
+        N, R = -(-N // 8), -(-R // 8)
+    forms = structures([seed, batch // STRETCH, batch % PALETTE, *family.encode()], chosen, shape, N)
+    found = [one(rng, chosen, shape, form) for form in forms]
     models, patterns = [m for m, _ in found], [p for _, p in found]
     stacked = mdps.stack(models)
     S, A = stacked.probability.shape[1:3]
@@ -165,21 +171,45 @@ def draw(family: str, seed: int, batch: int) -> Problems:
     size = np.abs(reward).reshape(N, R, -1).max(axis=-1)
     size = np.where(size > 0, size, 1)
     temperature = size * 10 ** rng.uniform(-4, 3, (N, R))
-    tol = size * 10 ** rng.uniform(-9, 0, (N, R)) if rng.random() < 0.3 else None
+    tol = size * 10 ** rng.uniform(-9, 0, (N, R)) if batch % PALETTE >= 8 else None
     numbers = [None if x is None else jnp.asarray(x, chosen.dtype) for x in (reward, temperature, tol)]
     return Problems(chosen, models, stacked, *numbers, patterns)
 
 
-def one(rng, chosen: Settings, shape: Shape, anchor: bool = False) -> tuple[mdps.MDP, Pattern]:
-    """One MDP. Stacked ones are of many structures and sizes; the first, the anchor, fixes the shape of all."""
-    name, variant, masked = chosen.structure, 0, chosen.masked
-    S, A, D, K = shape.states, shape.actions, shape.successors, shape.features
-    if chosen.call in ("stacked", "nested"):
-        name, variant, masked = rng.choice(list(STRUCTURES)), int(rng.integers(1 << 30)), MASKS and rng.random() < 0.3
-        S = int(rng.integers(1, S + 1)) if rng.random() < 0.3 else S
-        if anchor:
-            name, S, masked = "hub", shape.states, MASKS
-    p = pattern(str(name), S, A, D, variant, masked)
+class Form(NamedTuple):
+    """A structure in one size: the arguments of `structures.pattern`."""
+
+    name: str
+    states: int
+    variant: int
+    masked: bool
+
+
+def structures(seed: list[int], chosen: Settings, shape: Shape, N: int) -> list[Form]:
+    """The structures of N MDPs: the same for the same seed, so that their tables have the same shapes.
+
+    Stacked ones are of many structures and sizes; the first has all the states.
+    """
+    if chosen.call not in ("stacked", "nested"):
+        return [Form(chosen.structure, shape.states, 0, chosen.masked)] * N
+    rng, forms = np.random.default_rng([*seed, 1]), []
+    for i in range(N):
+        S = int(rng.integers(1, shape.states + 1)) if i and rng.random() < 0.3 else shape.states
+        masked = bool(MASKS and rng.random() < 0.3)
+        forms.append(Form(str(rng.choice(list(STRUCTURES))), S, int(rng.integers(1 << 30)), masked))
+    return forms
+
+
+@functools.lru_cache(maxsize=4096)
+def known_pattern(form: Form, A: int, D: int) -> Pattern:
+    """The pattern of a structure, kept: it is used in every sixteenth batch."""
+    return pattern(form.name, form.states, A, D, form.variant, form.masked)
+
+
+def one(rng, chosen: Settings, shape: Shape, form: Form) -> tuple[mdps.MDP, Pattern]:
+    """One MDP on a structure."""
+    S, A, D, K = form.states, shape.actions, shape.successors, shape.features
+    p = known_pattern(form, A, D)
     draw_features = rng.normal if rng.random() < 0.7 else lambda size: rng.integers(-2, 3, size).astype(float)
     if shape.per_action:
         features = np.moveaxis(tie(draw_features(size=(K, S, A)), p), 0, -1)
@@ -189,8 +219,11 @@ def one(rng, chosen: Settings, shape: Shape, anchor: bool = False) -> tuple[mdps
     discount = float(rng.choice(FAR_DISCOUNTS if chosen.far else DISCOUNTS)) if rng.random() < 0.8 else rng.random()
     if chosen.ends and rng.random() < 0.5:
         discount = 1.0
-    horizon, more = shape.horizon if chosen.ends else None, {"available": p.available} if masked else {}
-    return mdps.MDP.from_dense(transitions(rng, p), features, initial, discount=discount, horizon=horizon, **more), p
+    horizon, more = shape.horizon if chosen.ends else None, {"available": p.available} if form.masked else {}
+    rows = transitions(rng, p)
+    if rng.random() < 0.3:  # printed with six digits: the constructor divides by the sum
+        rows = rows * (1 + rng.uniform(-1e-6, 1e-6))
+    return mdps.MDP.from_dense(rows, features, initial, discount=discount, horizon=horizon, **more), p
 
 
 def transitions(rng, p: Pattern) -> np.ndarray:
@@ -222,8 +255,10 @@ def scale(rng) -> float:
 
 
 def reward(rng, shape) -> np.ndarray:
-    """Smooth, whole numbers (ties), one goal, constant, nothing, each entry of its own scale, penalties, far from 0."""
-    kind = rng.choice(["normal", "whole", "goal", "constant", "nothing", "wild", "penalty", "offset"])
+    """Smooth, whole numbers (ties), one goal, constant, nothing, each of its own scale, penalties, far from 0."""
+    kind = rng.choice(
+        ["normal", "whole", "goal", "constant", "nothing", "wild", "penalty", "forbidden", "offset", "near"]
+    )
     x = rng.normal(size=shape)
     if kind == "whole":
         return rng.integers(-2, 3, shape).astype(float)
@@ -237,6 +272,10 @@ def reward(rng, shape) -> np.ndarray:
         return x * 10 ** rng.uniform(-8, 0, shape)
     if kind == "penalty":
         return np.where(rng.random(shape) < 0.2, -1e6, x)
+    if kind == "forbidden":
+        return np.where((np.arange(x.size) == rng.integers(x.size)).reshape(shape), -1e6, x)
+    if kind == "near":  # ties, but for the last digits
+        return rng.integers(-2, 3, shape) * (1 + x * 10 ** rng.uniform(-16, -3))
     return x + 1e4 if kind == "offset" else x
 
 

@@ -91,12 +91,12 @@ def cases() -> dict[str, Case]:
         "ird.evidence.ProxyReward": Case(
             evidence.ProxyReward,
             {"weights": options[0], "mdp": ends, "beta": 2.0, "alternatives": options},
-            {"weights": "array", "mdp": "mdp", "beta": "positive", "alternatives": "array"},
+            {"weights": "array", "mdp": "mdp", "beta": "positive", "alternatives": "options"},
         ),
         "ird.evidence.Choice": Case(
             evidence.Choice,
             {"features": options, "chosen": 1, "beta": 2.0},
-            {"features": "array", "chosen": "index", "beta": "positive"},
+            {"features": "options", "chosen": "index", "beta": "positive"},
         ),
         "ird.evidence.Comparison": Case(
             evidence.Comparison,
@@ -122,7 +122,7 @@ def cases() -> dict[str, Case]:
                 "belief": "belief",
                 "risk": "risk",
                 "offset": "array",
-                "tol": "positive",
+                "tol": "tolerance",
                 "max_steps": "count",
             },
         ),
@@ -149,7 +149,7 @@ def cases() -> dict[str, Case]:
         "cirl.solve": Case(
             cirl.solve,
             {"game": game, "human": cirl.human.Rational(), "concept": cirl.Commitment(), "tol": 1e-3},
-            {"game": "game", "human": "human", "concept": "human", "tol": "positive"},
+            {"game": "game", "human": "human", "concept": "human", "tol": "tolerance"},
         ),
         "cirl.human.Boltzmann": Case(cirl.human.Boltzmann, {"beta": 1.0}, {"beta": "not negative"}),
         "cirl.human.EpsilonGreedy": Case(cirl.human.EpsilonGreedy, {"epsilon": 0.1}, {"epsilon": "weight"}),
@@ -166,7 +166,8 @@ def bad_values(rng, kind: str, good) -> Any:
     some = {
         "not negative": (*NO_NUMBER, -1.0, -1e-30),
         "positive": (*NO_NUMBER, -1.0, 0.0),
-        "tol": (*(x for x in NO_NUMBER if x is not None), -1.0, 0.0),
+        "tolerance": (*(x for x in NO_NUMBER if x is not np.inf), -1.0, 0.0),  # any bound meets an infinite one
+        "tol": (*(x for x in NO_NUMBER if x is not None and x is not np.inf), -1.0, 0.0),
         "share": (*NO_NUMBER, 0.0, -0.1, 1.1),
         "weight": (*NO_NUMBER, -0.1, 1.1),
         "discount": (*NO_NUMBER, 1.0, -0.1, 1.5),
@@ -189,6 +190,8 @@ def bad_values(rng, kind: str, good) -> Any:
 def bad_array(rng, kind: str, good: np.ndarray) -> Any:
     """An array of another shape or dtype, or with a number in it that must not be."""
     way = rng.choice(["odd", "none", "value", "longer", "deeper", "flat", "masked", "complex", "text"])
+    if way == "longer" and kind == "options":  # one more is no fault
+        way = "deeper"
     if way == "value":
         values = {"rows": (np.nan, np.inf, -0.5, 2.0), "log": (np.nan, np.inf), "flags": (np.nan, 2.0, -1.0)}
         spoilt = good.astype(float)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mdps
-from fuzz.problems import MEDIUM, Settings, one, scale
+from fuzz.problems import MEDIUM, Form, Settings, one, scale
 from fuzz.promises import Checked
 from fuzz.twins import LONG, Said, World, everything
 from ird import posterior
@@ -47,7 +47,8 @@ def draw(seed: int, batch: int) -> Evidences:
     """Every kind of evidence about one MDP."""
     rng, turn = np.random.default_rng([seed, batch, 7]), batch // 24
     chosen = Settings("", "", "plain", STRUCTURES[turn // 2 % 3], False, turn % 2 == 0, False, False)
-    mdp = one(rng, chosen, MEDIUM._replace(per_action=turn // 6 % 2 == 1))[0]
+    form = Form(chosen.structure, MEDIUM.states, 0, False)
+    mdp = one(rng, chosen, MEDIUM._replace(per_action=turn // 6 % 2 == 1), form)[0]
     unit = scale(rng)
     beta = float(10 ** rng.uniform(-2, 2) / unit)
     said = everything(World(mdp, rng, beta, unit))

@@ -69,7 +69,8 @@ def check(p: Problems, s: mdps.Solution) -> list[Checked]:
     else:
         gap = largest(np.where(s.policy > 0, q.max(axis=-1, keepdims=True) - q, 0))
         found.append(Checked("solve: no action known to be worse", gap, 4 * (bound + known.error + rounding), says))
-        shared, tried = ties(p, s.policy, P, r)
+        best = q[..., 0] >= q.max(axis=-1) - 2 * known.error.reshape(-1, *[1] * (q.ndim - 2))
+        shared, tried = ties(p, s.policy, P, r, best)
         found.append(Checked("solve: ties are shared", shared, 4 * eps, tried))
     return found
 
@@ -138,8 +139,11 @@ def soft_policies(s, q, tau, reach, eps) -> Checked:
     return Checked("solve: soft policies are exp(Q/τ)", off, allowed, np.isfinite(reach))
 
 
-def ties(p: Problems, policy, P, r) -> tuple[np.ndarray, np.ndarray]:
-    """How differently the first and the last action are shared where they tie exactly, and where such ties are."""
+def ties(p: Problems, policy, P, r, best) -> tuple[np.ndarray, np.ndarray]:
+    """How differently the first and the last action are shared where both are the `best`, and where such ties are.
+
+    Two that tie with each other alone may lie on either side of what can be told from the best.
+    """
     R = p.reward.shape[1]
     error, tried = np.zeros(len(P)), np.zeros(len(P), bool)
     for i in range(len(P)):
@@ -151,8 +155,9 @@ def ties(p: Problems, policy, P, r) -> tuple[np.ndarray, np.ndarray]:
         else:
             tied = (own[:, -1] == own[:, 0]).all(axis=-1) & (paid[:, 0] == paid[:, -1])
         tied = tied & pattern.tied & np.isfinite(paid[:, 0])
+        tied = tied & best[i][..., :n]  # [(T,) S]
         if tied.any():
-            at = policy[i][..., :n, :][..., tied, :]
+            at = policy[i][..., :n, :][tied]
             error[i], tried[i] = np.abs(at[..., 0] - at[..., -1]).max(), True
     return error, tried
 

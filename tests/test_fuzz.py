@@ -81,7 +81,7 @@ def small(seed: int, batch: int) -> problems.Settings:
 def test_a_planted_fault_is_found_and_its_script_shows_it(monkeypatch):
     monkeypatch.setattr(problems, "settings", lambda family, seed, batch: small(seed, batch))
     held = machine.run(only=["solve"], batches=3)
-    assert not held.violations and held.problems == 3
+    assert not held.violations and held.problems == 3 * 4 * 4
     right = mdps.solve
 
     def wrong(*args, **settings):
@@ -111,7 +111,7 @@ def test_an_exception_is_a_violation(monkeypatch):
 
     monkeypatch.setattr(mdps, "solve", broken)
     solving.solver.cache_clear()
-    [violation] = machine.run(only=["solve"], batches=1).violations
+    [violation] = machine.run(only=["solve"], batches=1).violations  # one for the whole batch
     assert violation.promise == "solve: no exception" and "RuntimeError: out of order" in violation.script
     solving.solver.cache_clear()
 
