@@ -6,9 +6,10 @@ With `x(s)` the probability of ever visiting a set from `s`,
 
 Two boolean sweeps settle what needs no arithmetic: states from which no way leads there have probability 0, and states
 from which no way leads to *those* have probability 1.  In between, `x` grows from below, and the probability of still
-being in between bounds what can arrive yet.  Two things keep float32 honest over many steps: waiting in a state
-changes nothing, so self-loops are left out; and a sweep works on differences of neighbours, `Σ_d w (x_d - x)`, which
-do not care whether a row's rounded probabilities add up to one.
+being in between bounds what can arrive yet.  Three things keep float32 honest over many steps: waiting in a state
+changes nothing, so self-loops are left out; a sweep works on differences of neighbours, `Σ_d w (x_d - x)`, which
+do not care whether a row's rounded probabilities add up to one; and what the equations then still lack, which these
+differences show, is solved for once more.
 """
 
 import functools
@@ -75,27 +76,37 @@ def _reach(mdp: MDP, weights, where, initial, max_steps: int) -> tuple[Array, Ar
     leaving = jnp.where(between, jnp.sum(away, axis=1), 1)
     rate = jnp.where(between[:, None], away / leaving[:, None], 0)
 
-    def sweep(y):
-        return y + jnp.sum(rate * (y[next_state] - y[:, None]), axis=1)
-
-    def step(carry):
-        x, lost, change, inside, steps = carry
-        # Compensated (Kahan): in float32 thousands of small steps would otherwise be rounded away.
-        add = change - lost
-        grown = x + add
-        return grown, (grown - x) - add, sweep(change), sweep(inside), steps + 1
-
-    def unfinished(carry):  # until rounding is all that is left, relative to the answer, which may be small
-        x, _, _, inside, steps = carry
-        return (left(inside) > accuracy(dtype) * jnp.sum(initial * jnp.where(sure, 1, x))) & (steps < max_steps)
+    def flow(y):
+        return jnp.sum(rate * (y[next_state] - y[:, None]), axis=1)
 
     def left(inside):
         return jnp.sum(initial * inside)
 
-    nothing = jnp.zeros(next_state.shape[0], dtype)
-    first = (nothing, nothing, jnp.sum(rate * sure[next_state], axis=1), between.astype(dtype), jnp.int32(0))
-    x, _, _, inside, _ = jax.lax.while_loop(unfinished, step, first)
-    return jnp.where(sure, 1, x), left(inside)
+    def arrived(known):
+        """`known` and what it lacks, and what can still arrive from where the sweeps stopped."""
+
+        def step(carry):
+            x, lost, change, inside, steps = carry
+            # Compensated (Kahan): in float32 thousands of small steps would otherwise be rounded away.
+            add = change - lost
+            grown = x + add
+            return grown, (grown - x) - add, change + flow(change), inside + flow(inside), steps + 1
+
+        def unfinished(carry):  # until rounding is all that is left, relative to the answer, which may be small
+            x, _, _, inside, steps = carry
+            here = jnp.sum(initial * jnp.where(sure, 1, known + x))
+            return (left(inside) > accuracy(dtype) * here) & (steps < max_steps)
+
+        nothing = jnp.zeros_like(known)
+        first = (nothing, nothing, flow(jnp.where(sure, 1, known)), between.astype(dtype), jnp.int32(0))
+        x, _, _, inside, _ = jax.lax.while_loop(unfinished, step, first)
+        return known + x, left(inside)
+
+    # The second time for what rounding has lost; in a loop, so that it is compiled once.
+    rounds = 2 if dtype == jnp.float32 else 1
+    none = jnp.zeros(next_state.shape[0], dtype), jnp.zeros((), dtype)
+    x, still = jax.lax.fori_loop(0, rounds, lambda _, now: arrived(now[0]), none)
+    return jnp.where(sure, 1, x), still
 
 
 @_reach.defjvp

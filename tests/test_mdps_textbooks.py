@@ -156,3 +156,17 @@ def test_the_recycling_robot_does_not_recharge_when_it_is_charged(dtype, tempera
     assert np.abs(np.asarray(solution.value) - value).max() <= float(solution.error_bound) + 5e-8
     np.testing.assert_allclose(solution.policy, policy, atol=1e-5)
     assert solution.policy[0, 2] == 0
+
+
+def test_the_ruin_of_a_gambler_with_even_odds():
+    """From k of n, n is reached before 0 with probability k/n (Feller 1968, XIV.2), in float32 too.
+
+    It takes hundreds of thousands of sweeps, whose rounding added up to 4e-6 and, with 1,000 states, to 8e-5.
+    """
+    n = 299
+    chance, s = np.zeros((n + 1, 1, n + 1)), np.arange(1, n)
+    chance[s, 0, s - 1] = chance[s, 0, s + 1] = 0.5
+    chance[[0, n], 0, [0, n]] = 1.0
+    mdp = mdps.MDP.from_dense(chance, np.ones((n + 1, 1)), np.eye(n + 1)[150], discount=0.9)
+    found = mdps.visit_probability(mdp, np.ones((n + 1, 1)), np.arange(n + 1) == n, max_steps=10**7)
+    assert float(found) == pytest.approx(150 / n, abs=2e-7)
