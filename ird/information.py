@@ -17,7 +17,7 @@ class Information(NamedTuple):
     """The value of being told something about the reward before acting, in units of return.
 
     Attributes:
-        value: `informed - uninformed`; asking is worth at most this much.
+        value: `informed - uninformed`: what being told is worth; less than a perfect answer is worth at most as much.
         informed: the expected return of somebody who is told and then plans: E_w[V*(w)], where w is told.
         uninformed: max_π E_w[J(π; w)], the best expected return without being told.
         error_bound: certified bound on the error of `value`.

@@ -146,10 +146,10 @@ def _are_keys(actions: Sequence) -> bool:
 
 
 def reachable(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = None) -> Bool[np.ndarray, " S"]:
-    """Which states can be reached from the initial distribution, by any actions or by a policy's.
+    """Which states can be reached from the initial distribution, by any actions or by a policy's, in any time.
 
     Args:
-        mdp: the MDP.
+        mdp: the MDP; its discount and horizon play no part.
         policy: `[S, A]`; None: any actions.
 
     Example:
@@ -197,7 +197,9 @@ def drop_unreachable(mdp: MDP) -> MDP:
 
 
 def is_proper(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray, targets: Bool[Array, " S"] | np.ndarray) -> bool:
-    """Whether a policy reaches one of `targets` with probability one (Bertsekas & Tsitsiklis 1991).
+    """Whether a policy, from where runs begin, reaches one of `targets` sooner or later with probability one.
+
+    A policy is proper in the sense of Bertsekas & Tsitsiklis (1991) if that is so from every state.
 
     Args:
         mdp: the MDP; its discount and horizon play no part.
@@ -205,7 +207,7 @@ def is_proper(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray, targets: Bool
         targets: which states count as arrived, `[S]`; `grid.goal`, for one.
 
     Returns:
-        True if from every state that the policy can be in, a target can still be reached.
+        True if from every state that the policy can be in before it arrives, a target can still be reached.
 
     Example:
         >>> import mdps, numpy as np
@@ -227,7 +229,7 @@ def is_proper(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray, targets: Bool
 
 
 def is_unichain(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray) -> bool:
-    """Whether a policy's chain has exactly one set of states that, once entered, is never left.
+    """Whether a policy's chain has exactly one class of states that reach each other and are never left.
 
     All states count, also those that the initial distribution cannot reach; `drop_unreachable`
     removes these.
