@@ -48,7 +48,8 @@ def no_offset(belief: Belief) -> Float[Array, " N"]:
 def start_offset(mdp: MDP, belief: Belief) -> Float[Array, " N"]:
     """The return of a run whose every step is like the first: `w_i · start_features(mdp)` times the total visits.
 
-    That of staying where one starts, where that is possible; no plan need attain it.  Assumes that the start's terrain is normal: neither a hazard nor a treat.
+    That of staying where one starts, where that is possible; no plan need attain it.  Assumes that the start's
+    terrain is normal: neither a hazard nor a treat.
     """
     weights, log_weights = check_belief(mdp, belief)
     return _start_offset(mdp, weights, log_weights)
