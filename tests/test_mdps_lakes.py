@@ -8,18 +8,18 @@ import mdps
 from mdps import interop
 
 # Farama-Foundation/Gymnasium #859: people found no way across. There is one, of 33 moves; the ice lets few take it.
-LAKE = """
-HHHHHHHHHHHH
-HFFFHFFFFFSH
-HFHFFFHHHHHH
-HFHHHHHHHHHH
-HFFFHFFHFFFH
-HHFFHFFFFHFH
-HFFHHFFHFHGH
-HHFHFFFFFHHH
-HHFFFFHHFFFH
-HHHHHHHHHHHH
-""".split()
+LAKE = [
+    "HHHHHHHHHHHH",
+    "HFFFHFFFFFSH",
+    "HFHFFFHHHHHH",
+    "HFHHHHHHHHHH",
+    "HFFFHFFHFFFH",
+    "HHFFHFFFFHFH",
+    "HFFHHFFHFHGH",
+    "HHFHFFFFFHHH",
+    "HHFFFFHHFFFH",
+    "HHHHHHHHHHHH",
+]
 GOAL = np.array([cell == "G" for row in LAKE for cell in row])
 
 
