@@ -86,6 +86,10 @@ docs: $(VENV)/test  ## build the documentation into site/
 fuzz: $(VENV)/test  ## look for wrong numbers off every path, against plain NumPy; ARGS="--minutes 10 --seed 1 --only solve"
 	$(BIN)/python -m fuzz $(ARGS)
 
+fuzz-study: $(VENV)/test  ## the same on 100,000 problems: what docs/studies/fuzz.md reports
+	$(BIN)/python -m fuzz --minutes 90 --only solve --problems 100000 --seed 12 $(ARGS)
+	$(BIN)/python -m fuzz --minutes 90 --only visit plan end game risk --problems 20000 --seed 11 $(ARGS)
+
 bench: $(VENV)/bench  ## run the project beside its peers and print ratios
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
 

@@ -52,11 +52,25 @@ def chain(P, policy):
     return np.einsum("nsa,nsat->nst", policy, P)
 
 
+def inverses(systems):
+    """The inverse of each matrix, and whether float64 has one; 0 where not (blocks that leak by less than it holds)."""
+    try:
+        return np.linalg.inv(systems), np.ones(len(systems), bool)
+    except np.linalg.LinAlgError:
+        found, known = np.zeros_like(systems), np.zeros(len(systems), bool)
+        for i, system_of in enumerate(systems):
+            try:
+                found[i], known[i] = np.linalg.inv(system_of), True
+            except np.linalg.LinAlgError:
+                continue
+        return found, known
+
+
 def system(M, gamma, source):
     """Solve x = source + γ M x, refined in long double; and a bound on its error."""
     S = M.shape[-1]
     scaled = gamma[:, None, None].astype(LONG) * M.astype(LONG)
-    inverse = np.linalg.inv(np.eye(S)[None] - scaled.astype(float))
+    inverse, known = inverses(np.eye(S)[None] - scaled.astype(float))
     source = source.astype(LONG)
     x = np.zeros_like(source)
     for _ in range(4):
@@ -64,7 +78,7 @@ def system(M, gamma, source):
         x = x + np.matmul(inverse, left.astype(float)[..., None])[..., 0]
     left = source + np.matmul(scaled, x[..., None])[..., 0] - x
     rounding = (S + 3) * EPS * (np.abs(source) + np.matmul(np.abs(scaled), np.abs(x)[..., None])[..., 0])
-    reach = 2 * np.abs(inverse).sum(axis=-1).max(axis=-1)  # twice: the inverse itself is rounded
+    reach = np.where(known, 2 * np.abs(inverse).sum(axis=-1).max(axis=-1), np.inf)  # twice: it is rounded itself
     return x, reach * (np.abs(left) + rounding).max(axis=-1).astype(float)
 
 
