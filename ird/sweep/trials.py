@@ -178,10 +178,8 @@ def _text(trial: Callable, traced: Any, platform: str) -> str:
 
 def _constants(part: Any) -> Iterator[Any]:
     """Every array that a program holds, in order."""
-    if isinstance(part, ClosedJaxpr):
-        yield from part.consts
-        yield from _constants(part.jaxpr)
-    elif isinstance(part, Jaxpr):
+    if isinstance(part, ClosedJaxpr | Jaxpr):  # one class in some generations of jax
+        yield from getattr(part, "consts", ())
         for equation in part.eqns:
             yield from (x.val for x in equation.invars if isinstance(x, Literal) and np.ndim(x.val))
             yield from _constants(list(equation.params.values()))
@@ -192,9 +190,7 @@ def _constants(part: Any) -> Iterator[Any]:
 
 def _largest(part: Any) -> int:
     """Bytes of the largest array that a program computes."""
-    if isinstance(part, ClosedJaxpr):
-        return _largest(part.jaxpr)
-    if isinstance(part, Jaxpr):
+    if isinstance(part, ClosedJaxpr | Jaxpr):
         found = [x.aval for equation in part.eqns for x in equation.outvars]
         kinds = [(getattr(x, "shape", ()), getattr(x, "dtype", None)) for x in found]
         sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in kinds if dtype is not None]
