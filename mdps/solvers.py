@@ -137,6 +137,8 @@ def _found(mdp: MDP, reward, temperature, target, task: Task) -> tuple[Optimal, 
     gamma = jnp.asarray(mdp.discount, dtype)
     may_be = gamma < 1 if mdp.horizon is None and not task.layout.undiscounted else gamma <= 1
     sound = (gamma >= 0) & may_be & (tau >= 0) & (tau < jnp.inf)
+    # -inf there would make an action worth -inf, which is then never taken, and nothing else would show it.
+    sound = sound & jnp.all(jnp.isfinite(mdp.probability))
     if mdp.available is None:
         sound = sound & jnp.all(jnp.isfinite(reward))
     else:

@@ -8,7 +8,7 @@ import oracles
 import pytest
 
 import mdps
-from fuzz import __main__, machine, problems, solving, truth
+from fuzz import __main__, machine, problems, solving, trouble, truth
 from fuzz.promises import Checked, Report
 
 
@@ -135,3 +135,13 @@ def test_the_command_says_what_was_violated(monkeypatch, capsys, tmp_path):
         assert __main__.main() == status
     assert "the script" in capsys.readouterr().out
     assert '"violations": 1' in (tmp_path / "found.json").read_text()
+
+
+@pytest.mark.parametrize(("x64", "batch"), [(False, 43), (True, 67)])
+def test_infinity_in_a_transition_whose_action_is_never_taken(x64, batch):
+    """Found by the machine: values were finite, and `converged` said that they were known."""
+    with jax.enable_x64(x64):
+        problems = trouble.draw(13, batch)
+        assert (problems.broken, problems.value) == ("probability", -np.inf)
+        known, _ = trouble.check(problems, trouble.answers(problems))
+        assert known.at(problems.where) == (0, 0)

@@ -1,5 +1,7 @@
 """The loops over the successor table: sweeps, the batch-last rule, and settling on a fixed point."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,3 +117,19 @@ def test_push_and_evaluate_are_transposes(x64, gamma):
     np.testing.assert_allclose(x, np.linalg.solve(dense, b), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(y, np.linalg.solve(dense.T, c), rtol=1e-10, atol=1e-10)
     assert float(c @ x) == pytest.approx(float(b @ y), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{"discount": 0.9}, {"horizon": 4}])
+def test_infinity_in_a_transition_that_is_never_taken_is_reported(settings):
+    """An action worth -inf is none that anybody takes: values are finite, and yet nothing is known."""
+    mdp = mdps.MDP.from_dense(np.full((3, 2, 3), 1 / 3), np.ones((3, 1)), np.full(3, 1 / 3), **settings)
+
+    @jax.jit
+    def found(probability):
+        broken = dataclasses.replace(mdp, probability=probability)
+        return mdps.solve(broken, jnp.ones(3)), mdps.optimum(broken, jnp.ones(1))
+
+    solution, optimum = found(mdp.probability.at[1, 0, 2].set(-jnp.inf))
+    assert not bool(solution.converged)
+    assert np.isinf(float(solution.error_bound)) and np.isinf(float(optimum.error_bound))
+    assert bool(found(mdp.probability)[0].converged)
