@@ -26,7 +26,8 @@ class InitialState:
         P(s₀ | w) = probability of being in s₀ at the last of T steps of π_soft(· | w)
 
     where the MDP starts from what the world was T steps ago.  A vase that stands unbroken where it
-    would have been quicker to walk through it says that vases matter.  Not concave in w.
+    would have been quicker to walk through it says that vases matter.  Not concave in w.  The probability itself is
+    what is computed: in float32 it is 0, and its logarithm -inf, below about e^-100 (float64: e^-700).
 
     Attributes:
         mdp: the MDP, whose horizon is T and whose initial distribution is the world T steps ago.
