@@ -161,7 +161,7 @@ def visit_probability(
         mdp: the MDP.
         policy: `[S, A]`, or `[T, S, A]` with a horizon.
         where: which states count, such as `grid.where("lava")`.
-        max_steps: most sweeps over the states (endless MDPs; static).
+        max_steps: most sweeps over the states (endless MDPs; static); float32 may take as many once more.
 
     Returns:
         The probability; NaN if after `max_steps` sweeps more than 1e-6 could still arrive.

@@ -123,6 +123,11 @@ class Problem:
         """A."""
         return self.table.num_actions
 
+    @property
+    def on_a_grid(self) -> bool:
+        """Whether each slot leads equally far from every state (`Layout.shifts`)."""
+        return isinstance(self.table, Columns) and isinstance(self.table.index, tuple)
+
     def q_values(self, v: Array) -> ByAction:
         """Q(s, a) for an estimate of V."""
         return bellman.action_values(self.table.expect(v), self.rewards, self.gamma)
@@ -219,7 +224,7 @@ def iterate(problem: Problem, start, tol, max_steps: int, period: int, full: boo
         return table.sweeps(weight, paid, v, count)
 
     # Where nothing is known of how states lie to each other, they may mix in a few sweeps.
-    growing = not (isinstance(table, Columns) and isinstance(table.index, tuple))
+    growing = not problem.on_a_grid
     return settle_in_cycles(
         apply, advance, start, problem.gamma, span, tol, problem.unit, max_steps, period, known, problem.rest, growing
     )
@@ -407,7 +412,7 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
     def apart_where_close(one, within, gap, off, best_off):
         """Σ_d |p_a - p_b|(d) E(s_d) by action; where even twice the largest E leaves no tie, that: it is no work."""
         table = problem.table
-        if isinstance(table, Columns) and isinstance(table.index, tuple):  # a grid has its ties
+        if problem.on_a_grid:  # which has its ties
             return table.apart(one, within)
         most = 2 * jnp.max(within, axis=0)
         close = each(lambda g, f, r, b: (g <= r + b + gamma * most) & (f == 0), gap, one, off, best_off)
