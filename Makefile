@@ -26,7 +26,7 @@ value-of-information: $(VENV)/example  ## when is it worth asking rather than be
 	$(BIN)/python -m examples.value_of_information $(ARGS)
 
 active-ird: $(VENV)/example  ## the long study of queries: test regret after greedy, random and no questions
-	$(BIN)/python -m examples.active_ird $(ARGS)
+	$(BIN)/python -m examples.studies.active_ird $(ARGS)
 
 samplers: $(VENV)/example  ## one posterior, sampled in every way, beside the exact one
 	$(BIN)/python -m examples.samplers $(ARGS)
@@ -44,19 +44,19 @@ sweep: $(VENV)/example  ## a phase diagram of caution: 12,000 worlds on all core
 	$(BIN)/python -m examples.sweep $(ARGS)
 
 teaching: $(VENV)/example  ## does it pay to teach a robot? expert against best response; half an hour, --small for a look
-	$(BIN)/python -m examples.teaching $(ARGS)
+	$(BIN)/python -m examples.studies.teaching $(ARGS)
 
 lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings chosen on one set and reported on another
-	$(BIN)/python -m examples.lavaland_study $(ARGS)
+	$(BIN)/python -m examples.studies.lavaland $(ARGS)
 
 ird-paper: $(VENV)/example  ## the IRD paper's study: four conditions, indicators and 50-dimensional features; about 15 minutes
-	$(BIN)/python -m examples.ird_paper $(ARGS)
+	$(BIN)/python -m examples.studies.ird_paper $(ARGS)
 
 normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
-	$(BIN)/python -m examples.normalizers_study $(ARGS)
+	$(BIN)/python -m examples.studies.normalizers $(ARGS)
 
 calibration: $(VENV)/example  ## the long study of calibration: every sampler over simulated designers, and wrong models
-	$(BIN)/python -m examples.calibration_study $(ARGS)
+	$(BIN)/python -m examples.studies.calibration $(ARGS)
 
 test: $(VENV)/test  ## set up, then run every check
 	@$(MAKE) --no-print-directory --keep-going -j1 format-check lint types contract docs pytest

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mdps
-from examples.lavaland_trial import trial
+from examples.lavaland.trial import trial
 from ird.evidence import SumOverProxies
 
 SIZES = {

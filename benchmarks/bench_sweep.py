@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_sweep [--small] [--out benchmarks/results/sweep.md]
 
-The trial (examples/lavaland_trial.py): a 10 x 10 map, 50 steps, 1,000 alternatives planned for, 2,000
+The trial (examples/lavaland/trial.py): a 10 x 10 map, 50 steps, 1,000 alternatives planned for, 2,000
 candidates weighed, a CVaR plan per step in training stakes, and the exact probability of entering lava
 and of reaching the goal.  `numpy_trial` is the same in vectorised NumPy, on the same random draws (which
 it is given), planning in one of two ways: plainly, with the row gathers of bench_posterior.py, or tuned
@@ -137,7 +137,7 @@ def numpy_trial(plan, train, train_start, field, field_start, alternatives, samp
 
 def draws(key, alternatives, samples, lava_share=None):
     """What `numpy_trial` is given, from the key of the trial."""
-    from examples.lavaland_trial import world
+    from examples.lavaland.trial import world
 
     made = world(key, beta=BETA, lava_share=lava_share, alternatives=alternatives, samples=samples)
     train = made.proxies[0]
@@ -191,7 +191,7 @@ def resident(what):
 
 def child(options):
     """Sweep as many seeds as each line read says; say how long it took, by how much memory grew, and its own arrays."""
-    from examples.lavaland_trial import trial
+    from examples.lavaland.trial import trial
 
     os.sched_setaffinity(0, options.cores)  # before JAX counts the cores
     one = partial(trial, alternatives=options.alternatives, samples=options.samples)
@@ -236,7 +236,7 @@ def beside_numpy(options):
     """Rows of the table: the sweep and NumPy; the sweep runs in this process, with a device for each core."""
     import jax
 
-    from examples.lavaland_trial import trial
+    from examples.lavaland.trial import trial
 
     jax.config.update("jax_num_cpu_devices", os.cpu_count())
     one = partial(trial, alternatives=options.alternatives, samples=options.samples)

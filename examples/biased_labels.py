@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 from ird import posterior
 from ird.evidence import Comparison
 

@@ -22,7 +22,7 @@ from cirl import GameSolution, misspecification, simulate, solve
 from cirl.games import chefworld, off_switch
 from cirl.human import Boltzmann, EpsilonGreedy, Rational
 from examples import cirl_backups
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 
 RECIPES = ((3, 3, 2), (3, 2, 3), (4, 1, 0))
 PRIOR = (0.5, 0.25, 0.25)

@@ -22,7 +22,7 @@ from rich.table import Table
 from cirl import Game, misspecification, solve
 from cirl.games import chefworld
 from cirl.human import Boltzmann, EpsilonGreedy, Human, Literal, Pedagogic, Rational
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 
 RECIPES = ((2, 1, 0), (2, 0, 1), (1, 2, 0), (0, 2, 1), (1, 1, 1))
 HORIZON = 2

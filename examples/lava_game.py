@@ -27,7 +27,7 @@ from rich.table import Table
 import mdps
 from cirl import Game, GameSolution, Order, evaluate, simulate, solve
 from cirl.human import Rational
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 from ird import ProxyReward, planning, posterior
 from ird.risk import CVaR
 from mdps.worlds.lavaland import NAMES, Lavaland, lava_free_path

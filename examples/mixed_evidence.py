@@ -20,7 +20,7 @@ import numpyro.distributions as dist
 from rich.console import Console
 from rich.table import Table
 
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 from ird import ProxyReward, information, posterior
 from ird.evidence import Comparison, OffSwitch
 from mdps import GridWorld

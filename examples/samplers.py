@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 from ird import ProxyReward, posterior
 from ird.evidence import Comparison
 from ird.posterior import Posterior

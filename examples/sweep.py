@@ -22,9 +22,9 @@ import jax
 import numpy as np
 
 import mdps
-from examples import lavaland_planners as planners
-from examples.lavaland_results import rounded, versions
-from examples.lavaland_trial import PROXY, rates, world
+from examples._report import rounded, versions
+from examples.lavaland import planners
+from examples.lavaland.trial import PROXY, rates, world
 from ird import sweep
 
 GRID = {"beta": [0.5, 2.0, 5.0, 20.0], "alpha": [0.05, 0.12, 0.25, 0.5, 1.0], "lava_share": [0.02, 0.05, 0.2]}

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 from ird import ProxyReward, information, planning, posterior, queries
 from ird.risk import CVaR
 from mdps import optimum

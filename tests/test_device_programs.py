@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import mdps
-from examples.lavaland_trial import trial
+from examples.lavaland.trial import trial
 from ird.evidence import SumOverProxies
 
 GRID = mdps.GridWorld.from_text("S.gG\n.#..", {"S": "a", ".": "a", "g": "b", "G": "c"}, slip=0.2, discount=0.9).mdp

@@ -13,20 +13,11 @@ import numpy as np
 import pytest
 
 from benchmarks import bench_sweep
-from examples import (
-    cirl_games,
-    lavaland,
-    lavaland_limits,
-    lavaland_planners,
-    lavaland_settings,
-    lavaland_study,
-    mixed_evidence,
-    normalizers_study,
-    samplers,
-    sweep,
-    teaching,
-)
-from examples import lavaland_inputs as inputs
+from examples import _settings, cirl_games, mixed_evidence, samplers, sweep
+from examples.lavaland import __main__ as lavaland
+from examples.lavaland import inputs, limits, planners
+from examples.studies import lavaland as lavaland_study
+from examples.studies import normalizers, teaching
 from ird import planning, posterior
 from ird.risk import CVaR, WorstCase
 from ird.sweep import arrays
@@ -71,7 +62,7 @@ def test_manifest(small):
 def test_every_planner_is_there(small):
     _, manifest = small
     risks = len({*manifest["settings"]["planners"]["alphas"], manifest["settings"]["default"]["alpha"]}) + 1
-    count = 7 + risks * (len(lavaland_planners.BASELINES) + len(lavaland_planners.OFFSETS))
+    count = 7 + risks * (len(planners.BASELINES) + len(planners.OFFSETS))
     for name in ("paper", "shift"):
         rows = [row for row in manifest["results"] if row["input"] == name]
         assert len(rows) == count
@@ -144,12 +135,12 @@ def test_own_maps_and_settings_and_a_seed_that_repeats(tmp_path, compiled_once):
 
 
 def test_worst_case_is_cvar_of_few_draws():
-    settings = lavaland_settings.load(lavaland_settings.SMALL)
+    settings = _settings.load(_settings.SMALL)
     case = inputs.lavalands(settings, jax.random.key(0))[0].one()
-    proxy = lavaland_planners.evidence(
-        settings["designer"], case.train.mdp, case.proxy, lavaland_planners.prior_of(case.width), jax.random.key(1)
+    proxy = planners.evidence(
+        settings["designer"], case.train.mdp, case.proxy, planners.prior_of(case.width), jax.random.key(1)
     )
-    prior = lavaland_planners.prior_of(case.width)
+    prior = planners.prior_of(case.width)
     belief = posterior.importance(proxy, prior=prior, num_samples=200, key=jax.random.key(2))
     draws = belief.resample(8, key=jax.random.key(3))
     start = planning.start_features(case.field.mdp)
@@ -160,7 +151,7 @@ def test_worst_case_is_cvar_of_few_draws():
 
 
 def test_two_sensors_agree_in_training_and_disagree_over_lava():
-    source = lavaland_limits.two_sensors(lavaland_settings.load(lavaland_settings.SMALL), jax.random.key(0))
+    source = limits.two_sensors(_settings.load(_settings.SMALL), jax.random.key(0))
     case = source.one()
     one, two = np.split(np.asarray(case.train.mdp.features), 2, axis=1)
     np.testing.assert_array_equal(one, two)
@@ -173,7 +164,16 @@ def test_help():
     done = subprocess.run(
         [sys.executable, "-m", "examples.lavaland", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for option in ("--settings", "--train", "--field", "--seed", "--maps", "--out", "--small", "lavaland.toml"):
+    for option in (
+        "--settings",
+        "--train",
+        "--field",
+        "--seed",
+        "--maps",
+        "--out",
+        "--small",
+        "lavaland/settings.toml",
+    ):
         assert option in done.stdout
 
 
@@ -251,7 +251,7 @@ def test_teaching_helps_and_is_told(tmp_path):
 
 
 def test_every_normalizer_is_compared_with_exact_enumeration(tmp_path):
-    made = normalizers_study.main(["--small", "--out", str(tmp_path)])
+    made = normalizers.main(["--small", "--out", str(tmp_path)])
     assert json.loads((tmp_path / "normalizers.json").read_text()) == made
     rows = {row["method"]: row for row in made["results"]}
     assert rows["exact"]["distance"] == 0

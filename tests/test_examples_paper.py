@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from examples import ird_paper, lavaland_settings
-from examples import ird_paper_report as report
-from examples import ird_paper_worlds as worlds
-from examples.ird_paper_planners import Outcome
-from examples.ird_paper_worlds import CONDITIONS, HACKING, INDICATORS, RAW
+from examples import _settings
+from examples.studies.ird_paper import __main__ as ird_paper
+from examples.studies.ird_paper import report, worlds
+from examples.studies.ird_paper.planners import Outcome
+from examples.studies.ird_paper.worlds import CONDITIONS, HACKING, INDICATORS, RAW
 from mdps.worlds.lavaland import NAMES
 
 pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
@@ -24,7 +24,7 @@ MAPS, LAVA = 4, NAMES.index("lava")
 def given():
     """Settings, pairs of maps, and what each condition makes of them, by name."""
     latent = {"separation": 3.0}
-    settings = lavaland_settings.load(ird_paper.SMALL, {"latent": latent}, defaults=ird_paper.SETTINGS)
+    settings = _settings.load(ird_paper.SMALL, {"latent": latent}, defaults=ird_paper.SETTINGS)
     keys, options = jax.random.split(jax.random.key(3), MAPS), tuple(ird_paper.QUICK.items())
     pairs = worlds.draw_pairs(worlds.generator(settings), keys, options)
     made = {c.name: worlds.sense(settings, c, pairs, jax.random.key(4)) for c in CONDITIONS}

@@ -7,7 +7,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from examples import active_ird, biased_labels, value_of_information
+from examples import biased_labels, value_of_information
+from examples.studies import active_ird
 from ird import posterior
 from mdps.graph import spread
 

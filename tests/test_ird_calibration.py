@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from examples import calibration_misspecified as wrong
-from examples import calibration_study as study
+from examples.studies.calibration import __main__ as study
+from examples.studies.calibration import misspecified as wrong
 from ird import calibration
 from ird.evidence import Choice
 

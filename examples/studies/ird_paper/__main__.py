@@ -4,7 +4,7 @@ A designer writes a proxy reward while looking at a map without lava; the robot 
 some (Hadfield-Menell et al. 2017, section 5).  Runs everything, saves a table (CSV and Markdown),
 pictures and a JSON manifest:
 
-    python -m examples.ird_paper --out docs/studies
+    python -m examples.studies.ird_paper --out docs/studies
 """
 
 import argparse
@@ -23,14 +23,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from examples import ird_paper_planners as planners
-from examples import ird_paper_report as report
-from examples import ird_paper_worlds as worlds
-from examples import lavaland_settings
-from examples.ird_paper_worlds import CONDITIONS, Condition, Pair
-from examples.lavaland_results import rounded, versions
+from examples import _settings
+from examples._report import rounded, versions
+from examples.studies.ird_paper import planners, report, worlds
+from examples.studies.ird_paper.worlds import CONDITIONS, Condition, Pair
 
-SETTINGS = Path(__file__).with_suffix(".toml")
+SETTINGS = Path(__file__).with_name("settings.toml")
 SMALL: dict[str, Any] = {
     "maps": 4,
     "block": 4,
@@ -50,7 +48,7 @@ QUICK = {"xla_backend_optimization_level": 0}
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m examples.ird_paper",
+        prog="python -m examples.studies.ird_paper",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Run the study of the inverse reward design paper: side effects and reward hacking, with indicator "
         "features,\nraw latent observations and classifier outputs; Sample-Z and MaxEnt-Z against the literal proxy.",
@@ -187,7 +185,7 @@ def study(settings: dict[str, Any], options: argparse.Namespace, console: Consol
 
 def _command(options: argparse.Namespace) -> str:
     """The command line that repeats a run, but for the folder."""
-    words = ["python -m examples.ird_paper"]
+    words = ["python -m examples.studies.ird_paper"]
     words += [
         f"--{name} {value}" for name in ("settings", "seed", "maps") if (value := getattr(options, name)) is not None
     ]
@@ -205,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         changes: list[Any] = [SMALL] if options.small else []
         changes += [options.settings] if options.settings else []
         given = {name: getattr(options, name) for name in ("seed", "maps") if getattr(options, name) is not None}
-        settings = lavaland_settings.load(*changes, given, defaults=SETTINGS)
+        settings = _settings.load(*changes, given, defaults=SETTINGS)
         found = study(settings, options, console)
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from examples import calibration_misspecified as misspecified
+from examples.studies.calibration import misspecified
 from ird import calibration
 
 BINS = 20

@@ -16,10 +16,11 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from examples import lavaland_pictures as pictures
-from examples import lavaland_results as results
-from examples import lavaland_settings
-from examples.lavaland_run import run_all
+from examples import _settings
+from examples._report import rounded, versions
+from examples.lavaland import pictures
+from examples.lavaland import table as results
+from examples.lavaland.stages import run_all
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -29,7 +30,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Plan from a proxy reward through lava that its designer never saw. Compares the literal proxy "
         "with careful planners on the IRD paper's map, on AI Safety Gridworlds' distributional shift and on generated "
         "Lavaland maps; prints one table, saves pictures and manifest.json.",
-        epilog=f"Every setting and its meaning is in {lavaland_settings.DEFAULTS.name}, beside this program: copy what "
+        epilog=f"Every setting and its meaning is in examples/lavaland/{_settings.DEFAULTS.name}: copy what "
         "you want to change into a file of your own and name it with --settings.",
     )
     path = {"type": Path}
@@ -67,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     try:
         if (options.train is None) != (options.field is None):
             raise ValueError("--train and --field go together: the map the designer looked at, and the map to plan in.")
-        changes: list[Any] = [lavaland_settings.SMALL] if options.small else []
+        changes: list[Any] = [_settings.SMALL] if options.small else []
         changes += [options.settings] if options.settings else []
         given = {name: getattr(options, name) for name in ("seed", "maps") if getattr(options, name) is not None}
-        settings = lavaland_settings.load(*changes, given)
+        settings = _settings.load(*changes, given)
         found, limits = run_all(settings, (options.train, options.field) if options.train else None, console)
     except ValueError as error:
         sys.exit(f"error: {error}")
@@ -89,10 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     manifest = {
         "settings": settings,
         "seed": settings["seed"],
-        "versions": results.versions(),
+        "versions": versions(),
         "device": jax.devices()[0].device_kind,
-        "results": results.rounded(rows),
-        "limits": results.rounded(limit_rows),
+        "results": rounded(rows),
+        "limits": rounded(limit_rows),
         "pictures": [file.name for file in files],
         "seconds": {**seconds, "total": round(time.perf_counter() - began, 1)},
     }

@@ -14,10 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from examples import lavaland_inputs as inputs
-from examples import lavaland_planners as planners
-from examples.lavaland_inputs import Case, Input
-from examples.lavaland_results import Plan
+from examples.lavaland import inputs, planners
+from examples.lavaland.inputs import Case, Input
+from examples.lavaland.table import Plan
 from ird import posterior
 from mdps import GridWorld
 from mdps.worlds.lavaland import NAMES

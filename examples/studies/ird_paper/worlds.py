@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from examples import lavaland_inputs as inputs
-from examples.lavaland_limits import READINGS
+from examples.lavaland import inputs
+from examples.lavaland.limits import READINGS
 from mdps import GridWorld
 from mdps.worlds.lavaland import NAMES, Lavaland
 from mdps.worlds.potts import Potts

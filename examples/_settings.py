@@ -1,4 +1,4 @@
-"""The example's settings: a TOML file with every default, and another that may change some of them."""
+"""Settings of programs: a TOML file with every default, and another that may change some of them."""
 
 import difflib
 import math
@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-DEFAULTS = Path(__file__).with_name("lavaland.toml")
+DEFAULTS = Path(__file__).parent / "lavaland" / "settings.toml"
 
 # What each number must satisfy, and how to say so.
 _COUNT = (lambda x: isinstance(x, int) and x >= 1, "a whole number ≥ 1")

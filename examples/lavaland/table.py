@@ -1,16 +1,14 @@
-"""What the planners did, as rows: averages over maps, standard errors, paired differences; a table and a manifest."""
+"""What the planners did, as rows: averages over maps, standard errors, paired differences; and as a table."""
 
-import math
-import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from examples.lavaland_inputs import Input
-from examples.lavaland_planners import Beliefs, Outcome
+from examples._report import mean_and_error
+from examples.lavaland.inputs import Input
+from examples.lavaland.planners import Beliefs, Outcome
 
 MEASURES = ("lava", "goal", "regret")
 CONTROLS = "Controls"
@@ -72,12 +70,6 @@ class Results:
     outcomes: dict[Plan, Outcome]
     seconds: dict[str, float] = field(default_factory=dict)
     policies: dict[Plan, np.ndarray] = field(default_factory=dict)
-
-
-def mean_and_error(x: np.ndarray) -> tuple[float, float | None]:
-    """Mean over maps and its standard error; None for a single map."""
-    x = np.asarray(x, np.float64)
-    return float(x.mean()), float(x.std(ddof=1) / math.sqrt(x.size)) if x.size > 1 else None
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
@@ -183,25 +175,3 @@ def _cell(row: dict[str, Any] | None, key: str) -> str:
     error = row.get(f"{key}_se")
     number = f"{row[key]:{'+' if 'minus' in key else ''}.3f}"
     return number if error is None else f"{number} ±{error:.3f}"
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("jax", "jaxlib", "numpy", "numpyro", "inverse-reward-design"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def rounded(value: Any, digits: int = 6) -> Any:
-    """Numbers of a manifest, rounded to so many significant digits."""
-    if isinstance(value, dict):
-        return {key: rounded(v, digits) for key, v in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [rounded(v, digits) for v in value]
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    return value

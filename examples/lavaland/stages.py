@@ -14,11 +14,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from examples import lavaland_inputs as inputs
-from examples import lavaland_limits as limits
-from examples import lavaland_planners as planners
-from examples.lavaland_inputs import Input
-from examples.lavaland_results import Plan, Results
+from examples.lavaland import inputs, limits, planners
+from examples.lavaland.inputs import Input
+from examples.lavaland.table import Plan, Results
 
 # Compile the programs of a handful of maps quickly rather than well.
 QUICK = {"xla_backend_optimization_level": 0}

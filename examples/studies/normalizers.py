@@ -3,7 +3,7 @@
 A designer may write any proxy of a lattice; candidates are a fine grid of rewards. Exact enumeration
 sums over the whole lattice, the others do not. Some minutes on two cores:
 
-    python -m examples.normalizers_study --out docs/studies
+    python -m examples.studies.normalizers --out docs/studies
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpyro.distributions as dist
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import mdps
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 from ird import ProxyReward, posterior
 from ird.designer import Designer
 
@@ -313,7 +313,7 @@ def draw(settings: dict[str, Any], table: list[dict[str, Any]], curve: list[dict
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run, save; returns the record."""
     parser = argparse.ArgumentParser(
-        prog="python -m examples.normalizers_study",
+        prog="python -m examples.studies.normalizers",
         description="Exact enumeration, Sample-Z, Max-Z, MaxEnt-Z and double Metropolis-Hastings on small worlds: how "
         "far each posterior is from the exact one, how long it takes, and what the scale of the weights does to it.",
         epilog=f"Every setting is in {SETTINGS.name}, beside this program; --settings takes a file of the same form.",
@@ -336,7 +336,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         total = len(settings["worlds"]) * len(settings["betas"]) * settings["designers"]
         task = progress.add_task("worlds", total=total)
         table, curve = study(settings, lambda title: progress.update(task, advance=1, description=title))
-    command = "python -m examples.normalizers_study" + (" --small" if options.small else "")
+    command = "python -m examples.studies.normalizers" + (" --small" if options.small else "")
     record = {
         "settings": settings,
         "seed": settings["seed"],

@@ -11,8 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from examples import lavaland_planners as planners
-from examples.lavaland_results import Plan, Results
+from examples.lavaland import planners
+from examples.lavaland.table import Plan, Results
 from ird.posterior import Posterior
 from mdps import GridWorld
 

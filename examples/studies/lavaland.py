@@ -2,7 +2,7 @@
 
 Long: half an hour or so on two cores.  Writes a table, the figures' numbers and a picture:
 
-    python -m examples.lavaland_study --out docs/studies
+    python -m examples.studies.lavaland --out docs/studies
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import mdps
-from examples.lavaland_trial import Rates, rates, world
+from examples.lavaland.trial import Rates, rates, world
 from ird import planning
 from ird.risk import CVaR
 from mdps.worlds.lavaland import lava_free_path
@@ -186,7 +186,7 @@ def draw(table: list[dict[str, Any]], path: Path) -> None:
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Run, save; returns the rows of the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m examples.lavaland_study",
+        prog="python -m examples.studies.lavaland",
         description="The shipped planners on thousands of generated Lavaland maps: table, JSON and picture.",
         epilog=f"Every setting is in {SETTINGS.name}, beside this program; --settings takes a file of the same form.",
     )
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    command = "python -m examples.lavaland_study" + (f" --maps {options.maps}" if options.maps else "")
+    command = "python -m examples.studies.lavaland" + (f" --maps {options.maps}" if options.maps else "")
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "lavaland.json"
     chosen = (

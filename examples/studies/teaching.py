@@ -4,7 +4,7 @@ A human who knows the reward acts for a while; a robot watches, infers the rewar
 inverse reinforcement learning, and then acts alone from a random state.  An expert human does as well
 as possible while watched.  One who plays the best response to such a robot shows it around instead.
 
-    python -m examples.teaching
+    python -m examples.studies.teaching
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cirl import teaching
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 
 SETTINGS = Path(__file__).with_suffix(".toml")
 SMALL = {"trials": 20, "choosing": 10, "sweep": [1e-3, 1.0, 100.0], "efforts": [0.1, 1.0, 10.0]}
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the manifest."""
     began = time.perf_counter()
     parser = argparse.ArgumentParser(
-        prog="python -m examples.teaching",
+        prog="python -m examples.studies.teaching",
         description="Expert demonstrations against best responses, taught to a feature-matching robot: table, JSON, "
         "picture.",
         epilog=f"Every setting is explained in {SETTINGS.name}, beside this program.",
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         steps = len(settings["features"]) * len({settings["rationality"], *settings["sweep"]})
         task = progress.add_task("values of λ", total=steps)
         found = study(settings, partial(progress.advance, task))
-    command = "python -m examples.teaching" + "".join(
+    command = "python -m examples.studies.teaching" + "".join(
         f" --{k} {getattr(options, k)}" for k in ("trials", "seed") if getattr(options, k) is not None
     )
     page = markdown(settings, found, command + (" --small" if options.small else ""))

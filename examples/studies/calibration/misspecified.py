@@ -1,7 +1,7 @@
 """Designers that the model is wrong about: what it does to calibration, and to the careful plan on lava.
 
 The designers' β, the planner whose plans they look at, or the rewards they may mean differ from what the
-model assumes, more and more. Part of `examples.calibration_study`.
+model assumes, more and more. Part of `examples.studies.calibration`.
 """
 
 from collections.abc import Callable

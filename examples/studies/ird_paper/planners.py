@@ -1,6 +1,6 @@
 """The planners of the paper's study, as a few compiled programs over a block of maps.
 
-Everything here takes one pair of maps and is traced; `examples.ird_paper` maps it over a block.
+Everything here takes one pair of maps and is traced; `examples.studies.ird_paper` maps it over a block.
 """
 
 from typing import Any, NamedTuple
@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 import mdps
-from examples.ird_paper_worlds import Pair, Sensed, grid_of, meant, prior_of
-from examples.lavaland_inputs import rebuild
-from examples.lavaland_planners import Decision, planned, solved
+from examples.lavaland.inputs import rebuild
+from examples.lavaland.planners import Decision, planned, solved
+from examples.studies.ird_paper.worlds import Pair, Sensed, grid_of, meant, prior_of
 from ird import ProxyReward, planning, posterior
 from ird.posterior import Posterior
 from ird.risk import CVaR

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 import mdps
-from examples.lavaland_inputs import Case, Input
+from examples.lavaland.inputs import Case, Input
 from ird import planning, posterior
 from ird.evidence import ProxyReward
 from ird.posterior import Posterior

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 import mdps
-from examples import lavaland_planners as planners
+from examples.lavaland import planners
 from ird import ProxyReward, posterior
 from ird.posterior import Posterior
 from mdps import GridWorld

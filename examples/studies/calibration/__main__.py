@@ -4,7 +4,7 @@ Thousands of simulated designers mean a reward and write a proxy. Where the mode
 more draw from the posterior, and its rank among the draws is uniform; where it is wrong, the ranks show it.
 Some minutes on two cores:
 
-    python -m examples.calibration_study --out docs/studies
+    python -m examples.studies.calibration --out docs/studies
 """
 
 import argparse
@@ -24,14 +24,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import mdps
-from examples import calibration_misspecified as misspecified
-from examples import calibration_pictures as pictures
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
+from examples.studies.calibration import misspecified, pictures
 from ird import ProxyReward, calibration, posterior
 from ird.chains import diagnose
 from ird.designer import Designer
 
-SETTINGS = Path(__file__).with_suffix(".toml")
+SETTINGS = Path(__file__).with_name("settings.toml")
 SMALL: dict[str, Any] = {
     "compiler": {"xla_backend_optimization_level": 0},  # compiling takes longer than the few designers
     "designers": 80,
@@ -203,7 +202,7 @@ def markdown(settings: dict[str, Any], table: list[dict[str, Any]], wrong: list[
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the record."""
     parser = argparse.ArgumentParser(
-        prog="python -m examples.calibration_study",
+        prog="python -m examples.studies.calibration",
         description="Simulation-based calibration of exact, importance, nuts and weighted Laplace posteriors over "
         "simulated designers, with two controls that fail; then designers that the model is wrong about: beta, the "
         "planner, the candidates. Tables, JSON and pictures.",
@@ -245,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                 table += rounded(rows(settings, name, judged, time.perf_counter() - start))
         if options.part != "samplers":
             wrong = rounded(misspecified.study(settings["misspecified"], settings["seed"], tell))
-    command = "python -m examples.calibration_study" + (" --small" if options.small else "")
+    command = "python -m examples.studies.calibration" + (" --small" if options.small else "")
     record = {"settings": settings, "seed": settings["seed"], "versions": versions(), "results": table}
     record |= {"wrong models": wrong, "seconds": round(time.perf_counter() - began, 1)}
     options.out.mkdir(parents=True, exist_ok=True)

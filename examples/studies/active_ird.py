@@ -5,7 +5,7 @@ posterior mean is then planned for in maps that nobody has seen. Mindermann et a
 rewards to show by expected posterior entropy. This repeats their comparison on gridworlds and
 bandits, with their settings. Long: about half an hour on two cores.
 
-    python -m examples.active_ird --out docs/studies
+    python -m examples.studies.active_ird --out docs/studies
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from examples.lavaland_results import rounded, versions
+from examples._report import rounded, versions
 from ird import posterior, queries
 from mdps import MDP, GridWorld, optimum, stack
 from mdps.graph import spread
@@ -309,7 +309,7 @@ def draw(table: list[dict[str, Any]], file: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the manifest."""
     parser = argparse.ArgumentParser(
-        prog="python -m examples.active_ird",
+        prog="python -m examples.studies.active_ird",
         description="Test regret after questions chosen greedily, at random or not at all, on gridworlds and bandits: "
         "table, JSON and picture.",
     )
@@ -337,7 +337,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             rows = run(settings, options.seed, name, lambda text: progress.update(task, description=text, advance=1))
             table = [row for row in table if row["world"] != rows[0]["world"]] + rounded(summarise(rows))
     options.out.mkdir(parents=True, exist_ok=True)
-    command = "python -m examples.active_ird" + (f" --repetitions {options.repetitions}" if options.repetitions else "")
+    command = "python -m examples.studies.active_ird" + (
+        f" --repetitions {options.repetitions}" if options.repetitions else ""
+    )
     manifest = {
         "settings": settings,
         "seed": options.seed,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from examples.ird_paper_planners import NORMALIZERS, RISKS, SCHEMES, Outcome
-from examples.ird_paper_worlds import CLASSIFIER, CONDITIONS, HACKING, SIDE_EFFECTS, Condition, meant
-from examples.lavaland_results import mean_and_error
+from examples._report import mean_and_error
+from examples.studies.ird_paper.planners import NORMALIZERS, RISKS, SCHEMES, Outcome
+from examples.studies.ird_paper.worlds import CLASSIFIER, CONDITIONS, HACKING, SIDE_EFFECTS, Condition, meant
 
 SHIPPED = "CVaR per step, Sample-Z"
 BARS = {  # what the bar chart and the curves show: a colour, and hatching for MaxEnt-Z

@@ -1,0 +1,1 @@
+"""Careful plans through lava that the designer never saw: `python -m examples.lavaland`."""

@@ -1,0 +1,1 @@
+"""Posteriors judged by rewards that simulated designers meant: `python -m examples.studies.calibration`."""
