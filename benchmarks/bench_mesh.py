@@ -24,7 +24,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import mdps
-from mdps.sharding import place, spread
+from mdps.mdp import place, shard
 
 
 def peak():
@@ -61,7 +61,7 @@ def main():
     rows, answers = [], {}
     for count in (2, 1):
         mesh = Mesh(np.array(jax.devices()[:count]), ("states",))
-        shared = spread(mdp, mesh)
+        shared = shard(mdp, mesh)
         seconds, found = clock(lambda m=shared, mesh=mesh: mdps.solve(m, place(reward, mesh), tol=tol, mesh=mesh))
         pushing, visits = clock(lambda m=shared, mesh=mesh, p=found.policy: mdps.occupancy(m, p, tol=1e-3, mesh=mesh))
         answers[count] = found, visits

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from mdps import MDP, policy_return, solve
 from mdps.checks import check_array, check_count, check_indices, check_mdp, check_number, is_concrete
-from mdps.linear import evaluate
+from mdps.policy_evaluation import evaluate
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left and rest, as (rows, columns)
 

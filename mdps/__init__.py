@@ -2,7 +2,7 @@
 
 from mdps import graph, interop, worlds
 from mdps.gridworld import GridWorld
-from mdps.mdp import MDP
+from mdps.mdp import MDP, stack
 from mdps.optimal_features import Optimum, optimum
 from mdps.policies import (
     Trajectory,
@@ -14,7 +14,6 @@ from mdps.policies import (
     visit_probability,
 )
 from mdps.solvers import Solution, action_values, solve
-from mdps.stacking import stack
 
 __all__ = [
     "MDP",

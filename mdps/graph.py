@@ -159,7 +159,7 @@ def reachable(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = None)
         [True, True, True, False]
     """
     _on_host("reachable", mdp)
-    return spread(np.asarray(mdp.next_state), _support(mdp, policy), np.asarray(mdp.initial) > 0)
+    return walk_from(np.asarray(mdp.next_state), _support(mdp, policy), np.asarray(mdp.initial) > 0)
 
 
 def drop_unreachable(mdp: MDP) -> MDP:
@@ -219,7 +219,7 @@ def is_proper(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray, targets: Bool
     _on_host("is_proper", mdp)
     targets = np.asarray(check_flags("targets", targets, mdp.num_states))
     edges = _support(mdp, _check_policy(mdp, policy)) & ~targets[:, None]
-    seen = spread(np.asarray(mdp.next_state), edges, np.asarray(mdp.initial) > 0)
+    seen = walk_from(np.asarray(mdp.next_state), edges, np.asarray(mdp.initial) > 0)
     chain = _chain(mdp, edges)
     arrived = mdp.num_states  # one node behind all targets
     chain.add_node(arrived)
@@ -248,7 +248,7 @@ def is_unichain(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray) -> bool:
     return nx.number_attracting_components(_chain(mdp, _support(mdp, _check_policy(mdp, policy)))) == 1
 
 
-def spread(next_state: np.ndarray, edges: np.ndarray, start: np.ndarray) -> np.ndarray:
+def walk_from(next_state: np.ndarray, edges: np.ndarray, start: np.ndarray) -> np.ndarray:
     """States that a walk along `edges` from any state of `start` can be in, `[S]`, on the host.
 
     Args:

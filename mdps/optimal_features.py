@@ -37,8 +37,8 @@ from mdps.kernels import (
     tiled,
     total,
 )
-from mdps.linear import MAX_STEPS
 from mdps.mdp import MDP
+from mdps.policy_evaluation import MAX_STEPS
 from mdps.value_iteration import CYCLE_OF_BACKUPS, CYCLE_OF_ONE, ENTRIES_OF_PRODUCTS, Problem, Task, iterate, judge
 
 ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches

@@ -25,10 +25,9 @@ from mdps.checks import (
     check_tolerance,
     is_concrete,
 )
-from mdps.linear import MAX_STEPS, depart, evaluate, policy_weights, push
-from mdps.mdp import MDP
+from mdps.mdp import MDP, place, shard
+from mdps.policy_evaluation import MAX_STEPS, depart, evaluate, policy_weights, push
 from mdps.reaching import ever, probability
-from mdps.sharding import place, spread
 
 
 class Trajectory(NamedTuple):
@@ -60,7 +59,7 @@ def occupancy(
     check_tolerance(tol, policy.dtype)
     if mesh is None:
         return _occupancy(mdp, policy, tol)
-    return _occupancy(spread(mdp, mesh), place(policy, mesh, axis=-2), tol)[: mdp.num_states]
+    return _occupancy(shard(mdp, mesh), place(policy, mesh, axis=-2), tol)[: mdp.num_states]
 
 
 @jax.jit

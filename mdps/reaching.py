@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mdps.linear import arrive, depart
 from mdps.mdp import MDP
+from mdps.policy_evaluation import arrive, depart
 
 TOLERANCE = 1e-6  # what may be missing
 

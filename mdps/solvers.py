@@ -15,15 +15,13 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from mdps import action_differences, bellman
-from mdps.action_differences import expected, later
-from mdps.bellman import Interval, each
+from mdps import bellman
+from mdps.bellman import Interval, each, expected, later
 from mdps.checks import check_count, check_mdp, check_reward, check_temperature, check_tolerance, is_concrete
 from mdps.kernels import batch_last, on_cpu, operator
-from mdps.linear import MAX_STEPS, evaluate
-from mdps.mdp import MDP
+from mdps.mdp import MDP, place, shard
+from mdps.policy_evaluation import MAX_STEPS, evaluate
 from mdps.pytrees import frozen_pytree
-from mdps.sharding import place, spread
 from mdps.shortest_paths import proper
 from mdps.value_iteration import Optimal, Task, endless
 
@@ -105,7 +103,7 @@ def solve(
     compiled = functools.partial(_solve, task=task, to_floor=to_floor)
     if mesh is None:
         return compiled(mdp, reward, temperature, target)
-    spread_out = compiled(spread(mdp, mesh), place(reward, mesh), temperature, target)
+    spread_out = compiled(shard(mdp, mesh), place(reward, mesh), temperature, target)
     return replace(spread_out, policy=spread_out.policy[..., :S, :], value=spread_out.value[:S])
 
 
@@ -200,14 +198,14 @@ def _action_values(mdp: MDP, reward, temperature, target, *, task: Task) -> tupl
     dtype = found.value.dtype
     reward, gamma = reward.astype(dtype), jnp.asarray(mdp.discount, dtype)
     mdp = replace(mdp, probability=mdp.probability.astype(dtype), discount=gamma)
-    return action_differences.action_values(mdp, reward, found.value), mdp, reward, found
+    return bellman.lookahead(mdp, reward, found.value), mdp, reward, found
 
 
 @functools.partial(jax.jit, static_argnames="task")
 def _values_with_slack(mdp: MDP, reward, target, *, task: Task) -> tuple[Array, Array]:
     q, mdp, reward, found = _action_values(mdp, reward, 0.0, target, task=task)
     seen = jax.lax.stop_gradient((mdp, reward, q, found.value, found.within))
-    return q, action_differences.slack_of(*seen)
+    return q, bellman.tie_slack(*seen)
 
 
 def _primal(task: Task, mdp: MDP, reward, tau, tol):

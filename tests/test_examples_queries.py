@@ -10,7 +10,7 @@ import pytest
 from examples import biased_labels, value_of_information
 from examples.studies import active_ird
 from ird import posterior
-from mdps.graph import spread
+from mdps.graph import walk_from
 
 pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
 
@@ -42,7 +42,7 @@ def test_active_ird_draws_connected_maps():
     plain, near = (active_ird.grid_maps(np.random.default_rng(3), 2, by_distance) for by_distance in (False, True))
     for mdp, by_distance in zip(plain, near, strict=True):
         assert (mdp.num_features, mdp.horizon) == (20, 15) and mdp.feature_names == by_distance.feature_names
-        reached = spread(
+        reached = walk_from(
             np.asarray(mdp.next_state), np.asarray(mdp.probability).any(axis=1), np.asarray(mdp.initial) > 0
         )
         assert reached.all() and 42 <= mdp.num_states < 120

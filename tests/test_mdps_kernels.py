@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 import mdps
 from mdps.kernels import batch_last, expect, neighbours, sweep
-from mdps.linear import evaluate, push
+from mdps.policy_evaluation import evaluate, push
 
 P, FEATURES, INITIAL = oracles.random_mdp(np.random.default_rng(0))
 

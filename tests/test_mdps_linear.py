@@ -7,7 +7,7 @@ import oracles
 import pytest
 
 import mdps
-from mdps.linear import evaluate, push
+from mdps.policy_evaluation import evaluate, push
 
 P, FEATURES, INITIAL = oracles.random_mdp(np.random.default_rng(0), S=5, A=2)
 POLICY = np.random.default_rng(1).dirichlet(np.ones(2), size=5)

@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import Mesh
 
 import mdps
-from mdps.sharding import spread
+from mdps.mdp import shard
 
 
 def world(height, width, discount, walls=None):
@@ -140,7 +140,7 @@ def test_with_a_horizon(found):
 def test_padding_changes_nothing():
     mdp = world(3, 5, 0.9)
     mesh = Mesh(np.array(jax.devices()[:1]), ("states",))
-    assert spread(mdp, mesh).num_states == 15
+    assert shard(mdp, mesh).num_states == 15
     reward = mdp.reward(jnp.linspace(-1, 1, 8))
     alone, shared = mdps.solve(mdp, reward), mdps.solve(mdp, reward, mesh=mesh)
     assert float(jnp.max(jnp.abs(alone.value - shared.value))) <= float(alone.error_bound + shared.error_bound)
@@ -151,7 +151,7 @@ def test_a_stack_is_refused():
     stacked = mdps.stack([world(3, 3, 0.9)] * 2)
     mesh = Mesh(np.array(jax.devices()[:1]), ("states",))
     with pytest.raises(ValueError, match="a stack of MDPs"):
-        spread(stacked, mesh)
+        shard(stacked, mesh)
 
 
 if __name__ == "__main__":

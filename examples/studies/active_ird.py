@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from examples._report import rounded, versions
 from ird import posterior, queries
 from mdps import MDP, GridWorld, optimum, stack
-from mdps.graph import spread
+from mdps.graph import walk_from
 
 FEATURES = 20  # objects of a gridworld, dimensions of an arm
 SIDE, WALLS, STEPS, ARMS = 12, 0.35, 15, 100
@@ -97,7 +97,7 @@ def connected(cells: np.ndarray, start: np.ndarray) -> np.ndarray:
     row, column = cells.T + 1
     beside = np.stack([number[row + r, column + c] for r, c in ((-1, 0), (0, 1), (1, 0), (0, -1))], axis=1)
     here = (cells == start).all(axis=1)
-    return cells[spread(np.where(beside < 0, np.arange(len(cells))[:, None], beside), beside >= 0, here)]
+    return cells[walk_from(np.where(beside < 0, np.arange(len(cells))[:, None], beside), beside >= 0, here)]
 
 
 def gridworld(settings: dict[str, Any], rng: np.random.Generator, by_distance: bool) -> World:

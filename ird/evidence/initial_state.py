@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ird.evidence.boltzmann import foresighted, shaped
 from ird.evidence.choice import Choice, check_beta, check_candidates
 from ird.evidence.normalizers import in_blocks
 from ird.evidence.paths import check_reaches
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
 from mdps import MDP
-from mdps.boltzmann import foresighted, shaped
 from mdps.checks import check_mdp
-from mdps.linear import push
+from mdps.policy_evaluation import push
 
 
 @jax.tree_util.register_pytree_with_keys_class

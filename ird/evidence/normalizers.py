@@ -9,9 +9,9 @@ import numpy as np
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
+from ird.evidence.boltzmann import accuracy
 from ird.evidence.protocol import Normalizer
 from mdps import MDP, solve
-from mdps.boltzmann import accuracy
 from mdps.checks import check_sums, is_concrete
 from mdps.optimal_features import Optimum, optimum
 from mdps.pytrees import frozen_pytree

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.boltzmann import Gains
+from ird.evidence.boltzmann import Gains
 from mdps.checks import is_concrete
 
 BLUNT = 0.01  # nats by which an answer may be off before it is told

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ird.risk import Risk
-from mdps.linear import push
 from mdps.mdp import MDP
+from mdps.policy_evaluation import push
 from mdps.pytrees import frozen_pytree
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mdps import inputs, tables
+from mdps import tables
 from mdps.checks import (
     as_distributions,
     check_array,
@@ -22,6 +22,7 @@ from mdps.checks import (
     require_concrete,
 )
 from mdps.kernels.layout import Layout
+from mdps.mdp import _inputs
 from mdps.pytrees import frozen_pytree
 
 
@@ -164,13 +165,13 @@ class MDP:
         new = dataclasses.replace(new, **given)
         if changes.get("available", False) is None:
             new = dataclasses.replace(new, available=None)
-        inputs.check_fields(new, tables="next_state" in given or "probability" in given)
+        _inputs.check_fields(new, tables="next_state" in given or "probability" in given)
         axes = ("mdp",) * (self.probability.ndim - 3)
         for name, rows in (("initial", axes), ("probability", (*axes, "state", "action"))):
             if name in given and is_concrete(changes[name]):
                 exact = as_distributions(name, changes[name], axes=rows, dtype=given[name].dtype)
                 new = dataclasses.replace(new, **{name: jnp.asarray(exact, given[name].dtype)})
-        return ending(inputs.rebuilt(new, self) if "next_state" in given or "probability" in given else new)
+        return ending(_inputs.rebuilt(new, self) if "next_state" in given or "probability" in given else new)
 
     @staticmethod
     def from_dense(
@@ -219,16 +220,16 @@ class MDP:
             (2, 2, 2)
         """
         require_concrete("MDP.from_dense", transition=transition, features=features, initial=initial)
-        transition, features = inputs.tensor(transition), np.asarray(check_real("features", features))
+        transition, features = _inputs.tensor(transition), np.asarray(check_real("features", features))
         S, A, _ = transition.shape
-        exist = inputs.which_exist(available, S, A)
+        exist = _inputs.which_exist(available, S, A)
         if exist is not None:
             transition = np.where(exist[:, :, None], transition, 0)
         next_state, probability, edges = tables.shared_support(transition)
         return from_table(
             next_state,
             probability,
-            inputs.by_slot(features, next_state, A),
+            _inputs.by_slot(features, next_state, A),
             initial,
             available=exist,
             discount=discount,
@@ -277,15 +278,15 @@ class MDP:
         """
         require_concrete("MDP.from_sparse", transition=transition, features=features, initial=initial)
         features = np.asarray(check_real("features", features))
-        origin, action, target, probability, S, A = inputs.edges_of(transition, num_actions)
-        exist = inputs.which_exist(available, S, A)
+        origin, action, target, probability, S, A = _inputs.edges_of(transition, num_actions)
+        exist = _inputs.which_exist(available, S, A)
         if exist is not None:
             probability = np.where(exist[origin, action], probability, 0)
         next_state, probability, edges = tables.from_edges(origin, action, target, probability, (S, A))
         return from_table(
             next_state,
             probability,
-            inputs.by_slot(features, next_state, A),
+            _inputs.by_slot(features, next_state, A),
             initial,
             available=exist,
             discount=discount,
@@ -334,14 +335,14 @@ class MDP:
         probability, features = (
             np.asarray(check_real(*x)) for x in (("probability", probability), ("features", features))
         )
-        next_state = inputs.check_lists(next_state, probability)
+        next_state = _inputs.check_lists(next_state, probability)
         S, A, _ = probability.shape
-        exist = inputs.which_exist(available, S, A)
+        exist = _inputs.which_exist(available, S, A)
         if exist is not None:
             probability = np.where(exist[:, :, None], probability, 0)
         if features.ndim == 4:
-            features = inputs.features_by_action(features, inputs.share(probability), exist)
-        next_state, probability, edges = inputs.table_of_lists(next_state, probability, S)
+            features = _inputs.features_by_action(features, _inputs.share(probability), exist)
+        next_state, probability, edges = _inputs.table_of_lists(next_state, probability, S)
         return from_table(
             next_state,
             probability,
@@ -378,14 +379,14 @@ def from_table(
     require_concrete("from_table", next_state=next_state, probability=probability, features=features, initial=initial)
     rows = {"probability": probability, "features": features, "initial": initial}
     probability, features, initial = (np.asarray(check_real(*row)) for row in rows.items())
-    next_state = inputs.check_lists(next_state, probability, by_action=False)
+    next_state = _inputs.check_lists(next_state, probability, by_action=False)
     S, A, _ = probability.shape
     dtype = jnp.result_type(float, *(x for x in (probability, features, initial) if x.dtype.kind == "f"))
-    exist = inputs.which_exist(available, S, A)
+    exist = _inputs.which_exist(available, S, A)
     if exist is not None:
         probability = np.where(exist[:, :, None], probability, np.arange(probability.shape[2]) == 0)
     probability = as_distributions(called, probability, axes=("state", "action"), dtype=dtype)
-    features = inputs.features_by_action(features, probability, exist)
+    features = _inputs.features_by_action(features, probability, exist)
     if initial.shape != (S,):
         raise ValueError(f"initial has shape {initial.shape}; it must be [S] with S={S}.")
     initial = as_distributions("initial", initial, axes=(), dtype=dtype)
@@ -393,7 +394,7 @@ def from_table(
     undiscounted = horizon is None and float(discount) == 1
     if undiscounted:
         tables.check_ends(next_state, probability, features, exist)
-    names = inputs.name_features(feature_names, features.shape[-1])
+    names = _inputs.name_features(feature_names, features.shape[-1])
     counted = check_array("features", features, dtype=dtype)
     real = np.ones(next_state.shape, bool) if edges is None else edges
     if exist is not None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
-from mdps import moves, tables
+from mdps import tables
 from mdps.checks import (
     check_count,
     check_finite,
@@ -227,7 +228,7 @@ def rebuilt(new: Any, old: Any) -> Any:
     if moved:
         require_concrete("MDP.replace", next_state=new.next_state, probability=new.probability)
     if old.layout.stay is not None and not moved:  # the edges stay: which move has which slot is known
-        probability = moves.stay_where_blocked(new.next_state, new.probability, old.layout.sink, old.layout.stay)
+        probability = _stay_where_blocked(new.next_state, new.probability, old.layout.sink, old.layout.stay)
         slots = (
             tables.taken_slots(np.asarray(probability)) if probability.ndim == 3 and is_concrete(probability) else None
         )
@@ -256,3 +257,16 @@ def rebuilt(new: Any, old: Any) -> Any:
         predecessor_sums=tuple(map(jnp.asarray, sums)),
         layout=layout,
     )
+
+
+def _stay_where_blocked(
+    next_state: Int[Array, " *mdps S D"], probability: Float[Array, " *mdps S A D"], sink: int | None, stay: int
+) -> Float[Array, " *mdps S A D"]:
+    """The probabilities, with what goes to a blocked move (which leads nowhere) added to that of staying."""
+    S, D = next_state.shape[-2:]
+    own, slot = np.arange(S)[:, None], np.arange(D)[None, :]
+    # The end leads to itself by the slot by which all lead there.
+    keep = np.where(own == (-1 if sink is None else sink), D - 1, stay)
+    blocked = (next_state == own) & (slot != keep)
+    idle = jnp.sum(jnp.where(blocked[..., None, :], probability, 0), axis=-1, keepdims=True)
+    return jnp.where(blocked[..., None, :], 0, probability) + idle * (slot == keep)[:, None, :]

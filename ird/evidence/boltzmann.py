@@ -3,7 +3,7 @@
 The log-odds of an action are β times what it is worth, so whatever is wrong with a value is wrong β times as much: a
 tolerance of 1e-6 or the rounding of float32 decide what a sharp person does where two actions are in truth as good.
 Three things keep that from happening.  Values are planned for as accurately as β asks; differences that the errors of
-the two values can explain count as none (`mdps.action_differences`), while derivatives are those of the values
+the two values can explain count as none (`mdps.bellman`), while derivatives are those of the values
 themselves; and a soft optimum is solved as what it adds to the hard one, in nats:
 
     V_soft = V + τ U,    U(s) = log Σ_a exp(β d(s, a) + γ E[U(s')]),    d(s, a) = Q(s, a) - V(s),    τ = 1/β
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from mdps.action_differences import action_values, differences, expected, moved_by
+from mdps.bellman import differences, expected, lookahead, moved_by
 from mdps.mdp import MDP
 from mdps.solvers import solve, values_with_slack
 
@@ -50,7 +50,7 @@ def shaped(mdp: MDP, reward: Float[Array, " S *A"], beta: Float[Array, ""]) -> G
     """
     tol = jax.lax.stop_gradient(accuracy(jnp.result_type(reward, mdp.probability), beta))
     q, slack = values_with_slack(*jax.lax.stop_gradient((mdp, reward)), tol=tol)
-    moving = action_values(dataclasses.replace(mdp, available=None), reward, jnp.max(q, axis=-1))
+    moving = lookahead(dataclasses.replace(mdp, available=None), reward, jnp.max(q, axis=-1))
     return Gains(_times(beta, moved_by(differences(q, slack), moving)), beta * slack)
 
 

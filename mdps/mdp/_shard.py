@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from mdps.mdp import MDP
+from mdps.mdp._mdp import MDP
 
 
-def spread(mdp: MDP, mesh: Mesh) -> MDP:
+def shard(mdp: MDP, mesh: Mesh) -> MDP:
     """The MDP with its states in equal shares over all devices of a mesh, padded where they do not divide.
 
     A padding state is never reached and leads to a state of the MDP with certainty, so that it settles as fast.
@@ -23,13 +23,13 @@ def spread(mdp: MDP, mesh: Mesh) -> MDP:
         mesh: devices, along any number of axes.
 
     Raises:
-        ValueError: for a stack, whose batch axis is what should be spread.
+        ValueError: for a stack, whose batch axis is what should be shard.
 
     Example:
         >>> import mdps, numpy as np
         >>> grid = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, discount=0.5)
         >>> mesh = Mesh(np.array(jax.devices()[:1]), ("states",))
-        >>> spread(grid.mdp, mesh).num_states
+        >>> shard(grid.mdp, mesh).num_states
         3
     """
     if mdp.probability.ndim != 3:

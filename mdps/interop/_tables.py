@@ -147,7 +147,7 @@ def mean(edges: Edges, value: np.ndarray) -> np.ndarray:
 
 
 def features(edges: Edges, is_end: np.ndarray, given: Any) -> np.ndarray:
-    """Features of each state and action of the table, `[S, A, K]`; see `mdps.interop.from_gymnasium`."""
+    """Features of each state and action of the table, `[S, A, K]`; see `mdps.interop._gymnasium.from_gymnasium`."""
     S, A = edges.exist.shape
     edges = played(edges, is_end)
     s, a, t = edges.origin, edges.action, edges.target

@@ -1,8 +1,6 @@
 """How the four moves on a grid become a successor table."""
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from mdps.checks import is_concrete
 from mdps.tables import common_shifts, predecessors
@@ -65,16 +63,3 @@ def taken_slots(slip, end: bool) -> tuple[tuple[int, ...], ...]:
     certain = is_concrete(slip) and float(np.asarray(slip)) == 0
     ways = [(a,) if certain else sorted({a, (a + 1) % 4, (a + 3) % 4}) for a in range(4)]
     return tuple((*some, STAY, END) if end else (*some, STAY) for some in ways)
-
-
-def stay_where_blocked(
-    next_state: Int[Array, " *mdps S D"], probability: Float[Array, " *mdps S A D"], sink: int | None, stay: int
-) -> Float[Array, " *mdps S A D"]:
-    """The probabilities, with what goes to a blocked move (which leads nowhere) added to that of staying."""
-    S, D = next_state.shape[-2:]
-    own, slot = np.arange(S)[:, None], np.arange(D)[None, :]
-    # The end leads to itself by the slot by which all lead there.
-    keep = np.where(own == (-1 if sink is None else sink), D - 1, stay)
-    blocked = (next_state == own) & (slot != keep)
-    idle = jnp.sum(jnp.where(blocked[..., None, :], probability, 0), axis=-1, keepdims=True)
-    return jnp.where(blocked[..., None, :], 0, probability) + idle * (slot == keep)[:, None, :]

@@ -1,4 +1,4 @@
-"""Other people's worlds: gymnasium's transition tables in and out, MiniGrid's grids in."""
+"""Gymnasium's transition tables in and out, and an environment to step through."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps import gymnasium_tables, tables
+from mdps import tables
 from mdps.checks import as_distributions, check_mdp, check_real, check_reward, check_rows, require_concrete
-from mdps.gridworld import GridWorld
+from mdps.interop import _tables
 from mdps.mdp import MDP, from_table
 
 LARGEST = 10_000_000  # entries of a table with time in its states
@@ -71,16 +71,16 @@ def from_gymnasium(
     """
     P, initial = _table_and_start(env_or_P, initial)
     require_concrete("from_gymnasium", initial=initial, features=features, available=available)
-    edges = gymnasium_tables.read(P, available)
+    edges = _tables.read(P, available)
     S = len(edges.exist)
     initial = np.asarray(check_real("initial", initial))
     if initial.shape != (S,):
         raise ValueError(f"initial has shape {initial.shape}; this table has {S} states, so it must be [{S}].")
     check_rows("initial", initial, axes=())
-    is_end = gymnasium_tables.ends(edges, initial)
-    counts = None if features is None else gymnasium_tables.features(edges, is_end, features)
-    edges = gymnasium_tables.ended(edges, is_end)
-    reward = gymnasium_tables.mean(edges, edges.paid[:, None])
+    is_end = _tables.ends(edges, initial)
+    counts = None if features is None else _tables.features(edges, is_end, features)
+    edges = _tables.ended(edges, is_end)
+    reward = _tables.mean(edges, edges.paid[:, None])
     extra = edges.exist.shape[0] - S
     if counts is not None:
         counts = np.concatenate([counts, np.zeros((extra, *counts.shape[1:]))])
@@ -284,52 +284,3 @@ def make_env(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]):
             return {"action_mask": mask}
 
     return TabularEnv()
-
-
-_MINIGRID_OBJECTS = ("unseen", "empty", "wall", "floor", "door", "key", "ball", "box", "goal", "lava", "agent")
-
-
-def from_minigrid(env: Any, *, discount: float = 1.0, horizon: int | None = None, step: bool = False) -> GridWorld:
-    """Read the map of a MiniGrid environment: floor, walls, lava and goals.
-
-    Only the map is taken over.  The agent's heading and its turns are dropped (four moves take
-    their place), and so is the time-dependent reward.  As in MiniGrid, entering lava or a goal ends the
-    episode: both are terminal, paid once.  MiniGrid counts (x, y) from the top left; here cells are
-    (row, column).
-
-    Args:
-        env: an environment that has been reset.
-        discount: discount factor per step; below 1 unless a horizon is given.
-        horizon: number of steps; None: endless.
-        step: add the feature "step".
-
-    Returns:
-        A `GridWorld` with the terrains "floor", "lava" and "goal", present or not.
-
-    Raises:
-        ValueError: for an environment that was not reset, or objects that a map of terrain
-            cannot hold (doors, keys, balls, boxes).
-    """
-    env = getattr(env, "unwrapped", env)
-    grid, position = getattr(env, "grid", None), getattr(env, "agent_pos", None)
-    if grid is None or position is None or min(position) < 0:
-        raise ValueError(
-            f"{type(env).__name__} has no grid or agent yet; call env.reset(seed=...) first, on a MiniGrid environment."
-        )
-    kind = np.asarray(grid.encode())[:, :, 0].T  # encode() is [x, y]: transposed to [row, column]
-    for r, c in np.argwhere(~np.isin(kind, [1, 2, 3, 8, 9])):
-        what = _MINIGRID_OBJECTS[kind[r, c]] if kind[r, c] < len(_MINIGRID_OBJECTS) else f"object {kind[r, c]}"
-        raise ValueError(f"row {r}, column {c} holds a {what}; a GridWorld can hold floor, walls, lava and goals only.")
-    terrain = np.select([kind == 9, kind == 8], [1, 2], 0)
-    goal = kind == 8
-    return GridWorld.from_terrain(
-        terrain,
-        ("floor", "lava", "goal"),
-        start=(int(position[1]), int(position[0])),
-        goal=goal if goal.any() else None,
-        walls=kind == 2,
-        discount=discount,
-        horizon=horizon,
-        terminal=("lava", "goal"),
-        step=step,
-    )

@@ -14,9 +14,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from mdps import drawing, maps, moves
 from mdps.checks import check_count, check_horizon_and_discount, check_number, check_truth, is_concrete
-from mdps.graph import spread
+from mdps.graph import walk_from
+from mdps.gridworld import _maps, _moves, _plots
 from mdps.kernels.layout import Layout
 from mdps.mdp import MDP, ending
 from mdps.pytrees import frozen_pytree
@@ -110,7 +110,7 @@ class GridWorld:
             >>> grid.mdp.reward(grid.weights(target=1.0)).tolist()
             [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
         """
-        terrain, names, starts, goals = maps.parse(text, legend, start=start, goal=goal, wall=wall)
+        terrain, names, starts, goals = _maps.parse(text, legend, start=start, goal=goal, wall=wall)
         if initial is None and not starts.any():
             raise ValueError(f"the map has no start cell {start!r}; it needs at least one, or initial.")
         return GridWorld.from_terrain(
@@ -186,22 +186,22 @@ class GridWorld:
             >>> jax.jit(jax.vmap(corner_value))(jax.random.split(jax.random.key(0), 4)).tolist()
             [0.0, 0.0, 0.0, 0.0]
         """
-        names, terminal = maps.check_terrains(names, terminal)
+        names, terminal = _maps.check_terrains(names, terminal)
         check_horizon_and_discount(horizon, discount, ends=True)
         check_number("slip", slip, lambda p: 0 <= p <= 1, "it is a probability and must lie in [0, 1].")
-        walls = maps.check_walls(terrain, walls)
-        terrain = maps.check_terrain(terrain, walls, names)
-        emitted, emitted_names = maps.check_emissions(names, emissions, feature_names)
+        walls = _maps.check_walls(terrain, walls)
+        terrain = _maps.check_terrain(terrain, walls, names)
+        emitted, emitted_names = _maps.check_emissions(names, emissions, feature_names)
         dtype = jnp.result_type(float)
         row, column = np.nonzero(~walls)
         n, S = len(row), len(row) + bool(terminal)
-        begins = maps.check_initial(start, initial, walls, S, dtype)
-        goals: Any = np.zeros(n, bool) if goal is None else maps.mark(goal, "goal", walls)[row, column]
+        begins = _maps.check_initial(start, initial, walls, S, dtype)
+        goals: Any = np.zeros(n, bool) if goal is None else _maps.mark(goal, "goal", walls)[row, column]
         ground = terrain[row, column]
         ends = _is_one_of(ground, [names.index(name) for name in terminal])
         cell = np.full(walls.shape, -1, np.int32)
         cell[row, column] = np.arange(n)
-        next_state, blocked, predecessor_state, predecessor_slot, shifts = moves.successor_tables(
+        next_state, blocked, predecessor_state, predecessor_slot, shifts = _moves.successor_tables(
             walls, cell, bool(terminal)
         )
 
@@ -219,7 +219,7 @@ class GridWorld:
         mdp = MDP(
             next_state=jnp.asarray(next_state),
             probability=jnp.asarray(
-                moves.probability(xp, blocked, goals, ends, xp.asarray(slip, dtype), bool(terminal))
+                _moves.probability(xp, blocked, goals, ends, xp.asarray(slip, dtype), bool(terminal))
             ),
             predecessor_state=jnp.asarray(predecessor_state),
             predecessor_slot=jnp.asarray(predecessor_slot),
@@ -231,9 +231,9 @@ class GridWorld:
             layout=Layout(
                 shifts=shifts,
                 aligned=True,
-                slots=moves.taken_slots(slip, bool(terminal)),
+                slots=_moves.taken_slots(slip, bool(terminal)),
                 sink=S - 1 if terminal else None,
-                stay=moves.STAY,
+                stay=_moves.STAY,
             ),
         )
         if horizon is None:
@@ -273,7 +273,7 @@ class GridWorld:
             >>> GridWorld.from_toml(file).mdp.num_states
             3
         """
-        text, arguments = maps.read_toml(path)
+        text, arguments = _maps.read_toml(path)
         try:
             return GridWorld.from_text(text, **arguments)
         except ValueError as error:
@@ -299,7 +299,7 @@ class GridWorld:
         for name in wanted:
             if name not in known:
                 raise ValueError(
-                    f"there is no feature {name!r} here; the features of this grid are {maps.listed(known)}."
+                    f"there is no feature {name!r} here; the features of this grid are {_maps.listed(known)}."
                 )
         dtype = self.mdp.features.dtype
         values = [check_number(name, wanted.get(name, 0.0), dtype=dtype) for name in known]
@@ -320,7 +320,7 @@ class GridWorld:
         """
         for name in terrains:
             if name not in self.names:
-                raise ValueError(f"there is no terrain {name!r} here; this grid has {maps.listed(self.names)}.")
+                raise ValueError(f"there is no terrain {name!r} here; this grid has {_maps.listed(self.names)}.")
         return _states_of(self.cell, self.terrain, tuple(map(self.names.index, terrains)), self.mdp.num_states)
 
     def most_likely_path(
@@ -340,9 +340,9 @@ class GridWorld:
             num_steps: most moves.
             start: the cell (row, column) to begin in; None: the likeliest start, of equals the first.
         """
-        choice, num_steps = drawing.host_policy(self, policy), check_count("num_steps", num_steps, 0)
-        state = int(np.argmax(self.mdp.initial)) if start is None else drawing.state_of(self, start)
-        return drawing.walk(self, choice, state, num_steps)
+        choice, num_steps = _plots.host_policy(self, policy), check_count("num_steps", num_steps, 0)
+        state = int(np.argmax(self.mdp.initial)) if start is None else _plots.state_of(self, start)
+        return _plots.walk(self, choice, state, num_steps)
 
     def most_likely_paths(
         self, policy: Float[Array, " ... S A"] | np.ndarray, num_steps: int
@@ -354,10 +354,10 @@ class GridWorld:
             >>> grid.most_likely_paths(np.eye(4)[[1, 1, 1, 3]], 5)  # right, and left from the last cell
             [[(0, 0), (0, 1), (0, 2)], [(0, 3), (0, 2)]]
         """
-        choice, num_steps = drawing.host_policy(self, policy), check_count("num_steps", num_steps, 0)
+        choice, num_steps = _plots.host_policy(self, policy), check_count("num_steps", num_steps, 0)
         cells = np.asarray(self.cell)
         starts = np.flatnonzero(np.asarray(self.mdp.initial) > 0)
-        return [drawing.walk(self, choice, int(s), num_steps) for s in starts if s <= cells.max()]
+        return [_plots.walk(self, choice, int(s), num_steps) for s in starts if s <= cells.max()]
 
     def show(self, policy: Float[Array, " ... S A"] | np.ndarray | None = None) -> str:
         """The map as text, with a policy's actions as arrows.
@@ -372,7 +372,7 @@ class GridWorld:
             S d G
             d dirt, t target; S start, G goal
         """
-        return drawing.text(self, policy)
+        return _plots.text(self, policy)
 
     def plot(
         self,
@@ -404,7 +404,7 @@ class GridWorld:
         Raises:
             ImportError: if matplotlib is not installed.
         """
-        return drawing.plot(
+        return _plots.plot(
             self,
             policy,
             trajectories=trajectories,
@@ -437,10 +437,10 @@ def _warn_of_unreachable_goals(next_state, begins, goals, ends, row, column) -> 
     n = len(row)
     walk = next_state[:n, :4]
     leads_on = np.broadcast_to(~(goals | ends)[:, None], walk.shape)
-    lost = np.flatnonzero(goals & ~spread(walk, leads_on, begins))
+    lost = np.flatnonzero(goals & ~walk_from(walk, leads_on, begins))
     if lost.size:
         where = ", ".join(f"row {row[i]}, column {column[i]}" for i in lost[:5])
         warnings.warn(
             f"the goal at {where} cannot be reached from the start; open a way to it, or leave it out.",
-            stacklevel=2 + maps.frames_inside(),
+            stacklevel=2 + _maps.frames_inside(),
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from mdps.checks import check_real, is_concrete, shown
-from mdps.moves import MOVES
+from mdps.gridworld._moves import MOVES
 
 # Lines towards the tied actions, by (up, right, down, left).
 _ARROWS = dict(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdps.checks import as_distributions, check_array, check_names, check_real, is_concrete, shown
-from mdps.inputs import name_features
+from mdps.mdp import name_features
 
 
 def parse(

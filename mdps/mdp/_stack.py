@@ -10,7 +10,7 @@ import numpy as np
 from mdps import tables
 from mdps.checks import check_mdp, require_concrete, shown
 from mdps.kernels.layout import Layout
-from mdps.mdp import MDP
+from mdps.mdp._mdp import MDP
 
 
 def stack(mdps: Sequence[MDP]) -> MDP:

@@ -1,0 +1,5 @@
+"""Grid worlds: maps as people write them, terrain as features, four moves, pictures."""
+
+from mdps.gridworld._gridworld import GridWorld
+
+__all__ = ["GridWorld"]
