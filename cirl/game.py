@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from cirl.atoms import reduce_belief
+from cirl.belief_reduction import reduce_belief
 from mdps import MDP
 from mdps.checks import (
     as_distributions,

@@ -11,10 +11,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from cirl.game import Game
-from cirl.graph_values import Nodes, values_of
 from cirl.host_game import HostGame
 from cirl.human import Human, check_game, fitted
-from cirl.policy_graph import PolicyGraph
+from cirl.policy_graph import Nodes, PolicyGraph, values_of
 from cirl.solvers import GameSolution, solve
 from mdps.checks import check_count, check_key, shown
 from mdps.pytrees import frozen_pytree

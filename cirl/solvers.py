@@ -10,11 +10,9 @@ from jaxtyping import Array, Bool, Float
 from cirl.bounded import Bounded, Search
 from cirl.exact import LARGEST, MOST, TooManyPlansError, best_replies, cost_of_subsets, solve_plans, solve_subsets
 from cirl.game import Game
-from cirl.graph_beliefs import believed
-from cirl.graph_values import Nodes, Values, values_of
 from cirl.host_game import HostGame
 from cirl.human import Boltzmann, Human, Literal, Pedagogic, Rational, check_game, check_sharpness, fitted
-from cirl.policy_graph import PolicyGraph
+from cirl.policy_graph import Nodes, PolicyGraph, Values, believed, values_of
 from mdps.checks import check_count, check_number, shown
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held

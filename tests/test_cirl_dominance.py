@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import cirl
-from cirl.dominance import Comparisons, TooManyComparisonsError, undominated
-from cirl.exact import _plans
+from cirl.exact import Comparisons, TooManyComparisonsError, _plans, undominated
 
 
 def test_undominated_are_those_that_no_other_beats_in_every_entry():

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from mdps.bellman import differences, negligible
 
 from mdps import MDP, GridWorld
+from mdps.bellman import differences, negligible
 from mdps.solvers import values_with_slack
 
 

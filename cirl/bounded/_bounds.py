@@ -13,7 +13,7 @@ import numpy as np
 from cirl.bounded._backup import Backup, Batch
 from cirl.bounded._full_information import FirstBounds, Losses, towards_zero
 from cirl.bounded._upper import Ahead
-from cirl.dominance import undominated
+from cirl.exact import undominated
 from cirl.successors import short_lists
 
 VECTORS, POINTS = (32, 128, 512, 2048), (16, 64, 256, 1024, 4096)  # sizes of padded sets

@@ -18,9 +18,9 @@ from cirl.bounded._bounds import Bounds
 from cirl.bounded._full_information import Losses, first_bounds
 from cirl.bounded._unfold import unfold
 from cirl.game import Game
-from cirl.graph_values import Nodes
 from cirl.host_game import HostGame
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
+from cirl.policy_graph import Nodes
 from mdps.checks import check_count, check_number
 from mdps.kernels.layout import Layout
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from cirl.bounded._bounds import Bounds, Built, Simple
 from cirl.game import Game
-from cirl.graph_values import Nodes
+from cirl.policy_graph import Nodes
 
 
 def unfold(game: Game, bounds: Bounds, robots: np.ndarray, roots: dict[int, int]) -> Nodes:

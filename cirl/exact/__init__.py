@@ -1,5 +1,6 @@
 """Exact solvers, which list what can happen: subsets of Θ for a rational human, the robot's plans, all histories."""
 
+from cirl.exact._dominance import Comparisons, TooManyComparisonsError, undominated
 from cirl.exact._plans import MOST, TooManyPlansError, solve_plans
 from cirl.exact._subgame_consistent import best_replies
 from cirl.exact._subsets import LARGEST, Found, cost_of_subsets, solve_subsets
@@ -7,10 +8,13 @@ from cirl.exact._subsets import LARGEST, Found, cost_of_subsets, solve_subsets
 __all__ = [
     "LARGEST",
     "MOST",
+    "Comparisons",
     "Found",
+    "TooManyComparisonsError",
     "TooManyPlansError",
     "best_replies",
     "cost_of_subsets",
     "solve_plans",
     "solve_subsets",
+    "undominated",
 ]

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cirl.dominance import Comparisons, TooManyComparisonsError, undominated
+from cirl.exact._dominance import Comparisons, TooManyComparisonsError, undominated
 from cirl.exact._subsets import Found
 from cirl.game import Game
-from cirl.graph_values import Nodes
 from cirl.host_game import EPS, HostGame
 from cirl.human import Human
+from cirl.policy_graph import Nodes
 from cirl.replies import on_host, worth
 
 MOST = 400_000  # plans listed at once

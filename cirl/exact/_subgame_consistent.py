@@ -13,9 +13,9 @@ import numpy as np
 
 from cirl.exact._plans import DECISIONS
 from cirl.game import Game
-from cirl.graph_values import Nodes
 from cirl.host_game import EPS, HostGame
 from cirl.human import Fixed, Human
+from cirl.policy_graph import Nodes
 from cirl.replies import on_host, respond
 
 MOST = 50_000  # histories

@@ -20,8 +20,8 @@ import numpy as np
 
 from cirl.full_information import best_choice
 from cirl.game import Game
-from cirl.graph_values import Nodes
 from cirl.host_game import HostGame
+from cirl.policy_graph import Nodes
 from cirl.stationary import settle
 
 LARGEST = 12  # rewards; tables hold 2^Θ columns

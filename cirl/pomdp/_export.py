@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 if TYPE_CHECKING:
-    from cirl.pomdp import Pomdp
+    from cirl.pomdp._pomdp import Pomdp
 
 LARGEST = 20_000_000  # numbers in a file
 Rows = tuple[np.ndarray, ...]  # an array for each index, then the numbers

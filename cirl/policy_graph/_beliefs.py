@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cirl.graph_values import Nodes, Values
 from cirl.host_game import HostGame
+from cirl.policy_graph._values import Nodes, Values
 
 MOST = 5_000  # nodes that are kept apart by belief, or twice as many as there were
 _DIGITS = 9  # to which beliefs that are alike agree

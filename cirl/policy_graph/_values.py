@@ -7,7 +7,7 @@ import numpy as np
 from cirl.game import Game
 from cirl.host_game import HostGame
 from cirl.human import Human
-from cirl.policy_graph import PolicyGraph
+from cirl.policy_graph._policy_graph import PolicyGraph
 from cirl.replies import on_host, worth
 from cirl.stationary import enclosed, expected, settle
 from mdps.tables import held

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cirl import pomdp_export, pomdp_format
 from cirl.game import Game, Order
 from cirl.human import Fixed
+from cirl.pomdp import _export, _format
 from mdps.checks import as_distributions, check_finite, check_horizon_and_discount, check_real, require_concrete
 
 LARGEST = 20_000_000  # entries of the transition tensor
@@ -98,8 +98,8 @@ class Pomdp:
         path = _path(path)
         if path.suffix not in (".pomdp", ".pomdpx"):
             raise ValueError(f"{path.name} ends in {path.suffix!r}; the formats are .pomdp and .pomdpx.")
-        text = pomdp_export.cassandra if path.suffix == ".pomdp" else pomdp_export.pomdpx
-        path.write_text(text(pomdp_export.endless(self)), encoding="utf-8")
+        text = _export.cassandra if path.suffix == ".pomdp" else _export.pomdpx
+        path.write_text(text(_export.endless(self)), encoding="utf-8")
 
 
 def _table(name: str, x) -> np.ndarray:
@@ -143,7 +143,7 @@ def _names(key: str, given) -> tuple[str, ...]:
 
 def _check_names(key: str, names: tuple[str, ...], size: int) -> None:
     """Names that the file formats can hold, or none at all."""
-    if names and (len(names) != size or len(set(names)) != size or not all(map(pomdp_format.is_name, names))):
+    if names and (len(names) != size or len(set(names)) != size or not all(map(_format.is_name, names))):
         raise ValueError(
             f"{key} are {names[:5]}{'...' if len(names) > 5 else ''}; give {size} distinct names, each one word "
             "without a colon or #, that is no number and does not begin with a digit."
@@ -280,5 +280,5 @@ def read(path: str | Path, *, discount: float | None = None) -> Pomdp:
     path = _path(path)
     if discount is not None and not _is_discount(discount):
         raise ValueError(f"discount is {discount!r}; give one number in [0, 1], or leave it to the file.")
-    tables = pomdp_format.parse(pomdp_format.decode(path.read_bytes(), path.name), path.name, discount)
+    tables = _format.parse(_format.decode(path.read_bytes(), path.name), path.name, discount)
     return Pomdp(**tables._asdict())

@@ -10,9 +10,9 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from cirl import drawing
 from cirl.game import Game, Order
 from cirl.human import Human, fitted
+from cirl.policy_graph import _plot
 from mdps.checks import check_count, check_index, is_concrete, shown
 from mdps.pytrees import frozen_pytree
 
@@ -136,7 +136,7 @@ class PolicyGraph:
             ValueError: for more nodes than `most`.
             ImportError: if matplotlib is not installed.
         """
-        return drawing.plot(
+        return _plot.plot(
             self, play, robot_actions=robot_actions, human_actions=human_actions, thetas=thetas, most=most, ax=ax
         )
 
