@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ird.bayes import log_likelihood, shared_names
 from ird.evidence import Evidence
+from ird.likelihood import log_likelihood, shared_names
 from mdps.checks import check_array, check_count, check_key, check_number, check_real
 
 

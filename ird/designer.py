@@ -15,11 +15,10 @@ from jaxtyping import Array, Float, Int, Key
 from numpyro.distributions import Distribution
 
 from ird.evidence import ProxyReward
-from ird.evidence.choice import check_beta, check_candidates
-from ird.evidence.normalizers import plan_features
-from ird.evidence.proxy import check_alternatives
+from ird.evidence.checks import check_alternatives, check_beta, check_candidates
+from ird.evidence.plans import plan_features
 from ird.priors import check_prior, draw_from
-from ird.unknowns import Prior, check_unknowns, draw_unknowns
+from ird.unconstrained import Prior, check_unknowns, draw_unknowns
 from mdps import MDP, feature_expectations, solve
 from mdps.checks import check_array, check_key, check_temperature
 from mdps.pytrees import frozen_pytree

@@ -9,6 +9,9 @@ from numpyro.distributions import Distribution
 
 from mdps.checks import shown
 
+# How many prior draws are kept to draw the prior beside the posterior.
+PRIOR_DRAWS = 2048
+
 
 def check_prior(prior: Any, num_features: int | None) -> Distribution:
     """A numpyro distribution over weights `[K]`; one batch axis of independent weights becomes the event.

@@ -46,11 +46,11 @@ def effective_size(chains):
     return m * n / max(tau + max(rho[t], 0), 1 / np.log10(m * n))
 
 
-def bulk_size(chains):
+def ess_bulk(chains):
     return effective_size(normal_scores(halves(chains)))
 
 
-def tail_size(chains):
+def ess_tail(chains):
     return min(effective_size(halves((chains <= np.quantile(chains, q)).astype(float))) for q in (0.05, 0.95))
 
 

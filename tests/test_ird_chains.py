@@ -36,12 +36,12 @@ CHAINS = {
 @pytest.mark.parametrize("name", CHAINS)
 def test_diagnostics_are_those_of_the_slow_twin(name, dtype):
     x = CHAINS[name]
-    expected = [f(x) for f in (oracles_chains.r_hat, oracles_chains.bulk_size, oracles_chains.tail_size)]
+    expected = [f(x) for f in (oracles_chains.r_hat, oracles_chains.ess_bulk, oracles_chains.ess_tail)]
     found = chains.diagnose(jnp.asarray(x, dtype))
     np.testing.assert_allclose(found[1:], expected[1:], rtol=1e-9 if dtype == jnp.float64 else 2e-4)
     # In float32 the two draws beside the median may tie, at the lowest rank of the folded draws.
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-9 if dtype == jnp.float64 else 2e-3)
-    plain = chains.plain_size(jnp.asarray(x, dtype))
+    plain = chains.ess_mean(jnp.asarray(x, dtype))
     twin = oracles_chains.effective_size(oracles_chains.halves(x))
     np.testing.assert_allclose(plain, twin, rtol=1e-6 if dtype == jnp.float64 else 2e-4)
     assert found[0].dtype == dtype
@@ -56,7 +56,7 @@ def test_diagnostics_are_those_of_arviz(x64):
     for x in CHAINS.values():
         expected = [az.rhat(x, method="rank"), az.ess(x, method="bulk"), az.ess(x, method="tail")]
         np.testing.assert_allclose(chains.diagnose(jnp.asarray(x)), expected, rtol=1e-9)
-        np.testing.assert_allclose(chains.plain_size(jnp.asarray(x)), az.ess(x, method="mean"), rtol=1e-6)
+        np.testing.assert_allclose(chains.ess_mean(jnp.asarray(x)), az.ess(x, method="mean"), rtol=1e-6)
 
 
 def test_every_number_is_diagnosed_by_itself():
@@ -64,7 +64,7 @@ def test_every_number_is_diagnosed_by_itself():
     together = chains.diagnose(both[..., None])
     for k, name in enumerate(("independent", "slow")):
         alone = jnp.asarray(CHAINS[name], jnp.float32)
-        each = chains.r_hat(alone), chains.bulk_size(alone), chains.tail_size(alone)
+        each = chains.r_hat(alone), chains.ess_bulk(alone), chains.ess_tail(alone)
         np.testing.assert_allclose([x[k, 0] for x in together], each, rtol=1e-6)
     assert together[0].shape == (2, 1)
 
@@ -81,15 +81,15 @@ def test_what_the_numbers_say():
 
 def test_too_few_draws_or_none_that_differ_are_not_judged():
     assert np.isnan(chains.r_hat(jnp.zeros((2, 7))))
-    assert np.isnan(chains.bulk_size(jnp.zeros((2, 7))))
-    assert np.isnan(chains.tail_size(jnp.zeros((2, 7))))
-    assert np.isnan(chains.plain_size(jnp.zeros((2, 7))))
+    assert np.isnan(chains.ess_bulk(jnp.zeros((2, 7))))
+    assert np.isnan(chains.ess_tail(jnp.zeros((2, 7))))
+    assert np.isnan(chains.ess_mean(jnp.zeros((2, 7))))
     assert np.isnan(chains.r_hat(jnp.ones((2, 50))))
-    assert float(chains.bulk_size(jnp.ones((2, 50)))) == 100
+    assert float(chains.ess_bulk(jnp.ones((2, 50)))) == 100
 
 
 def test_it_traces():
     x = jnp.asarray(CHAINS["slow"], jnp.float32)
     batched = jax.jit(jax.vmap(chains.diagnose))(jnp.stack([x, 2 * x]))
-    np.testing.assert_allclose(batched[1][0], chains.bulk_size(x), rtol=1e-5)
+    np.testing.assert_allclose(batched[1][0], chains.ess_bulk(x), rtol=1e-5)
     np.testing.assert_allclose(batched[1][0], batched[1][1], rtol=1e-5)  # ranks know no scale

@@ -16,7 +16,8 @@ import pytest
 
 import mdps
 from ird import ProxyReward
-from ird.evidence.normalizers import SumOverProxies, log_sum, merge_equal
+from ird.evidence.normalizers import SumOverProxies, log_sum
+from ird.evidence.plans import merge_equal
 from mdps import MDP
 
 S, A, K, M = 4, 2, 3, 12

@@ -19,9 +19,9 @@ from test_ird_evidence_proxy import K, M, brute_force_features, numpy_log_likeli
 import ird
 import mdps
 from ird import ProxyReward, posterior
-from ird.diagnostics import pareto_shape
+from ird.diagnostics import pareto_k
 from ird.evidence import Choice
-from ird.summaries import blind_directions
+from ird.posterior._summary import blind_directions
 from mdps import MDP
 
 DATA = Path(__file__).parent / "data"
@@ -172,15 +172,15 @@ def test_pareto_k_is_that_of_arviz(k, size, x64):
         pytest.skip("arviz 1.x keeps psislw elsewhere")
     log_ratios = k * np.random.default_rng(size).exponential(size=size)
     _, expected = az.psislw(log_ratios.copy())
-    np.testing.assert_allclose(pareto_shape(jnp.asarray(log_ratios)), expected, atol=1e-6)
-    np.testing.assert_allclose(pareto_shape(jnp.asarray(log_ratios, jnp.float32)), expected, atol=5e-3)
+    np.testing.assert_allclose(pareto_k(jnp.asarray(log_ratios)), expected, atol=1e-6)
+    np.testing.assert_allclose(pareto_k(jnp.asarray(log_ratios, jnp.float32)), expected, atol=5e-3)
 
 
 def test_pareto_k_of_odd_weights():
-    assert float(pareto_shape(jnp.zeros(500))) == -np.inf
+    assert float(pareto_k(jnp.zeros(500))) == -np.inf
     spike = jnp.zeros(500).at[7].set(30.0)
-    assert float(pareto_shape(spike)) == np.inf
-    assert float(pareto_shape(jnp.zeros(1))) == -np.inf
+    assert float(pareto_k(spike)) == np.inf
+    assert float(pareto_k(jnp.zeros(1))) == -np.inf
 
 
 def test_summary_warns_of_poor_weights():
@@ -191,7 +191,7 @@ def test_summary_warns_of_poor_weights():
     assert float(belief.effective_sample_size) < 100
     assert any("worth only" in w for w in belief.summary().warnings)
     heavy = jax.random.exponential(jax.random.key(0), (5000,))
-    k = pareto_shape(1.5 * heavy)
+    k = pareto_k(1.5 * heavy)
     bad = dataclasses.replace(belief, pareto_k=k)
     assert any("Pareto k" in w for w in bad.summary().warnings)
     assert "WARNING" in str(bad.summary())

@@ -16,7 +16,7 @@ from test_ird_evidence_proxy import K, random_problem
 
 import mdps
 from ird import ProxyReward, posterior
-from ird.chains import diagnose
+from ird.diagnostics import diagnose
 from ird.evidence import Comparison, InitialState, MaxEntDemonstration
 from ird.posterior import ConvergenceWarning
 

@@ -19,7 +19,7 @@ import pytest
 import xarray
 
 from ird import sweep
-from ird.sweep import programs
+from ird.sweep import compilation as programs
 from ird.sweep.axes import Axes, Blocks, chunk_of
 from ird.sweep.progress import Progress
 from ird.sweep.stores import open_store

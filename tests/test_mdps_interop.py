@@ -9,8 +9,7 @@ import pytest
 from test_mdps_gridworld import dense
 
 import mdps
-from mdps import GridWorld
-from mdps.interop import _gymnasium as interop
+from mdps import GridWorld, interop
 
 TABLE = {
     0: {0: [(0.25, 0, 1.0, False), (0.25, 1, 2.0, False), (0.5, 1, 4.0, True)], 1: [(1.0, 1, 0.0, False)]},

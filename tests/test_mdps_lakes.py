@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import mdps
-from mdps.interop import _gymnasium as interop
+from mdps import interop
 
 # Farama-Foundation/Gymnasium #859: people found no way across. There is one, of 33 moves; the ice lets few take it.
 LAKE = [

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import mdps
-from mdps import GridWorld, graph
-from mdps.interop import _gymnasium as interop
+from mdps import GridWorld, graph, interop
 
 RIGHT, UP, LEFT = 1, 0, 3
 

@@ -3,13 +3,13 @@
 from ird.evidence.choice import Choice
 from ird.evidence.comparison import Comparison
 from ird.evidence.demonstration import MaxEntDemonstration, RationalDemonstration
+from ird.evidence.feedback import Correction, CreditAssignment, Improvement, OffSwitch, RewardPunish, deformed_path
 from ird.evidence.initial_state import InitialState, InitialStateChoice
 from ird.evidence.language import Utterance
 from ird.evidence.normalizers import MaxOverProxies, SoftValue, SumOverProxies, SumWithCandidate
 from ird.evidence.paths import path_features
 from ird.evidence.protocol import Evidence, Normalizer
 from ird.evidence.proxy import ProxyReward
-from ird.evidence.robot import Correction, CreditAssignment, Improvement, OffSwitch, RewardPunish, deformed_path
 
 __all__ = [
     "Choice",

@@ -1,6 +1,5 @@
 """Feedback as a choice: the reward-rational choice that most evidence is an instance of."""
 
-import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -9,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ird.evidence.normalizers import SumOverProxies, covariance, log_sum
-from mdps.checks import check_array, check_index, check_names, check_number, check_real
+from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.normalizers import SumOverProxies, log_sum
+from ird.evidence.plans import covariance
+from mdps.checks import check_array, check_index, check_names, check_real
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -114,20 +115,3 @@ class Choice:
         new = object.__new__(cls)
         new._set(leaves, names)
         return new
-
-
-def check_beta(beta, dtype) -> Array:
-    """β as an array, refused unless positive and finite in that dtype."""
-    cure = "it must be positive and finite (small: the person hardly looked at the outcome)."
-    return check_number("beta", beta, lambda x: 0 < x < math.inf, cure, dtype=dtype)
-
-
-def check_candidates(weights, names: tuple[str, ...], dtype) -> Array:
-    """Candidates `[N, K]` in a dtype that fits both, refused for another number of features."""
-    weights = check_real("weights", weights)
-    if weights.ndim != 2 or weights.shape[1] != len(names):
-        raise ValueError(
-            f"weights has shape {weights.shape}; give candidates [N, K] with K={len(names)} features {names} "
-            "(one candidate: weights[None])."
-        )
-    return check_array("weights", weights, like=dtype)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.choice import check_beta, check_candidates
-from ird.evidence.normalizers import in_blocks
-from ird.evidence.robot import features_of, same_length
+from ird.blocks import in_blocks
+from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.feedback import features_of, same_length
 from mdps import MDP
 from mdps.checks import check_array, check_mdp, check_names, check_real, is_concrete
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ird.blocks import in_blocks
 from ird.evidence import boltzmann
 from ird.evidence.boltzmann import Gains
-from ird.evidence.choice import check_beta, check_candidates
-from ird.evidence.normalizers import in_blocks
+from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.paths import check_path
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
 from mdps import MDP

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ird.blocks import in_blocks
 from ird.evidence.boltzmann import foresighted, shaped
-from ird.evidence.choice import Choice, check_beta, check_candidates
-from ird.evidence.normalizers import in_blocks
+from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.choice import Choice
 from ird.evidence.paths import check_reaches
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
 from mdps import MDP

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.choice import Choice, check_beta
-from ird.evidence.robot import features_of
+from ird.evidence.checks import check_beta
+from ird.evidence.choice import Choice
+from ird.evidence.feedback import features_of
 from mdps import MDP
 from mdps.checks import check_mdp, shown
 

@@ -1,24 +1,17 @@
 """Normalizers of a proxy's likelihood, and the streamed log-sum-exp behind them."""
 
-import functools
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
+from ird.blocks import stream
 from ird.evidence.boltzmann import accuracy
+from ird.evidence.plans import plan
 from ird.evidence.protocol import Normalizer
 from mdps import MDP, solve
-from mdps.checks import check_sums, is_concrete
-from mdps.optimal_features import Optimum, optimum
 from mdps.pytrees import frozen_pytree
-
-# Entries of one block of N × M: small enough for a processor's cache,
-# large enough to keep an accelerator busy.
-_BLOCK_ON_HOST, _BLOCK_ON_DEVICE = 2**20, 2**26
 
 
 @frozen_pytree
@@ -130,69 +123,6 @@ class SoftValue:
         return beta * (values - at_origin), jax.lax.stop_gradient(beta * bounds)
 
 
-def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], Float[Array, " U"]]:
-    """Merge rows that are equal within rounding; returns the first of each `[U, K]` and how many `[U]`.
-
-    Rows are compared on a grid of 64 ulps of the largest entry.  Two equal rows that fall on either
-    side of a grid line stay apart, which changes no sum.  Traced rows all stay, each counted once.
-    """
-    if not is_concrete(features):
-        return features, jnp.ones(features.shape[0], features.dtype)
-    held = np.asarray(features)
-    step = 64 * float(np.finfo(held.dtype).eps) * max(float(np.abs(held).max()), np.finfo(np.float32).tiny)
-    cells = np.rint(held.astype(np.float64) / step).astype(np.int64)
-    # Rows are told apart by a random sum of their cells (modulo 2^64): a sort of numbers, not of rows.
-    _, first, of, counts = np.unique(
-        cells @ _multipliers(cells.shape[1]), return_index=True, return_inverse=True, return_counts=True
-    )
-    if (cells != cells[first[of]]).any():  # two rows of one sum: not in our lifetime, but it costs little to look
-        _, first, counts = np.unique(cells, axis=0, return_index=True, return_counts=True)
-    order = np.argsort(first)
-    return jax.device_put((held[first[order]], counts[order].astype(held.dtype)))
-
-
-@functools.cache
-def _multipliers(K: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(-(2**63), 2**63, K)
-
-
-def in_blocks(function, rows: Array, size: int):
-    """`function` over blocks of `size` rows, one after another, so that only one block's work is in memory."""
-    N = rows.shape[0]
-    size = max(1, min(size, N))
-    if size == N:
-        return function(rows)
-    whole = N - N % size
-    out = jax.lax.map(function, rows[:whole].reshape(-1, size, *rows.shape[1:]))
-    out = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), out)
-    if whole == N:
-        return out
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), out, function(rows[whole:]))
-
-
-@jax.jit
-def plan_features(mdp: MDP, weights: Float[Array, " M K"]) -> Float[Array, " M K"]:
-    """Feature expectations of the plan for each row of weights, in the MDP, `[M, K]`."""
-    check_sums(mdp)
-    return jax.vmap(lambda w: optimum(mdp, w).features)(weights)
-
-
-@jax.jit
-def plan(mdp: MDP, weights: Float[Array, " M K"], beta: Float[Array, ""]) -> Optimum:
-    """The optimum for each row of weights, as accurate as people of this β make it matter."""
-    tol = accuracy(jnp.result_type(weights, mdp.features), beta)
-    return jax.vmap(lambda w: optimum(mdp, w, tol=tol))(weights)
-
-
-@jax.jit
-def covariance(features: Float[Array, " M K"], counts: Float[Array, " M"]) -> Float[Array, " K K"]:
-    """Covariance of rows that are counted, `[K, K]`."""
-    share = (counts / jnp.sum(counts))[:, None]
-    centred = features - features[:1]
-    centred = centred - jnp.sum(share * centred, axis=0, keepdims=True)
-    return jnp.matmul((share * centred).T, centred, precision=jax.lax.Precision.HIGHEST)
-
-
 @jax.jit
 def log_sum(normalizer: Normalizer, weights, beta, origin) -> Array:
     """`normalizer.log_sum`, compiled once per shape."""
@@ -219,30 +149,3 @@ def log_sum_exp(scaled: Float[Array, " M K"], log_counts: Float[Array, " M"], we
         return largest + jnp.log(jnp.sum(jnp.exp(logits - largest[None]), axis=0))
 
     return stream(block, weights, scaled, log_counts)
-
-
-def stream(function, weights: Float[Array, " N K"], table: Float[Array, " M K"], *more: Array) -> Float[Array, " N"]:
-    """`function(rows, table, *more)` over blocks of rows of `weights`, each of which meets every row of the table.
-
-    On a processor the problems of a `vmap` pass one after another too: side by side their blocks would leave its
-    caches, and memory would grow with the batch.
-    """
-
-    def plain(weights, table, *more):
-        return in_blocks(lambda rows: function(rows, table, *more), weights, rows_per_block(table.shape[0]))
-
-    if jax.default_backend() != "cpu":
-        return plain(weights, table, *more)
-    in_turn = jax.custom_jvp(sequential_vmap(plain))
-
-    @in_turn.defjvp
-    def _(primals, tangents):
-        return in_turn(*primals), jax.jvp(plain, primals, tangents)[1]
-
-    return in_turn(weights, table, *more)
-
-
-def rows_per_block(M: int) -> int:
-    """How many candidates pass at once before `M` proxies."""
-    entries = _BLOCK_ON_HOST if jax.default_backend() == "cpu" else _BLOCK_ON_DEVICE
-    return max(entries // M, 8)

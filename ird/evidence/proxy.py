@@ -9,18 +9,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpyro.distributions import Distribution
 
-from ird.evidence.choice import check_beta, check_candidates
+from ird.evidence.checks import check_alternatives, check_beta, check_candidates
 from ird.evidence.normalizers import (
     MaxOverProxies,
     SoftValue,
     SumOverProxies,
     SumWithCandidate,
-    covariance,
     log_sum,
     log_sum_with_doubt,
-    merge_equal,
-    plan_features,
 )
+from ird.evidence.plans import covariance, merge_equal, plan_features
 from ird.evidence.sharpness import is_known, warn_if_blunt
 from ird.priors import check_prior, draw_from
 from mdps import MDP
@@ -31,7 +29,6 @@ from mdps.checks import (
     check_key,
     check_mdp,
     check_real,
-    check_sums,
     check_truth,
     check_weights,
     is_concrete,
@@ -325,21 +322,6 @@ class ProxyReward:
         new = object.__new__(cls)
         new._set(*leaves)
         return new
-
-
-def check_alternatives(mdp: MDP, alternatives) -> Array:
-    """Rewards `[M, K]` that a designer could have written for one MDP, in a dtype that fits both."""
-    check_sums(check_mdp(mdp))
-    alternatives, K = check_real("alternatives", alternatives), mdp.num_features
-    if alternatives.size == 0:
-        raise ValueError(
-            "alternatives is empty; give the rewards the designer could have written, [M, K], the proxy among them."
-        )
-    if alternatives.ndim != 2 or alternatives.shape[1] != K:
-        raise ValueError(
-            f"alternatives has shape {alternatives.shape}; it must be [M, K] with K={K} features {mdp.feature_names}."
-        )
-    return check_array("alternatives", alternatives, like=mdp.features.dtype)
 
 
 def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, check_samples, is_proxy
-from ird.evidence.normalizers import stream
+from ird.blocks import stream
 from mdps.checks import check_array, check_mdp, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum

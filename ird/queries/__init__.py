@@ -5,9 +5,9 @@ query = queries.choose(pool, belief, 3)
 belief = posterior.exact(*seen, query.answer(picked), candidates=candidates)
 """
 
+from ird.queries._choose import Pool, Query, choose
 from ird.queries.environments import Disagreement, EnvironmentChoice, ProxyInformation, choose_environment
 from ird.queries.objectives import InformationGain, Objective, PosteriorEntropy
-from ird.queries.pool import Pool, Query, choose
 from ird.queries.searches import Exhaustive, Greedy, Random, Search
 
 __all__ = [

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ird.beliefs import Belief, check_belief, counting
-from ird.evidence.choice import check_beta
-from ird.evidence.normalizers import plan_features
+from ird.evidence.checks import check_beta
+from ird.evidence.plans import plan_features
+from ird.queries._choose import Pool, check_asked, choose
 from ird.queries.objectives import InformationGain
-from ird.queries.pool import Pool, check_asked, choose
 from ird.queries.searches import Greedy, Search
 from mdps import MDP, stack
 from mdps.checks import check_array, check_count, check_mdp, check_part, shown

@@ -6,13 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ird.evidence.normalizers import in_blocks
+from ird.blocks import ENTRIES_OF_QUERIES, in_blocks, rows_per_block
 from ird.queries.objectives import Objective
 from mdps.pytrees import frozen_pytree
-
-# Entries of the largest block of options × samples: small enough for a processor's cache,
-# large enough to keep an accelerator busy.
-_BLOCK_ON_HOST, _BLOCK_ON_DEVICE = 2**18, 2**26
 
 
 @frozen_pytree
@@ -67,8 +63,7 @@ class Scores:
         return jnp.where((rows >= 0)[:, None], self.logits[rows], -jnp.inf)
 
     def _block(self, options: int) -> int:
-        entries = _BLOCK_ON_HOST if jax.default_backend() == "cpu" else _BLOCK_ON_DEVICE
-        return max(1, entries // (options * self.logits.shape[1]))
+        return rows_per_block(options * self.logits.shape[1], ENTRIES_OF_QUERIES, least=1)
 
     @property
     def _sign(self) -> int:

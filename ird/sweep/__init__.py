@@ -4,7 +4,7 @@
 killed and started again, it goes on.  `load` opens the store as one `xarray.Dataset`.
 """
 
-from ird.sweep.reading import Named, arrays, load
+from ird.sweep.results import Named, arrays, load
 from ird.sweep.runner import Report, run
 
 __all__ = ["Named", "Report", "arrays", "load", "run"]

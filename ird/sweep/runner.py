@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from ird.sweep.axes import Blocks, Values, brief, check_axes, chunk_of, label, whole
+from ird.sweep.compilation import Program, fitting, prepare
+from ird.sweep.devices import agreed, check_devices, check_shard, wait_for_all
 from ird.sweep.fields import check_dims
 from ird.sweep.opening import begin, find_store, identity
-from ird.sweep.places import agreed, check_devices, check_shard, wait_for_all
-from ird.sweep.programs import Program, fitting, prepare
 from ird.sweep.progress import Progress, clock
 from ird.sweep.stores import Store, check_path, open_store
 from ird.sweep.trials import check_key, examine

@@ -27,8 +27,8 @@ import mdps
 from examples._report import rounded, versions
 from examples.studies.calibration import misspecified, pictures
 from ird import ProxyReward, calibration, posterior
-from ird.chains import diagnose
 from ird.designer import Designer
+from ird.diagnostics import diagnose
 
 SETTINGS = Path(__file__).with_name("settings.toml")
 SMALL: dict[str, Any] = {

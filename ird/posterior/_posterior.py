@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from ird import interchange, pictures, summaries
-from ird.bayes import moments, systematic
+from ird.posterior import _export, _plots, _summary
+from ird.posterior._weights import moments, systematic
 from mdps.checks import check_array, check_count, check_key, check_number
 from mdps.pytrees import frozen_pytree
 
@@ -29,7 +29,7 @@ class Posterior:
             was importance-sampled.
         prior_mean: mean of each weight before the evidence, `[K]`.
         prior_sd: its standard deviation, `[K]`.
-        prior_sample: a few equally weighted draws from the prior, `[P, K]`, for pictures.
+        prior_sample: a few equally weighted draws from the prior, `[P, K]`, for _plots.
         prior_parameters: the same draws of everything in `parameters`, each `[P, ...]`.
         feature_covariance: covariance of the alternatives' feature expectations, summed over the
             evidence, `[K, K]`; None if some evidence has none.  Its null space is what the evidence
@@ -111,16 +111,16 @@ class Posterior:
         tail = jnp.clip(alpha - before, 0, p)
         return jnp.sum(tail) ** 2 / jnp.sum(tail**2)
 
-    def summary(self) -> summaries.Summary:
+    def summary(self) -> _summary.Summary:
         """A table of what was learnt of each weight, with warnings and what the evidence could not tell.
 
         Printing it prints the table; its fields hold the same numbers.
         """
-        return summaries.summarise(self)
+        return _summary.summarise(self)
 
     def warnings(self) -> tuple[str, ...]:
         """What makes this posterior untrustworthy; of a batch, each with the number of its posterior."""
-        return summaries.warnings_of(self)
+        return _summary.warnings_of(self)
 
     def plot(self, axes=None):
         """Draw each weight's and parameter's posterior against its prior; returns the matplotlib figure.
@@ -129,7 +129,7 @@ class Posterior:
             axes: one matplotlib axes per weight, and one per parameter if there are any; a new figure
                 when None.
         """
-        return pictures.plot(self, axes)
+        return _plots.plot(self, axes)
 
     def plot_pairs(self, names=None):
         """Draw every pair of weights and parameters, posterior over prior; returns the matplotlib figure.
@@ -142,7 +142,7 @@ class Posterior:
         Raises:
             ValueError: for a name that is neither, or fewer than two.
         """
-        return pictures.plot_pairs(self, names)
+        return _plots.plot_pairs(self, names)
 
     def to_arviz(self, num_samples: int | None = None):
         """The posterior for arviz: an `InferenceData` (arviz 0.x) or a `DataTree` (arviz 1.x).
@@ -157,7 +157,7 @@ class Posterior:
         Raises:
             ImportError: if arviz is not installed.
         """
-        return interchange.to_arviz(self, num_samples)
+        return _export.to_arviz(self, num_samples)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write everything to one `.npz` file, to the bit; `Posterior.load` reads it.
@@ -165,7 +165,7 @@ class Posterior:
         Args:
             path: the file, replaced if it is there; no ending is added.
         """
-        interchange.save(self, path)
+        _export.save(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Posterior":
@@ -179,7 +179,7 @@ class Posterior:
             ValueError: if it is no such file, is of another format, holds arrays of sizes that do not belong
                 together, or holds float64 while JAX runs in float32.
         """
-        return interchange.load(cls, path)
+        return _export.load(cls, path)
 
     def _take(self, rows) -> "Posterior":
         """Equally weighted samples at `rows`; they are worth no more than what they are drawn from."""

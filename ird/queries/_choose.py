@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ird.beliefs import Belief, check_samples, counting
-from ird.evidence.choice import Choice, check_beta, check_candidates
-from ird.evidence.normalizers import plan_features
+from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.choice import Choice
+from ird.evidence.plans import plan_features
 from ird.queries.objectives import InformationGain, Objective
 from ird.queries.scores import Scores
 from ird.queries.searches import Greedy, Search

@@ -1,8 +1,8 @@
-"""Bayes' rule on samples: what evidence adds up to, and what weighted samples say of prior and posterior."""
+"""What evidence adds up to: the log-likelihood of all of it, with another β, and of what JAX cannot take apart."""
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ird.blocks import in_even_blocks
 from ird.evidence import Evidence
 from mdps.checks import is_concrete, shown
-
-# How many prior draws are kept to draw the prior beside the posterior.
-PRIOR_DRAWS = 2048
-# Samples that pass through the evidence side by side where each needs work of its own.
-_BLOCK = 256
 
 
 @jax.tree_util.register_static
@@ -88,18 +84,6 @@ def _of_each(evidence, weights, beta):
     return in_even_blocks(jax.vmap(one), weights, beta)
 
 
-def in_even_blocks(function: Callable, *rows: Array) -> Array:
-    """`function` over blocks of rows one after another, `[N, ...] -> [N]`; the last is filled up from the first.
-
-    All blocks are of one size, so the function is compiled once.
-    """
-    N = rows[0].shape[0]
-    size = min(_BLOCK, N)
-    count = -(-N // size)
-    blocks = [x[np.arange(count * size) % N].reshape(count, size, *x.shape[1:]) for x in rows]
-    return jax.lax.map(lambda block: function(*block), tuple(blocks)).reshape(-1)[:N]
-
-
 def sum_of_covariances(evidence: Sequence[Evidence]) -> Array | None:
     """Feature covariances summed; None if there is no evidence, or some has none."""
     total = None
@@ -109,53 +93,6 @@ def sum_of_covariances(evidence: Sequence[Evidence]) -> Array | None:
             return None
         total = covariance if total is None else total + covariance
     return total
-
-
-def normalise(log_weights: Float[Array, " N"]) -> Float[Array, " N"]:
-    """Log weights that sum to one."""
-    # Measured from the largest: a sum of a thousand nats would round by a thousand ulps.
-    largest = jax.lax.stop_gradient(jnp.max(log_weights))
-    moved = log_weights - jnp.where(jnp.isfinite(largest), largest, 0)
-    return moved - jax.scipy.special.logsumexp(moved)
-
-
-def moments(weights: Float[Array, " N K"], log_weights: Float[Array, " N"]) -> tuple[Array, Array]:
-    """Weighted mean and variance, `[K]` each."""
-    p = jnp.exp(log_weights)
-    mean = jnp.matmul(p, weights, precision=jax.lax.Precision.HIGHEST)
-    return mean, jnp.matmul(p, (weights - mean[None]) ** 2, precision=jax.lax.Precision.HIGHEST)
-
-
-def systematic(log_weights: Float[Array, " N"], num_samples: int, offset: Float[Array, ""]) -> Array:
-    """Rows by systematic resampling: the points (i + offset) / n of the cumulative probability."""
-    total = jnp.cumsum(jnp.exp(log_weights))
-    points = (jnp.arange(num_samples) + offset) / num_samples * total[-1]
-    return jnp.minimum(jnp.searchsorted(total, points, side="right"), log_weights.shape[0] - 1)
-
-
-@jax.jit
-def weigh(
-    weights: Float[Array, " N K"],
-    parameters: dict[str, Array],
-    log_likelihood: Float[Array, " N"],
-    log_prior: Float[Array, " N"],
-) -> dict[str, Any]:
-    """Bayes' rule on samples, and what is to be known of prior and posterior: most fields of a `Posterior`."""
-    log_prior = normalise(log_prior)
-    log_weights = normalise(log_prior + log_likelihood)
-    mean, variance = moments(weights, log_prior)
-    kept = systematic(log_prior, min(weights.shape[0], PRIOR_DRAWS), jnp.asarray(0.5, log_prior.dtype))
-    return {
-        "weights": weights,
-        "parameters": parameters,
-        "log_weights": log_weights,
-        "effective_sample_size": 1 / jnp.sum(jnp.exp(2 * log_weights)),
-        "pareto_k": jnp.full((), jnp.nan, log_weights.dtype),
-        "prior_mean": mean,
-        "prior_sd": jnp.sqrt(variance),
-        "prior_sample": weights[kept],
-        "prior_parameters": {name: x[kept] for name, x in parameters.items()},
-    }
 
 
 def check_finite_likelihood(log_weights: Array) -> None:

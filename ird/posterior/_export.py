@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ird.summaries import check_single, names_of
+from ird.posterior._summary import check_single, names_of
 from mdps.checks import check_count, shown
 
 if TYPE_CHECKING:
-    from ird.posterior import Posterior
+    from ird.posterior._importance import Posterior
 
 _FORMAT, _NUMBER = "inverse-reward-design posterior", 1
 _SHAPES = {  # of one posterior; of a batch each has the batch's axes in front

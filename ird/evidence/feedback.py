@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.choice import Choice, check_beta
+from ird.evidence.checks import check_beta
+from ird.evidence.choice import Choice
 from ird.evidence.paths import check_path, collected, path_features
 from mdps import MDP, feature_expectations
 from mdps.checks import check_array, check_index, check_mdp, check_truth, shown

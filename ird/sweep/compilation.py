@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ird.sweep.axes import Axes, Blocks, chunk_of
-from ird.sweep.places import Devices, agreed
+from ird.sweep.devices import Devices, agreed
 from ird.sweep.trials import Trial
 
 AXIS = "trials"

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ird.summaries import check_single, columns_of, summarise
+from ird.posterior._summary import check_single, columns_of, summarise
 
 if TYPE_CHECKING:
-    from ird.posterior import Posterior
+    from ird.posterior._importance import Posterior
 
 _PRIOR, _POSTERIOR = "0.82", "C0"
 _MOST_PAIRS = 6

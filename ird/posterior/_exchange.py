@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from numpyro.distributions import Distribution
 
-from ird.bayes import (
+from ird.evidence import Evidence, ProxyReward, SumOverProxies
+from ird.likelihood import (
     as_pytrees,
     check_finite_likelihood,
     log_likelihood,
@@ -17,11 +18,10 @@ from ird.bayes import (
     sum_of_covariances,
     with_beta,
 )
-from ird.evidence import Evidence, ProxyReward, SumOverProxies
-from ird.mcmc import chains_as_posterior
-from ird.samples import Posterior
-from ird.summaries import tell
-from ird.unknowns import Prior, Unknowns, check_unknowns
+from ird.posterior._nuts import chains_as_posterior
+from ird.posterior._posterior import Posterior
+from ird.posterior._summary import tell
+from ird.unconstrained import Prior, Unknowns, check_unknowns
 from mdps.checks import check_count, check_key
 
 # What random-walk proposals should be accepted: between the best rates for one and for many unknowns.

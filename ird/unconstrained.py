@@ -20,9 +20,9 @@ from numpyro import handlers
 from numpyro.distributions import Distribution
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
-from ird.bayes import PRIOR_DRAWS, Opaque, log_likelihood, shared_names, with_beta
 from ird.evidence import Evidence
-from ird.priors import check_prior
+from ird.likelihood import Opaque, log_likelihood, shared_names, with_beta
+from ird.priors import PRIOR_DRAWS, check_prior
 from mdps.checks import is_concrete, shown
 
 Prior = Distribution | Callable[[], Array]

@@ -8,18 +8,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 
-from ird.bayes import (
-    as_pytrees,
-    check_finite_likelihood,
-    moments,
-    opened,
-    shared_names,
-    sum_of_covariances,
-)
 from ird.evidence import Evidence
-from ird.samples import Posterior
-from ird.summaries import tell
-from ird.unknowns import Prior, Unknowns, check_unknowns
+from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
+from ird.posterior._posterior import Posterior
+from ird.posterior._summary import tell
+from ird.posterior._weights import moments
+from ird.unconstrained import Prior, Unknowns, check_unknowns
 from mdps.checks import check_count, check_key, check_number
 
 

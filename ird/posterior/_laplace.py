@@ -9,19 +9,13 @@ import optax
 from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 
-from ird.bayes import (
-    as_pytrees,
-    check_finite_likelihood,
-    in_even_blocks,
-    normalise,
-    opened,
-    shared_names,
-    sum_of_covariances,
-)
-from ird.diagnostics import pareto_shape
+from ird.blocks import in_even_blocks
+from ird.diagnostics import pareto_k
 from ird.evidence import Evidence
-from ird.samples import Posterior
-from ird.unknowns import Prior, Unknowns, check_unknowns
+from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
+from ird.posterior._posterior import Posterior
+from ird.posterior._weights import normalise
+from ird.unconstrained import Prior, Unknowns, check_unknowns
 from mdps.checks import check_count, check_key, check_truth
 
 _STARTS = 4
@@ -134,7 +128,7 @@ def _run(evidence, prior, beta, how, key, *, sizes, names) -> Posterior:
         weights=weights,
         log_weights=log_weights,
         effective_sample_size=1 / jnp.sum(jnp.exp(2 * log_weights)),
-        pareto_k=pareto_shape(log_ratio),
+        pareto_k=pareto_k(log_ratio),
         feature_covariance=sum_of_covariances(evidence),
         parameters=parameters,
         diagnostics=diagnostics,

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ird.chains import ConvergenceWarning
+from ird.diagnostics import ConvergenceWarning
 from mdps.checks import is_concrete
 
 if TYPE_CHECKING:
-    from ird.posterior import Posterior
+    from ird.posterior._importance import Posterior
 
 _ENOUGH_SAMPLES = 100.0  # in all, and of each chain
 _ENOUGH_R_HAT = 1.01
