@@ -64,6 +64,7 @@ def stream(function, weights: Float[Array, " N K"], table: Float[Array, " M K"],
     return in_turn(weights, table, *more)
 
 
-def rows_per_block(columns: int, entries: tuple[int, int] = ENTRIES, least: int = 8) -> int:
-    """How many rows pass at once where each meets so many columns."""
-    return max(entries[0 if on_cpu() else 1] // columns, least)
+def rows_per_block(columns: int, entries: tuple[int, int] | None = None, least: int = 8) -> int:
+    """How many rows pass at once where each meets so many columns; `ENTRIES` are in a block unless told otherwise."""
+    on_host, on_device = ENTRIES if entries is None else entries
+    return max((on_host if on_cpu() else on_device) // columns, least)

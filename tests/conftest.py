@@ -45,8 +45,14 @@ hypothesis.settings.load_profile("house")
 # workers waiting; and before them those that look for whatever refers to a traced value, which is quick in a process
 # that remembers little.
 FIRST = (
-    *("test_ird_sweep", "test_ird_sweep_damage", "test_ird_sweep_store", "test_readme"),
-    *("test_examples", "test_mdps_bellman", "test_mdps_solvers", "test_ird_samplers", "test_ird_evidence_sharpness"),
+    *("test_ird_sweep", "test_ird_sweep_damage", "test_ird_sweep_stores", "test_readme"),
+    *(
+        "test_examples",
+        "test_mdps_bellman",
+        "test_mdps_solvers",
+        "test_ird_posterior_samplers",
+        "test_ird_evidence_sharpness",
+    ),
     *("test_docs", "test_ird_planning", "test_cirl_bounded", "test_ird_calibration"),
 )
 

@@ -84,7 +84,7 @@ def test_ranks_of_a_posterior_that_is_too_narrow_too_wide_or_shifted_are_found()
     assert calibration.p_value((rng.normal(size=(500, 99)) < truth).sum(axis=1), 99) > LIMIT
 
 
-SHOWN = [name for name in study.METHODS if name != study.RAW]  # that one fails in tests/test_ird_samplers.py
+SHOWN = [name for name in study.METHODS if name != study.RAW]  # that one fails in tests/test_ird_posterior_samplers.py
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ def test_streaming_gives_what_one_product_gives(monkeypatch, x64):
     rng = np.random.default_rng(3)
     features, weights = rng.normal(size=(37, K)), rng.normal(size=(1001, K))
     expected = np.log(np.exp(1.7 * weights @ features.T).sum(axis=1))
-    monkeypatch.setattr("ird.evidence.normalizers._BLOCK_ON_HOST", 37 * 64)
+    monkeypatch.setattr("ird.blocks.ENTRIES", (37 * 64, 37 * 64))
     normalizer = SumOverProxies(jnp.asarray(features), jnp.ones(37))
     got = normalizer.log_sum(jnp.asarray(weights), jnp.asarray(1.7), jnp.zeros(K))
     np.testing.assert_allclose(got, expected, atol=1e-12)

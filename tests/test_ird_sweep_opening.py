@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 from sweep_worker import bare, fill
-from test_ird_sweep_store import ROOT, WORKER, Killed, contents, environment
+from test_ird_sweep_stores import ROOT, WORKER, Killed, contents, environment
 
 from ird import sweep
 from ird.sweep.opening import begin

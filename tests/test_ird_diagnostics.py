@@ -8,7 +8,7 @@ import numpy as np
 import oracles_chains
 import pytest
 
-from ird import chains
+from ird import diagnostics
 
 
 def walk(rng, C, T, memory):
@@ -37,11 +37,11 @@ CHAINS = {
 def test_diagnostics_are_those_of_the_slow_twin(name, dtype):
     x = CHAINS[name]
     expected = [f(x) for f in (oracles_chains.r_hat, oracles_chains.ess_bulk, oracles_chains.ess_tail)]
-    found = chains.diagnose(jnp.asarray(x, dtype))
+    found = diagnostics.diagnose(jnp.asarray(x, dtype))
     np.testing.assert_allclose(found[1:], expected[1:], rtol=1e-9 if dtype == jnp.float64 else 2e-4)
     # In float32 the two draws beside the median may tie, at the lowest rank of the folded draws.
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-9 if dtype == jnp.float64 else 2e-3)
-    plain = chains.ess_mean(jnp.asarray(x, dtype))
+    plain = diagnostics.ess_mean(jnp.asarray(x, dtype))
     twin = oracles_chains.effective_size(oracles_chains.halves(x))
     np.testing.assert_allclose(plain, twin, rtol=1e-6 if dtype == jnp.float64 else 2e-4)
     assert found[0].dtype == dtype
@@ -55,22 +55,22 @@ def test_diagnostics_are_those_of_arviz(x64):
         pytest.skip("arviz 1.x takes no bare arrays")
     for x in CHAINS.values():
         expected = [az.rhat(x, method="rank"), az.ess(x, method="bulk"), az.ess(x, method="tail")]
-        np.testing.assert_allclose(chains.diagnose(jnp.asarray(x)), expected, rtol=1e-9)
-        np.testing.assert_allclose(chains.ess_mean(jnp.asarray(x)), az.ess(x, method="mean"), rtol=1e-6)
+        np.testing.assert_allclose(diagnostics.diagnose(jnp.asarray(x)), expected, rtol=1e-9)
+        np.testing.assert_allclose(diagnostics.ess_mean(jnp.asarray(x)), az.ess(x, method="mean"), rtol=1e-6)
 
 
 def test_every_number_is_diagnosed_by_itself():
     both = jnp.asarray(np.stack([CHAINS["independent"], CHAINS["slow"]], axis=2), jnp.float32)
-    together = chains.diagnose(both[..., None])
+    together = diagnostics.diagnose(both[..., None])
     for k, name in enumerate(("independent", "slow")):
         alone = jnp.asarray(CHAINS[name], jnp.float32)
-        each = chains.r_hat(alone), chains.ess_bulk(alone), chains.ess_tail(alone)
+        each = diagnostics.r_hat(alone), diagnostics.ess_bulk(alone), diagnostics.ess_tail(alone)
         np.testing.assert_allclose([x[k, 0] for x in together], each, rtol=1e-6)
     assert together[0].shape == (2, 1)
 
 
 def test_what_the_numbers_say():
-    value = {name: [float(x) for x in chains.diagnose(jnp.asarray(x, jnp.float32))] for name, x in CHAINS.items()}
+    value = {name: [float(x) for x in diagnostics.diagnose(jnp.asarray(x, jnp.float32))] for name, x in CHAINS.items()}
     assert value["independent"][0] < 1.01
     assert value["apart"][0] > 1.4
     assert value["of unequal spread"][0] > 1.1  # which only the folded draws show
@@ -80,16 +80,16 @@ def test_what_the_numbers_say():
 
 
 def test_too_few_draws_or_none_that_differ_are_not_judged():
-    assert np.isnan(chains.r_hat(jnp.zeros((2, 7))))
-    assert np.isnan(chains.ess_bulk(jnp.zeros((2, 7))))
-    assert np.isnan(chains.ess_tail(jnp.zeros((2, 7))))
-    assert np.isnan(chains.ess_mean(jnp.zeros((2, 7))))
-    assert np.isnan(chains.r_hat(jnp.ones((2, 50))))
-    assert float(chains.ess_bulk(jnp.ones((2, 50)))) == 100
+    assert np.isnan(diagnostics.r_hat(jnp.zeros((2, 7))))
+    assert np.isnan(diagnostics.ess_bulk(jnp.zeros((2, 7))))
+    assert np.isnan(diagnostics.ess_tail(jnp.zeros((2, 7))))
+    assert np.isnan(diagnostics.ess_mean(jnp.zeros((2, 7))))
+    assert np.isnan(diagnostics.r_hat(jnp.ones((2, 50))))
+    assert float(diagnostics.ess_bulk(jnp.ones((2, 50)))) == 100
 
 
 def test_it_traces():
     x = jnp.asarray(CHAINS["slow"], jnp.float32)
-    batched = jax.jit(jax.vmap(chains.diagnose))(jnp.stack([x, 2 * x]))
-    np.testing.assert_allclose(batched[1][0], chains.ess_bulk(x), rtol=1e-5)
+    batched = jax.jit(jax.vmap(diagnostics.diagnose))(jnp.stack([x, 2 * x]))
+    np.testing.assert_allclose(batched[1][0], diagnostics.ess_bulk(x), rtol=1e-5)
     np.testing.assert_allclose(batched[1][0], batched[1][1], rtol=1e-5)  # ranks know no scale
