@@ -1,10 +1,10 @@
 """Many rows, one block after another: how much work is in memory at once, on a processor and on an accelerator."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
@@ -14,33 +14,28 @@ from mdps.kernels import on_cpu
 # enough to keep all of it busy here.  A query's score holds several arrays of its size.
 ENTRIES, ENTRIES_OF_QUERIES = (2**20, 2**26), (2**18, 2**26)
 # Rows that pass side by side where each needs work of its own.
-SIDE_BY_SIDE = 256
+ROWS = 256
 
 
-def in_blocks(function, rows: Array, size: int):
-    """`function` over blocks of `size` rows, one after another, so that only one block's work is in memory."""
-    N = rows.shape[0]
-    size = max(1, min(size, N))
-    if size == N:
-        return function(rows)
-    whole = N - N % size
-    out = jax.lax.map(function, rows[:whole].reshape(-1, size, *rows.shape[1:]))
-    out = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), out)
-    if whole == N:
-        return out
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), out, function(rows[whole:]))
+def in_blocks(function: Callable, rows: Any, size: int) -> Any:
+    """`function` over blocks of at most `size` rows, one after another, so that only one block's work is in memory.
 
+    All blocks are of one size, so that the function is compiled once: as even as can be, the last filled up with rows
+    from the front, whose results are dropped.
 
-def in_even_blocks(function: Callable, *rows: Array) -> Array:
-    """`function` over blocks of rows one after another, `[N, ...] -> [N]`; the last is filled up from the first.
-
-    All blocks are of one size, so the function is compiled once.
+    Args:
+        function: of a block of rows, which gives arrays with a row for each.
+        rows: an array `[N, ...]`, or a pytree of them.
+        size: the most rows of a block.
     """
-    N = rows[0].shape[0]
-    size = min(SIDE_BY_SIDE, N)
-    count = -(-N // size)
-    blocks = [x[np.arange(count * size) % N].reshape(count, size, *x.shape[1:]) for x in rows]
-    return jax.lax.map(lambda block: function(*block), tuple(blocks)).reshape(-1)[:N]
+    N = jax.tree.leaves(rows)[0].shape[0]
+    count = -(-N // max(size, 1))
+    if count <= 1:
+        return function(rows)
+    each = -(-N // count)
+    filled = jax.tree.map(lambda x: jnp.concatenate([x, x[: count * each - N]]), rows) if N % each else rows
+    blocks = jax.tree.map(lambda x: x.reshape(count, each, *x.shape[1:]), filled)
+    return jax.tree.map(lambda y: y.reshape(count * each, *y.shape[2:])[:N], jax.lax.map(function, blocks))
 
 
 def stream(function, weights: Float[Array, " N K"], table: Float[Array, " M K"], *more: Array) -> Float[Array, " N"]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.blocks import in_even_blocks
+from ird.blocks import ROWS, in_blocks
 from ird.evidence import Evidence
 from mdps.checks import is_concrete, shown
 
@@ -81,7 +81,7 @@ def _of_each(evidence, weights, beta):
     def one(w, b):
         return log_likelihood(with_beta(opened(evidence), b), w[None])[0]
 
-    return in_even_blocks(jax.vmap(one), weights, beta)
+    return in_blocks(lambda rows: jax.vmap(one)(*rows), (weights, beta), ROWS)
 
 
 def sum_of_covariances(evidence: Sequence[Evidence]) -> Array | None:

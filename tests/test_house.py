@@ -111,7 +111,7 @@ def test_no_public_name_hides_a_module_beside_it(package):
     for module in modules(package):
         parent = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
         beside = {info.name for info in pkgutil.iter_modules(importlib.import_module(parent).__path__)}
-        for name in beside & set(vars(module)):
+        for name in {n for n in beside if not n.startswith("_")} & set(vars(module)):
             assert vars(module)[name] is importlib.import_module(f"{parent}.{name}"), f"{module.__name__}.{name}"
 
 

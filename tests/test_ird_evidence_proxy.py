@@ -284,7 +284,7 @@ def test_compiles_once_whatever_beta_and_proxy():
     assert not np.allclose(likelihood(other, weights), first)
     assert len(traces) == 1
     assert hotter.normalizer is proxy.normalizer
-    from ird.evidence.normalizers import plan_features
+    from ird.evidence.plans import plan_features
 
     before = plan_features._cache_size()
     ProxyReward(alternatives[3], mdp, beta=7.0, alternatives=alternatives[::-1])

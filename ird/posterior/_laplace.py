@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 
-from ird.blocks import in_even_blocks
+from ird.blocks import ROWS, in_blocks
 from ird.diagnostics import pareto_k
 from ird.evidence import Evidence
 from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
@@ -116,7 +116,7 @@ def _run(evidence, prior, beta, how, key, *, sizes, names) -> Posterior:
         noise, tails = _student(heavy, nu, num_samples, mode, for_draws)
         z = mode[None] + jnp.matmul(noise, spread.T, precision=jax.lax.Precision.HIGHEST)
         weights, parameters = jax.vmap(unknown.constrain)(z)
-        log_density = in_even_blocks(jax.vmap(unknown.log_density), z)
+        log_density = in_blocks(jax.vmap(unknown.log_density), z, ROWS)
     # Draws so far out that a weight overflows lie where the prior has no mass left.
     inside = jnp.all(jnp.isfinite(weights), axis=1)
     log_ratio = jnp.where(inside, log_density - tails, -jnp.inf)
