@@ -73,7 +73,7 @@ def trials(size, seconds):
         done += block
     taken = time.perf_counter() - begin
     lava, goal = (float(np.mean([np.mean(getattr(x, name)) for x in sums])) for name in ("lava", "goal"))
-    assert 0 < goal <= 1 and 0 <= lava < 0.1, (lava, goal)  # the shipped planner's rates
+    assert 0 < goal <= 1 and 0 <= lava < 0.1, (lava, goal)  # the recommended planner's rates
     told = f"blocks of {block:,}; lava {lava:.4f}, goal {goal:.4f}; first call {compiling:.0f} s"
     return [
         f"| {done:,} Lavaland trials (10 × 10, 1,000 alternatives, 2,000 candidates) "

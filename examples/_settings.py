@@ -1,74 +1,86 @@
-"""Settings of programs: a TOML file with every default, and another that may change some of them."""
+"""Settings of programs: a TOML file with every default, and changes laid over it.
 
+Each program says beside itself what its settings may be, by their full names:
+
+    RULES = {"maps": COUNT, "designer.beta": POSITIVE, "truth": NUMBERS_BY_NAME}
+
+A table that has a rule of its own is replaced whole; other tables are merged.
+"""
+
+import argparse
 import difflib
 import math
+import sys
 import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-DEFAULTS = Path(__file__).parent / "lavaland" / "settings.toml"
-
-# What each number must satisfy, and how to say so.
-_COUNT = (lambda x: isinstance(x, int) and x >= 1, "a whole number ≥ 1")
-_POSITIVE = (lambda x: 0 < x < math.inf, "a positive number")
-_SHARE = (lambda x: 0 < x <= 1, "a share of the probability, in (0, 1]")
-_RULES = {
-    "seed": (lambda x: isinstance(x, int) and 0 <= x < 2**32, "a whole number in 0..2³²-1"),
-    "maps": _COUNT,
-    **dict.fromkeys(
-        ("beta", "tol", "penalty", "separation", "width", "terrain", "weight", "within", "scale"), _POSITIVE
-    ),
-    "widths": (lambda x: all(_number(v) and v > 0 for v in x.values()), "a table of positive numbers by feature"),
-    "alpha": _SHARE,
-    "alphas": (lambda x: bool(x) and all(_number(a) and 0 < a <= 1 for a in x), "a list of numbers in (0, 1]"),
-    **dict.fromkeys(
-        ("values", "shares"), (lambda x: all(_number(v) and v > 0 for v in x), "a list of positive numbers")
-    ),
-    **dict.fromkeys(("dirt", "grass", "target", "lava", "harmless", "coupling"), (math.isfinite, "a number")),
-    "new": _SHARE,
-    "avoid": (lambda x: all(isinstance(n, str) for n in x), "a list of terrain names"),
-    "reach": (lambda x: all(isinstance(n, str) for n in x), "a list of terrain names"),
-    **dict.fromkeys(
-        ("proxy", "truth"), (lambda x: all(map(_number, x.values())), "a table of numbers by feature name")
-    ),
-    **dict.fromkeys(
-        (
-            "alternatives",
-            "samples",
-            "trajectory_samples",
-            "demonstration_samples",
-            "worst_case_draws",
-            "training_maps",
-            "horizon",
-            "first_seed",
-            "block",
-            "sweeps",
-            "dimensions",
-            "spread",
-            "labels",
-        ),
-        _COUNT,
-    ),
-}
-_FREE = ("proxy", "truth", "widths")  # tables whose keys are feature names
-
-# What --small changes: enough to run every line in seconds.
-SMALL: dict[str, Any] = {
-    "maps": 4,
-    "designer": {"alternatives": 24},
-    "prior": {"samples": 256, "trajectory_samples": 32, "demonstration_samples": 16},
-    "planners": {"alphas": [0.12, 0.5], "worst_case_draws": 8, "tol": 0.01},
-    "ten": {"training_maps": 2, "alternatives": 16, "samples": 256},
-    "limits": {"maps": 4},
-}
+Rule = tuple[Callable[[Any], bool], str]  # what a value must satisfy, and how to say so
 
 
-def load(*changes: Path | dict[str, Any], defaults: Path = DEFAULTS) -> dict[str, Any]:
+def _number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+
+
+def count(least: int) -> Rule:
+    """A whole number that is no less."""
+    return (lambda x: isinstance(x, int) and x >= least, f"a whole number ≥ {least}")
+
+
+def numbers_in(low: float, high: float, wording: str) -> Rule:
+    """A list of numbers above `low` and at most `high`, at least one."""
+    return (lambda x: bool(x) and all(_number(v) and low < v <= high for v in x), wording)
+
+
+COUNT = count(1)
+SEED: Rule = (lambda x: isinstance(x, int) and 0 <= x < 2**32, "a whole number in 0..2³²-1")
+NUMBER: Rule = (math.isfinite, "a number")
+POSITIVE: Rule = (lambda x: 0 < x < math.inf, "a positive number")
+SHARE: Rule = (lambda x: 0 < x <= 1, "a share of the probability, in (0, 1]")
+SHARES = numbers_in(0, 1, "a list of numbers in (0, 1]")
+NUMBERS = numbers_in(-math.inf, math.inf, "a list of numbers")
+POSITIVES = numbers_in(0, math.inf, "a list of positive numbers")
+COUNTS: Rule = (lambda x: all(isinstance(n, int) and n >= 1 for n in x), "a list of whole numbers ≥ 1")
+NAMES: Rule = (lambda x: all(isinstance(n, str) for n in x), "a list of terrain names")
+TEXT: Rule = (bool, "some text")
+NUMBERS_BY_NAME: Rule = (lambda x: all(map(_number, x.values())), "a table of numbers by feature name")
+POSITIVES_BY_NAME: Rule = (
+    lambda x: all(_number(v) and v > 0 for v in x.values()),
+    "a table of positive numbers by feature",
+)
+TABLES: Rule = (lambda x: bool(x) and all(isinstance(v, dict) for v in x.values()), "a table of tables by name")
+TABLE: Rule = (bool, "a table")
+
+
+def chosen(
+    options: argparse.Namespace,
+    defaults: Path,
+    rules: Mapping[str, Rule],
+    *,
+    small: dict[str, Any] | None = None,
+    given: Sequence[str] = ("seed",),
+) -> dict[str, Any]:
+    """The settings that a command line asks for; ends the program with one clear line where they make no sense.
+
+    Later ones win: the defaults, those of `--small`, the file named with `--settings`, and options such as `--seed`.
+    """
+    changes: list[Any] = [small] if small and options.small else []
+    changes += [options.settings] if options.settings else []
+    changes.append({name: getattr(options, name) for name in given if getattr(options, name) is not None})
+    try:
+        return load(defaults, rules, *changes)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+def load(defaults: Path, rules: Mapping[str, Rule], *changes: Path | dict[str, Any]) -> dict[str, Any]:
     """The default settings with changes laid over them, in order.
 
     Args:
-        *changes: TOML files or tables; each holds only what it changes.
         defaults: the TOML file of every default.
+        rules: what each setting may be, by its full name.
+        *changes: TOML files or tables; each holds only what it changes.
 
     Raises:
         ValueError: naming the file, the key and what is allowed.
@@ -76,7 +88,7 @@ def load(*changes: Path | dict[str, Any], defaults: Path = DEFAULTS) -> dict[str
     settings = _read(defaults)
     for change in changes:
         source = str(change) if isinstance(change, Path) else "settings"
-        settings = _merge(settings, _read(change) if isinstance(change, Path) else change, source, "")
+        settings = _merge(settings, _read(change) if isinstance(change, Path) else change, rules, source, "")
     return settings
 
 
@@ -89,7 +101,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
 
 
-def _merge(base: dict[str, Any], change: dict[str, Any], source: str, table: str) -> dict[str, Any]:
+def _merge(
+    base: dict[str, Any], change: dict[str, Any], rules: Mapping[str, Rule], source: str, table: str
+) -> dict[str, Any]:
     merged = dict(base)
     for key, value in change.items():
         where = f"{table}.{key}" if table else key
@@ -100,23 +114,19 @@ def _merge(base: dict[str, Any], change: dict[str, Any], source: str, table: str
                 + (f"did you mean {near[0]!r}? " if near else "")
                 + f"{f'[{table}]' if table else 'the file'} may hold {', '.join(base)}."
             )
-        if isinstance(base[key], dict) and key not in _FREE:
+        if isinstance(base[key], dict) and where not in rules:
             if not isinstance(value, dict):
                 raise ValueError(f"{source}: {where} is {value!r}; it is a table, [{where}].")
-            merged[key] = _merge(base[key], value, source, where)
+            merged[key] = _merge(base[key], value, rules, source, where)
         else:
-            merged[key] = _check(value, base[key], source, where)
+            merged[key] = _check(value, base[key], rules[where], source, where)
     return merged
 
 
-def _check(value: Any, default: Any, source: str, where: str) -> Any:
-    allowed, wording = _RULES[where.rpartition(".")[2]]
+def _check(value: Any, default: Any, rule: Rule, source: str, where: str) -> Any:
+    allowed, wording = rule
     kind = type(default)
     fits = _number(value) if kind in (int, float) else isinstance(value, kind)
     if not fits or not allowed(value):
         raise ValueError(f"{source}: {where} is {value!r}; it must be {wording}.")
     return float(value) if kind is float else value
-
-
-def _number(x: Any) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)

@@ -9,7 +9,6 @@ written list of principles: what the list forgot is not learnt.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -19,10 +18,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from examples._report import rounded, versions
+from examples import _report, _style
 from ird import posterior
 from ird.evidence import Comparison
 
@@ -38,7 +39,7 @@ FITS = {
     "half the views flipped, κ left out": (0.5, jnp.zeros(1)),
     "half the views flipped, κ unknown": (0.5, UNKNOWN),
 }
-COLOURS = ("#D55E00", "#E69F00", "#56B4E9", "#0072B2")
+COLOURS = (_style.ORANGE, _style.AMBER, _style.SKY, _style.BLUE)
 MARKERS = ("o", "s", "v", "^")
 PRINCIPLES = ("correct", "clear")
 ALL = ("correct", "clear", "kind")
@@ -125,70 +126,52 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         table.add_row(name, *(f"{each['mean']:.1f}±{each['sd']:.1f}" for each in mine))
     console.print(table)
     console.print(f"Labels by {', '.join(PRINCIPLES)} say nothing about: {', '.join(unseen)}.")
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw(rows, intervals, options.out / "biased_labels.png")
-    manifest = rounded(
-        {
-            "settings": {"pairs": options.pairs, "repetitions": options.repetitions, "truth": TRUTH.tolist()},
-            "seed": options.seed,
-            "versions": versions(),
-            "results": [
-                {k: {a: float(b) for a, b in v.items()} if isinstance(v, dict) else v for k, v in row.items()}
-                for row in rows
-            ],
-            "principles": {k: np.asarray(v, float).tolist() for k, v in intervals.items()} | {"unseen": list(unseen)},
-            "pictures": ["biased_labels.png"],
-            "seconds": round(time.perf_counter() - began, 1),
-        }
-    )
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"{manifest['seconds']} s; picture and manifest.json in {options.out}/")
+    pictures = [_style.save(draw(rows, intervals), options.out / "biased_labels.png")]
+    settings = {"pairs": options.pairs, "repetitions": options.repetitions, "truth": TRUTH.tolist()}
+    found = {"results": rows, "principles": intervals | {"unseen": unseen}}
+    manifest = _report.save(options.out, began, settings, options.seed, found, pictures=pictures)
+    console.print(_report.told(manifest, options.out))
     return manifest
 
 
-def draw(rows: list[dict[str, Any]], intervals: dict[str, Any], file: Path) -> None:
+@_style.drawing
+def draw(rows: list[dict[str, Any]], intervals: dict[str, Any]) -> Figure:
     """The leak and its repair against the bias, for both weights; and what a forgotten principle teaches."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.3), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(_style.WIDTH, 4.0), layout="constrained", width_ratios=(1, 1, 0.9))
     for axis, name, truth in zip(axes, NAMES, TRUTH.tolist(), strict=False):
-        axis.axhline(truth, color="black", linewidth=1, linestyle=":", label="truth")
+        axis.axhline(truth, color=_style.INK, linewidth=1, linestyle=":", label="truth")
         for i, (label, colour, marker) in enumerate(zip(FITS, COLOURS, MARKERS, strict=True)):
             mine = [row for row in rows if row["fit"] == label]
-            axis.errorbar(
-                np.array([row["bias"] for row in mine]) + 0.04 * (i - 1.5),
-                [row[name]["mean"] for row in mine],
-                [row[name]["sd"] for row in mine],
-                color=colour,
-                marker=marker,
-                markersize=5,
-                capsize=2,
-                linewidth=1.5,
-                label=label,
-            )
-        axis.set_title(f"weight of '{name}'", fontsize=11)
+            x = np.array([row["bias"] for row in mine]) + 0.04 * (i - 1.5)
+            y, error = ([row[name][key] for row in mine] for key in ("mean", "sd"))
+            axis.errorbar(x, y, error, color=colour, marker=marker, linewidth=1.5, label=label)
+        axis.set_title(f"Weight of '{name}'")
         axis.set_xlabel("labeller's bias κ (log-odds)")
-        axis.grid(alpha=0.3)
+        axis.grid()
     axes[0].set_ylabel("posterior mean ± s.d. (log-odds per unit)")
-    last = axes[2]
+    figure.legend(*axes[0].get_legend_handles_labels(), ncols=2, loc="outside lower left")
+    _principles(axes[2], intervals)
+    return figure
+
+
+def _principles(axis, intervals: dict[str, Any]) -> None:
+    """The 90 % intervals of three weights before and after labels by a list that names two of them."""
+    places = np.arange(len(ALL))[::-1]
     for shift, kind, colour, label in (
-        (0.14, "prior", "#999999", "prior"),
-        (-0.14, "labelled", "#0072B2", "posterior"),
+        (0.14, "prior", _style.GREY, "prior"),
+        (-0.14, "labelled", _style.PINK, "posterior"),
     ):
         low, middle, high = intervals[kind]
-        places = np.arange(len(ALL))[::-1] + shift
-        last.hlines(places, low, high, color=colour, linewidth=4, label=f"{label}, 90% interval")
-        last.plot(middle, places, "|", color="black", markersize=11)
-    last.axvline(1.0, color="black", linewidth=1, linestyle=":")
-    labels = [name if name in PRINCIPLES else f"{name}\n(not on the list)" for name in ALL]
-    last.set_yticks(np.arange(len(ALL))[::-1], labels)
-    last.set_ylim(-0.6, len(ALL) - 0.1)
-    last.set_title(f"labels by a list: {', '.join(PRINCIPLES)}", fontsize=11)
-    last.set_xlabel("weight (log-odds per unit)")
-    last.legend(fontsize=9, frameon=False, loc="upper left", ncols=1)
-    figure.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False, loc="outside lower center")
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
+        axis.hlines(places + shift, low, high, color=colour, linewidth=4)
+        axis.plot(middle, places + shift, "|", color=_style.INK, markersize=10)
+        axis.annotate(label, (middle[0], places[0] + shift), (0, 6 if shift > 0 else -14), color=colour,
+                      textcoords="offset points", ha="center", fontsize=9, fontweight="bold")  # fmt: skip
+    axis.axvline(1.0, color=_style.INK, linewidth=1, linestyle=":")
+    axis.annotate("truth", (1.0, -0.5), (3, 0), textcoords="offset points", fontsize=9)
+    axis.set_yticks(places, [name if name in PRINCIPLES else f"{name}\n(not on\nthe list)" for name in ALL])
+    axis.set_ylim(-0.55, len(ALL) - 0.4)
+    axis.set_title(f"Labels by a list: {', '.join(PRINCIPLES)}")
+    axis.set_xlabel("weight (log-odds per unit),\n90 % interval and median")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Two games in which only the human knows what is wanted: a kitchen, and a robot with an off-switch.
 
 Solves both exactly, plays them, and draws what the robot believes, what it does, and when it pays
-to let oneself be switched off.
+to let oneself be switched off. Beside it two backups of one game find the same value: the adapted one, and that
+of a coordinator who acts for both, chooses a plan θ -> a_H and an action for the robot, and so looks at
+|A_H|^|Θ| · |A_R| actions at every belief (Hadfield-Menell et al. 2016; Malik et al. 2018).
 
     python -m examples.cirl_games
 """
 
 import argparse
-import json
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,20 +17,22 @@ from typing import Any
 
 import jax
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from cirl import GameSolution, misspecification, simulate, solve
+from cirl import Game, GameSolution, misspecification, simulate, solve
+from cirl.full_information import informed_values
 from cirl.games import chefworld, off_switch
 from cirl.human import Boltzmann, EpsilonGreedy, Rational
-from examples import cirl_backups
-from examples._report import rounded, versions
+from examples import _report, _style
 
 RECIPES = ((3, 3, 2), (3, 2, 3), (4, 1, 0))
 PRIOR = (0.5, 0.25, 0.25)
 HORIZON = 5
 INGREDIENTS = ("tomato", "onion", "basil", "wait")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+COLOURS = (_style.BLUE, _style.ORANGE, _style.GREEN)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -58,28 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     began = time.perf_counter()
     options = parse(arguments)
     console = Console(width=max(100, Console().width))
-    options.out.mkdir(parents=True, exist_ok=True)
-
     game = chefworld.game(RECIPES, HORIZON, prior=PRIOR)
     solution = solve(game, tol=1e-4)
-    played = simulate(
-        game, solution, key=jax.random.key(options.seed), num_steps=HORIZON, num_episodes=options.episodes
-    )
-    error = float(np.std(played.returns)) / np.sqrt(options.episodes)
-    kitchen = {
-        "lower": float(solution.lower),
-        "upper": float(solution.upper),
-        "played": float(np.mean(played.returns)),
-        "standard_error": error,
-        "nodes": len(solution.robot.state),
-    }
+    kitchen = play(game, solution, options)
     console.print(
         f"ChefWorld, {len(RECIPES)} recipes, {HORIZON} steps: value in "
-        f"[{kitchen['lower']:.4f}, {kitchen['upper']:.4f}]; "
-        f"{options.episodes:,} episodes paid {kitchen['played']:.4f} ± {error:.4f}",
+        f"[{kitchen['lower']:.4f}, {kitchen['upper']:.4f}]; {options.episodes:,} episodes paid "
+        f"{kitchen['played']:.4f} ± {kitchen['standard_error']:.4f}",
         highlight=False,
     )
-
     humans = [Rational(), EpsilonGreedy(0.3), Boltzmann(1.0)]
     small = chefworld.game(((2, 1, 0), (2, 0, 1), (1, 2, 0), (0, 2, 1), (1, 1, 1)), 2)
     matrix = np.asarray(misspecification(small, planned=humans, met=humans))
@@ -90,27 +81,81 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         table.add_row(str(human), *(f"{x:.3f}" for x in row))
     console.print(table)
 
-    backups = cirl_backups.compare(options.most)
-    curves = off_switch_curves(options.cells)
-    files = ["belief.png", "off_switch.png", "policy_graph.png", "backups.png"]
-    draw_belief(solution, options.out / files[0])
-    draw_off_switch(curves, options.out / files[1])
-    draw_graph(solution, options.out / files[2])
-    cirl_backups.draw(backups, options.out / files[3])
-    manifest = {
-        "settings": {"episodes": options.episodes, "cells": options.cells, "most": options.most},
-        "seed": options.seed,
-        "versions": versions(),
-        "chefworld": rounded(kitchen),
-        "misspecification": {"humans": [str(h) for h in humans], "value": rounded(matrix.tolist())},
-        "backups": rounded(backups),
-        "off_switch": rounded({k: np.asarray(v).tolist() for k, v in curves.items()}),
-        "pictures": files,
-        "seconds": round(time.perf_counter() - began, 1),
+    backups, curves = compare_backups(options.most), off_switch_curves(options.cells)
+    figures = {
+        "belief.png": draw_belief(solution),
+        "off_switch.png": draw_off_switch(curves),
+        "policy_graph.png": draw_graph(solution),
+        "backups.png": draw_backups(backups),
     }
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"{manifest['seconds']} s; pictures and manifest.json in {options.out}/", highlight=False)
+    manifest = _report.save(
+        options.out,
+        began,
+        {"episodes": options.episodes, "cells": options.cells, "most": options.most},
+        options.seed,
+        {
+            "chefworld": kitchen,
+            "misspecification": {"humans": [str(h) for h in humans], "value": matrix},
+            "backups": backups,
+            "off_switch": curves,
+        },
+        pictures=[_style.save(figure, options.out / name) for name, figure in figures.items()],
+    )
+    console.print(_report.told(manifest, options.out), highlight=False)
     return manifest
+
+
+def play(game: Game, solution: GameSolution, options: argparse.Namespace) -> dict[str, float]:
+    """The bounds of the value, and what many episodes pay."""
+    key, episodes = jax.random.key(options.seed), options.episodes
+    played = simulate(game, solution, key=key, num_steps=HORIZON, num_episodes=episodes)
+    mean, error = _report.mean_and_error(played.returns)
+    bounds = {"lower": float(solution.lower), "upper": float(solution.upper)}
+    return bounds | {"played": mean, "standard_error": error or 0.0, "nodes": len(solution.robot.state)}
+
+
+def coordinator_value(game: Game, tol: float = 1e-6) -> float:
+    """The coordination POMDP of a rational human by value iteration over (state, subset of Θ), every action tried."""
+    reward, chance = np.asarray(game.reward, float), np.asarray(game.probability, float)
+    ahead, gamma, prior = np.asarray(game.mdp.next_state), float(game.mdp.discount), np.asarray(game.prior, float)
+    S, AH, AR, Theta = reward.shape
+    plans = np.array(list(itertools.product(range(AH), repeat=Theta)))  # [P, Θ]
+    told = (plans[:, :, None] == np.arange(AH)) @ np.eye(AH, dtype=int)  # [P, Θ, A_H]
+    sets = np.einsum("pta,t->pa", told, 1 << np.arange(Theta))  # those who act alike, as bits
+    value = np.zeros((S, 1 << Theta))
+    while True:
+        new = np.zeros_like(value)
+        for s, m in itertools.product(range(S), range(1, 1 << Theta)):
+            held = prior * (m >> np.arange(Theta) & 1)
+            parts = sets & m  # [P, A_H]
+            worth = np.zeros((AR, len(plans)))
+            for b, a in itertools.product(range(AR), range(AH)):
+                worth[b] += told[:, :, a] @ (held * reward[s, a, b])
+                worth[b] += gamma * (chance[s, a, b] @ value[ahead[s][:, None], parts[:, a]])
+            new[s, m] = worth.max()
+        if np.abs(new - value).max() <= tol:
+            return float(np.asarray(game.mdp.initial) @ new[:, -1])
+        value = new
+
+
+def compare_backups(most: int) -> dict[str, list[float]]:
+    """The small kitchen with 2..most recipes: value and seconds of both backups, and what full information is worth."""
+    found: dict[str, list[float]] = {name: [] for name in ("thetas", "adapted", "coordinator", "informed")}
+    seconds: dict[str, list[float]] = {"adapted seconds": [], "coordinator seconds": []}
+    for thetas in range(2, most + 1):
+        game = chefworld.mini(thetas)
+        solve(game, tol=1e-4)  # compiled
+        begin = time.perf_counter()
+        solution = solve(game, tol=1e-4)
+        between = time.perf_counter()
+        found["coordinator"].append(coordinator_value(game))
+        seconds["coordinator seconds"].append(time.perf_counter() - between)
+        seconds["adapted seconds"].append(between - begin)
+        found["thetas"].append(thetas)
+        found["adapted"].append(float(solution.lower))
+        best = np.asarray(informed_values(game))[0].max(axis=(1, 2)) @ np.asarray(game.prior)
+        found["informed"].append(float(np.asarray(game.mdp.initial) @ best))
+    return found | seconds
 
 
 def off_switch_curves(cells: int) -> dict[str, np.ndarray]:
@@ -119,8 +164,8 @@ def off_switch_curves(cells: int) -> dict[str, np.ndarray]:
     curves: dict[str, np.ndarray] = {"mean": means}
     for name, human in (
         ("rational", Rational()),
-        ("Boltzmann, τ = .5", Boltzmann(2.0)),
-        ("Boltzmann, τ = 1", Boltzmann(1.0)),
+        ("Boltzmann, β = 2", Boltzmann(2.0)),
+        ("Boltzmann, β = 1", Boltzmann(1.0)),
     ):
         gains = []
         for mean in means:
@@ -146,11 +191,11 @@ def episode(solution: GameSolution, theta: int) -> list[tuple[int, int, int]]:
     return steps
 
 
-def draw_belief(solution: GameSolution, file: Path) -> None:
+@_style.drawing
+def draw_belief(solution: GameSolution) -> Figure:
     """For each recipe: what is added at each step, and what the robot believes before it."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(RECIPES), figsize=(4.1 * len(RECIPES), 3.4), sharey=True, layout="constrained")
+    size = (_style.WIDTH, 3.5)
+    figure, axes = plt.subplots(1, len(RECIPES), figsize=size, sharey=True, layout="constrained")
     for theta, (axis, recipe) in enumerate(zip(axes, RECIPES, strict=True)):
         steps = episode(solution, theta)
         belief = np.array([np.asarray(solution.robot.belief[node]) for node, _, _ in steps])
@@ -159,51 +204,69 @@ def draw_belief(solution: GameSolution, file: Path) -> None:
             label = f"recipe {RECIPES[other]}"
             axis.bar(range(len(steps)), belief[:, other], 0.86, bottom=base, color=colour, alpha=0.8, label=label)
             base += belief[:, other]
-        labels = [f"step {t}\n{INGREDIENTS[h]}\n{INGREDIENTS[r]}" for t, (_, h, r) in enumerate(steps)]
-        axis.set_xticks(range(len(steps)), labels, fontsize=8)
-        axis.set_title(f"the human means {recipe}", fontsize=11)
-        for side in ("left", "top", "right"):
-            axis.spines[side].set_visible(False)
+        labels = [f"{t}\n{INGREDIENTS[h]}\n{INGREDIENTS[r]}" for t, (_, h, r) in enumerate(steps)]
+        axis.set_xticks(range(len(steps)), labels, fontsize=8.5)
+        axis.tick_params(axis="x", length=0)
+        axis.set_title(f"The human means {recipe}")
+        axis.spines["left"].set_visible(False)
     axes[0].set_ylabel("robot's belief before the step")
-    axes[0].set_xlabel("second line: the human adds; third: the robot adds", fontsize=9)
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    figure.supxlabel("step; below it what the human adds, then what the robot adds", fontsize=10)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, title="belief in")
+    return figure
 
 
-def draw_off_switch(curves: dict[str, np.ndarray], file: Path) -> None:
+@_style.drawing
+def draw_off_switch(curves: dict[str, np.ndarray]) -> Figure:
     """What waiting is worth against the mean utility of acting."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(6, 3.7), layout="constrained")
-    axis.axhline(0, color="0.6", linewidth=1)
+    figure, axis = plt.subplots(figsize=(6.4, 3.7), layout="constrained")
+    axis.axhline(0, color=_style.GREY, linewidth=1)
     for (name, gain), colour, style in zip(list(curves.items())[1:], COLOURS, ("-", "--", "-."), strict=False):
-        axis.plot(curves["mean"], gain, style, color=colour, linewidth=2, label=name)
+        axis.plot(curves["mean"], gain, style, color=colour, linewidth=2)
+        axis.annotate(name, (curves["mean"][-1], gain[-1]), (6, 0), textcoords="offset points", color=colour,
+                      va="center", fontweight="bold")  # fmt: skip
     axis.set_xlabel("mean μ of the utility of acting, U ~ N(μ, 1)")
     axis.set_ylabel("worth of waiting, Δ")
-    axis.legend(title="human", frameon=False, fontsize=9)
-    axis.set_title("Letting the human decide pays while the robot is unsure", fontsize=11)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    axis.set_title("Letting the human decide pays while the robot is unsure")
+    return figure
 
 
-def draw_graph(solution: GameSolution, file: Path) -> None:
+@_style.drawing
+def draw_graph(solution: GameSolution) -> Figure:
     """The part of the policy graph that is played: what the robot adds in the boxes, the human on the arrows."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(11, 3.8), layout="constrained")
+    figure, axis = plt.subplots(figsize=(_style.WIDTH, 3.8), layout="constrained")
     names = {"robot_actions": INGREDIENTS, "human_actions": INGREDIENTS, "thetas": "ABC"}
     solution.robot.plot(solution.human_policy, ax=axis, **names)
     recipes = "; ".join(f"{letter} = {recipe}" for letter, recipe in zip("ABC", RECIPES, strict=True))
-    axis.set_title(
-        "In the boxes what the robot adds and what it believes; on the arrows what the human adds\n" + recipes,
-        fontsize=10,
-    )
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    title = "In the boxes what the robot adds and what it believes; on the arrows what the human adds"
+    axis.set_title(f"{title}\n{recipes}")
+    return figure
+
+
+@_style.drawing
+def draw_backups(found: dict[str, list[float]]) -> Figure:
+    """Value, and time, of both backups against the number of recipes."""
+    figure, (value, seconds) = plt.subplots(1, 2, figsize=(_style.WIDTH, 3.6), layout="constrained")
+    x = found["thetas"]
+    value.plot(x, found["coordinator"], "o", mfc="none", ms=11, mew=2, color=_style.ORANGE, label="coordinator's POMDP")
+    value.plot(x, found["adapted"], "o-", color=_style.BLUE, label="adapted backup")
+    value.plot(x, found["informed"], "--", color=_style.GREY, label="full information (elementwise max)")
+    value.set_ylim(0.8, 1.05)
+    value.set_ylabel("value at the prior, in reward")
+    value.set_title("Both backups find the same value")
+    value.legend(loc="lower left")
+    for name, colour, what in (
+        ("coordinator", _style.ORANGE, "coordinator: tries $|A_H|^{|Θ|} · |A_R|$ actions"),
+        ("adapted", _style.BLUE, "adapted: $|A_R|$ actions"),
+    ):
+        times = found[f"{name} seconds"]
+        seconds.semilogy(x, times, "o-", color=colour)
+        seconds.annotate(what, (x[0], times[0]), (0, 8), textcoords="offset points", color=colour)
+    seconds.set_ylabel("seconds, compiled")
+    seconds.set_title("What each costs")
+    for axis in (value, seconds):
+        axis.set_xlabel("recipes that may be meant, |Θ|")
+        axis.set_xticks(x)
+    return figure
 
 
 if __name__ == "__main__":

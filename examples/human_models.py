@@ -8,13 +8,14 @@ pedagogic with literal play over random games in which the human signals once an
 
 import argparse
 import itertools
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -22,7 +23,7 @@ from rich.table import Table
 from cirl import Game, misspecification, solve
 from cirl.games import chefworld
 from cirl.human import Boltzmann, EpsilonGreedy, Human, Literal, Pedagogic, Rational
-from examples._report import rounded, versions
+from examples import _report, _style
 
 RECIPES = ((2, 1, 0), (2, 0, 1), (1, 2, 0), (0, 2, 1), (1, 1, 1))
 HORIZON = 2
@@ -119,19 +120,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     counts["found"]["not at a fixed point"] = int((gains["residual"] > 0).sum())
     for which, count in counts.items():
         console.print(f"{which} fixed point against literal play: {count}", highlight=False)
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw(matrix, list(models), gains, options, options.out / "human_models.png")
-    manifest = {
-        "settings": {"games": options.games, "beta": options.beta},
-        "seed": options.seed,
-        "versions": versions(),
-        "misspecification": {"humans": list(models), "value": rounded(matrix.tolist())},
-        "teaching": rounded(counts),
-        "pictures": ["human_models.png"],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"{manifest['seconds']} s; picture and manifest.json in {options.out}/", highlight=False)
+    figure = draw(matrix, list(models), gains, options)
+    manifest = _report.save(
+        options.out,
+        began,
+        {"games": options.games, "beta": options.beta},
+        options.seed,
+        {"misspecification": {"humans": list(models), "value": matrix}, "teaching": counts},
+        pictures=[_style.save(figure, options.out / "human_models.png")],
+    )
+    console.print(_report.told(manifest, options.out), highlight=False)
     return manifest
 
 
@@ -148,36 +146,34 @@ def _count(gain: np.ndarray) -> dict[str, Any]:
     }
 
 
-def draw(matrix, names: list[str], gains, options: argparse.Namespace, file: Path) -> None:
+@_style.drawing
+def draw(matrix: np.ndarray, names: list[str], gains: dict[str, np.ndarray], options: argparse.Namespace) -> Figure:
     """The matrix as a heat map; what teaching adds as a histogram."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (heat, bars) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained", width_ratios=(1.25, 1))
-    image = heat.imshow(matrix, cmap="viridis", vmin=0)
-    middle = matrix.max() / 2
+    size = (_style.WIDTH, 4.4)
+    figure, (heat, bars) = plt.subplots(1, 2, figsize=size, layout="constrained", width_ratios=(1.15, 1))
+    image = heat.imshow(matrix, cmap=_style.SHADES, vmin=0)
     for i, j in np.ndindex(*matrix.shape):
-        heat.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", color="w" if matrix[i, j] < middle else "k")
-    heat.set_xticks(range(len(names)), [n.replace(", ", "\n") for n in names], fontsize=9)
-    heat.set_yticks(range(len(names)), names, fontsize=9)
+        colour = "white" if matrix[i, j] > 0.6 * matrix.max() else _style.INK
+        heat.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", color=colour)
+    lines = [name.replace(", ", "\n") for name in names]
+    heat.set_xticks(range(len(names)), lines, rotation=90)
+    heat.set_yticks(range(len(names)), lines)
+    heat.tick_params(length=0)
+    heat.spines[:].set_visible(False)
     heat.set_xlabel("human met")
     heat.set_ylabel("human planned for")
-    heat.set_title("Misjudging people: value in a two-step kitchen, five recipes", fontsize=11)
-    figure.colorbar(image, ax=heat, label="value, in reward", shrink=0.85)
+    heat.set_title("Misjudging people:\na two-step kitchen, five recipes")
+    figure.colorbar(image, ax=heat, label="value, in reward", shrink=0.75)
     edges = np.linspace(min(gains["found"].min(), -0.05), max(gains["found"].max(), 0.05), 41)
-    bars.hist(gains["found"], edges, color="#0072B2", label="fixed point found from literal play")
+    bars.hist(gains["found"], edges, color=_style.SKY, label="fixed point found from literal play")
     best = gains["best"][np.isfinite(gains["best"])]
-    bars.hist(best, edges, color="#D55E00", histtype="step", lw=2, label="best fixed point")
-    bars.axvline(0, color="0.3", lw=1)
+    bars.hist(best, edges, color=_style.ORANGE, histtype="step", lw=1.8, label="best fixed point")
+    bars.axvline(0, color=_style.INK, lw=1)
     bars.set_xlabel("value of pedagogic minus literal play, in reward")
     bars.set_ylabel("games")
-    bars.set_title(f"Teaching with one signal: {options.games} random games, β = {options.beta:g}", fontsize=11)
-    bars.legend(frameon=False, fontsize=9)
-    bars.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=140)
-    plt.close(figure)
+    bars.set_title(f"Teaching with one signal:\n{options.games} random games, β = {options.beta:g}")
+    bars.legend()
+    return figure
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ literal proxy's plan and by the careful plan, which ask nobody.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -27,7 +28,7 @@ from rich.table import Table
 import mdps
 from cirl import Game, GameSolution, Order, evaluate, simulate, solve
 from cirl.human import Rational
-from examples._report import rounded, versions
+from examples import _report, _style
 from ird import ProxyReward, planning, posterior
 from ird.risk import CVaR
 from mdps.worlds.lavaland import NAMES, Lavaland, lava_free_path
@@ -37,8 +38,7 @@ TRUTH = PROXY | {"lava": -1.0}
 MOVES, WAIT, ASK = 4, 4, 5  # the robot's actions: four moves, wait, ask
 GO_ON, STOP = 0, 1  # the human's; to a question they are its two answers
 COSTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-COLOURS = {"literal": "#D55E00", "careful": "#0072B2", "cooperative": "#009E73"}
-LOOKS = {"dirt": "#e8d9bd", "grass": "#9fc48a", "target": "#f2e34c", "lava": "#c2452d"}
+COLOURS = {"literal": _style.INK, "careful": _style.BLUE, "cooperative": _style.PURPLE}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -186,6 +186,23 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         [cooperate(case, cost, options)["expected"] for case in cases]
         for cost in track(COSTS, "prices of a question", console=console)
     ]
+    rows = summarise(found)
+    console.print(as_table(rows, options))
+    figure = draw(cases[shown], found[shown], curve, rows, options)
+    manifest = _report.save(
+        options.out,
+        began,
+        {k: v for k, v in vars(options).items() if k not in ("out", "seed")},
+        options.seed,
+        {"results": rows, "prices": [{"cost": c, "expected": _mean(x)} for c, x in zip(COSTS, curve, strict=True)]},
+        pictures=[_style.save(figure, options.out / "lava_game.png")],
+    )
+    console.print(_report.told(manifest, options.out), highlight=False)
+    return manifest
+
+
+def summarise(found: Sequence[dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One row per robot: each measure's mean over maps and its standard error."""
     rows = []
     for name in COLOURS:
         each = [one[name] for one in found]
@@ -197,102 +214,76 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             row["stopped"] = _mean([float(one["stopped"]) for one in each])
             row["reduction_bound"] = _mean([one["reduction_bound"] for one in each])
         rows.append(row)
+    return rows
+
+
+def as_table(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Table:
+    """The rows for people."""
     table = Table(title=f"{options.maps} maps, a question costs {options.cost}: means ± standard errors")
-    heads = ["robot", "expected return", "true return", "enters lava", "reaches target", "questions", "stopped"]
-    for head in heads:
+    for head in ("robot", "expected return", "true return", "enters lava", "reaches target", "questions", "stopped"):
         table.add_column(head, justify="left" if head == "robot" else "right")
     for row in rows:
         cells = [row.get(m) for m in ("expected", "return", "lava", "target", "asked", "stopped")]
         table.add_row(row["robot"], *("" if c is None else f"{c[0]:.2f} ± {c[1]:.2f}" for c in cells))
-    console.print(table)
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw(cases[shown], found[shown], curve, rows, options, options.out / "lava_game.png")
-    manifest = {
-        "settings": {k: v for k, v in vars(options).items() if k not in ("out", "seed")},
-        "seed": options.seed,
-        "versions": versions(),
-        "results": rounded(rows),
-        "prices": rounded([{"cost": c, "expected": _mean(x)} for c, x in zip(COSTS, curve, strict=True)]),
-        "pictures": ["lava_game.png"],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"{manifest['seconds']} s; picture and manifest.json in {options.out}/", highlight=False)
-    return manifest
+    return table
 
 
 def _mean(values: Sequence[float]) -> list[float]:
-    """Mean and its standard error."""
-    x = np.asarray(values, float)
-    return [float(x.mean()), float(x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else 0.0]
+    """Mean and its standard error, 0 for a single map."""
+    mean, error = _report.mean_and_error(values)
+    return [mean, error or 0.0]
 
 
-def draw(case: Case, found, curve, rows, options: argparse.Namespace, file: Path) -> None:
+@_style.drawing
+def draw(case: Case, found, curve, rows, options: argparse.Namespace) -> Figure:
     """One map with the three walks, and what the robots are worth as a question gets dearer."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
-    figure, (board, prices) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-    terrain = np.asarray(case.field.terrain)
-    board.imshow(terrain, cmap=ListedColormap([LOOKS[n] for n in NAMES]), vmin=-0.5, vmax=len(NAMES) - 0.5)
-    rows_, columns = np.nonzero(np.asarray(case.field.cell) >= 0)
-    for i, (name, colour) in enumerate(COLOURS.items()):
-        if name == "cooperative":
-            path = found[name]["path"]
-        else:
-            path = walk(case, case.plans[name])
-        path = path[path < case.mdp.num_states]
-        shift = 0.16 * (i - 1)
-        at = np.stack([columns[path] + shift, rows_[path] + shift])
-        board.plot(*at, "-o", color=colour, ms=4, lw=2, label=name)
-        board.plot(*at[:, 0], "s", color=colour, ms=8)
-        if name == "cooperative":
-            for t in found[name]["asked"]:
-                board.annotate(
-                    "?", at[:, t], (6, 4), textcoords="offset points", fontsize=15, weight="bold", color=colour
-                )
-    board.set_xticks([])
-    board.set_yticks([])
-    board.set_title("one of the maps; ? is a question", fontsize=11)
-    lines = board.get_legend_handles_labels()
-    patches = [Patch(color=LOOKS[n], label=n) for n in NAMES]
-    board.legend(
-        [*lines[0], *patches],
-        [*lines[1], *NAMES],
-        ncols=4,
-        fontsize=8.5,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.02),
-    )
+    figure, (board, prices) = plt.subplots(1, 2, figsize=(_style.WIDTH, 4.4), layout="constrained")
+    _board(board, case, found)
     mean, error = np.array([_mean(x) for x in curve]).T
     places = np.arange(len(COSTS))
-    prices.errorbar(places, mean, error, color=COLOURS["cooperative"], marker="o", capsize=3, lw=2, label="cooperative")
-    for row in rows:
-        if row["robot"] != "cooperative":
-            prices.axhline(row["expected"][0], color=COLOURS[row["robot"]], lw=2, label=row["robot"])
+    prices.errorbar(places, mean, error, color=COLOURS["cooperative"], marker="o", lw=2)
+    names = {"cooperative": (float(mean[0]), "cooperative"), **{
+        row["robot"]: (row["expected"][0], f"{row['robot']}, which asks nobody")
+        for row in rows if row["robot"] != "cooperative"
+    }}  # fmt: skip
+    for name, (height, label) in names.items():
+        if name != "cooperative":
+            prices.axhline(height, color=COLOURS[name], lw=2)
+        else:
+            height += float(error[0])
+        prices.annotate(label, (0, height), (0, 4), textcoords="offset points", color=COLOURS[name], fontweight="bold")
+    prices.margins(y=0.12)
     prices.set_xticks(places, [f"{c:g}" for c in COSTS])
     prices.set_xlabel("price of a question, in reward")
-    prices.set_ylabel("expected return under the posterior (± standard error)")
-    prices.set_title(f"mean over {options.maps} maps", fontsize=11)
-    prices.legend(frameon=False)
-    prices.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=140)
-    plt.close(figure)
+    prices.set_ylabel("expected return under the posterior\n(± standard error)")
+    prices.set_title(f"Mean over {options.maps} maps")
+    return figure
+
+
+def _board(board, case: Case, found) -> None:
+    """One map with the walk of each robot, and where the cooperative one asks."""
+    walks = {name: walk(case, case.plans[name]) if name in case.plans else found[name]["path"] for name in COLOURS}
+    case.field.plot(ax=board, title="One of the maps; ? is a question", legend=False)
+    board.set(xticks=[], yticks=[])
+    rows, columns = np.nonzero(np.asarray(case.field.cell) >= 0)
+    for i, (name, colour) in enumerate(COLOURS.items()):
+        path = walks[name][walks[name] < case.mdp.num_states]
+        at = np.stack([columns[path], rows[path]]) + 0.15 * (i - 1)
+        board.plot(*at, "-o", color=colour, ms=4, lw=2, label=name, zorder=4, path_effects=_style.halo())
+        for t in found[name].get("asked", ()):
+            board.annotate("?", at[:, t], (6, 4), textcoords="offset points", fontsize=15, fontweight="bold",
+                           color=colour, zorder=9, path_effects=_style.halo())  # fmt: skip
+    lines = board.get_legend_handles_labels()[0]
+    terrains = _style.terrains([case.field])
+    one = board.legend(handles=lines, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.01), handlelength=1.4)
+    board.add_artist(one)
+    board.legend(handles=terrains, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.08), handlelength=1.4)
 
 
 def walk(case: Case, policy) -> np.ndarray:
     """The likeliest states under a policy."""
-    after = np.asarray(case.mdp.to_dense())
-    state, path = int(np.argmax(case.mdp.initial)), []
-    for t in range(case.mdp.horizon or 0):
-        path.append(state)
-        row = np.asarray(policy[t] if policy.ndim == 3 else policy)[state]
-        state = int(after[state, row.argmax()].argmax())
-    return np.array(path)
+    path = case.field.most_likely_path(policy, case.mdp.horizon)
+    return np.array([int(case.field.cell[r, c]) for r, c in path])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ compare three pairs of walks and switch the robot off once; each says something 
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from examples._report import rounded, versions
+from examples import _report, _style
 from ird import ProxyReward, information, posterior
 from ird.evidence import Comparison, OffSwitch
+from ird.posterior import Posterior
 from mdps import GridWorld
 
 LEGEND = {"S": "path", ".": "path", "g": "grass", "w": "pond", "G": "shed"}
@@ -33,7 +35,7 @@ ROUND = [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (2, 3), (2, 3)]
 GRASS = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (2, 3), (2, 3)]
 POND = [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (2, 3)]
 EDGE = [(0, 0), (0, 1), (1, 1), (1, 2), (1, 3), (2, 3), (2, 3)]
-COLOURS = ("#999999", "#0072B2", "#009E73", "#D55E00")
+COLOURS = (_style.BLUE, _style.GREEN, _style.ORANGE)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -94,44 +96,33 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         table.add_row(name, *cells, f"{size:,.0f}", f"{worth:.2f}")
     console = Console(width=max(100, Console().width))
     console.print(table)
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw(beliefs, field, options.out / "mixed_evidence.png")
-    manifest = {
-        "settings": {"samples": options.samples, "beta": options.beta},
-        "seed": options.seed,
-        "versions": versions(),
-        "features": list(train.mdp.feature_names),
-        "results": rounded(rows),
-        "pictures": ["mixed_evidence.png"],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"{manifest['seconds']} s; picture and manifest.json in {options.out}/")
+    pictures = [_style.save(draw(beliefs, field), options.out / "mixed_evidence.png")]
+    settings = {"samples": options.samples, "beta": options.beta}
+    found = {"features": train.mdp.feature_names, "results": rows}
+    manifest = _report.save(options.out, began, settings, options.seed, found, pictures=pictures)
+    console.print(_report.told(manifest, options.out))
     return manifest
 
 
-def draw(beliefs: dict, field: GridWorld, file: Path) -> None:
-    """The field with the walks, and the marginal of each weight after each piece of evidence."""
-    import matplotlib.pyplot as plt
-
+@_style.drawing
+def draw(beliefs: dict[str, Posterior], field: GridWorld) -> Figure:
+    """The marginal of each weight after each piece of evidence."""
     names = field.mdp.feature_names
-    figure, axes = plt.subplots(1, len(names), figsize=(3.1 * len(names), 3.2), layout="constrained")
-    bins = np.linspace(-1, 1, 26)
+    figure, axes = plt.subplots(1, len(names), figsize=(_style.WIDTH, 2.9), layout="constrained")
+    bins = np.linspace(-1, 1, 21)
     for k, (axis, name) in enumerate(zip(axes, names, strict=True)):
-        for (label, belief), colour in zip(beliefs.items(), COLOURS, strict=True):
+        axis.fill_between([-1, 1], 0.5, color=_style.PALE, label="prior")  # uniform, so its density is known
+        for (label, belief), colour in zip(list(beliefs.items())[1:], COLOURS, strict=True):
             weight, p = np.asarray(belief.weights)[:, k], np.exp(np.asarray(belief.log_weights))
             heights = np.histogram(weight, bins=bins, weights=p, density=True)[0]
-            axis.stairs(heights, bins, color=colour, linewidth=2 if label != "prior" else 1.2, label=label)
-        axis.set_title(name + (" (not in training)" if name == "pond" else ""), fontsize=11)
-        axis.set_xlabel("weight, reward per step there")
-        axis.set_yticks([])
-        for side in ("left", "top", "right"):
-            axis.spines[side].set_visible(False)
+            axis.stairs(heights, bins, color=colour, linewidth=2, label=label)
+        axis.set_title(name + (" (not in training)" if name == "pond" else ""))
+        _style.bare(axis)
     axes[0].set_ylabel("probability density")
+    figure.supxlabel("weight, reward per step there", fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=4, fontsize=10, frameon=False, loc="outside lower center")
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    figure.legend(handles, labels, ncols=4, loc="outside upper center")
+    return figure
 
 
 if __name__ == "__main__":

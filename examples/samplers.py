@@ -7,7 +7,6 @@ should agree with it within its own error. The raw Laplace Gaussian does not.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from examples._report import rounded, versions
+from examples import _report, _style
 from ird import ProxyReward, posterior
 from ird.evidence import Comparison
 from ird.posterior import Posterior
@@ -30,7 +31,7 @@ from mdps import GridWorld
 LEGEND = {"S": "path", ".": "path", "g": "grass", "G": "shed"}
 TRAIN = "S.gg.\n..gg.\n.....\ngg..G"
 SAMPLERS = ("importance", "laplace", "raw laplace", "nuts", "smc", "exchange")
-DRAWN = {"raw laplace": ("#D55E00", "--"), "laplace": ("#009E73", "-"), "nuts": ("#0072B2", "-")}
+DRAWN = {"raw laplace": (_style.ORANGE, "--"), "laplace": (_style.GREEN, "-"), "nuts": (_style.BLUE, "-")}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -132,56 +133,41 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     console = Console(width=max(100, Console().width))
     console.print(table)
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    pictures = ["samplers.png"]
-    draw(exact, beliefs, options.cells, options.out / "samplers.png")
+    pictures = [_style.save(draw(exact, beliefs, options.cells), options.out / "samplers.png")]
     if "nuts" in options.only:
-        pictures.append("ridge.png")
-        ridge(for_ridge).plot_pairs().savefig(options.out / "ridge.png", dpi=150)
-    manifest = {
-        "settings": {"only": list(options.only), "cells": options.cells, "beta": options.beta},
-        "seed": options.seed,
-        "versions": versions(),
-        "features": list(train.mdp.feature_names),
-        "exact": {"mean": rounded(truth.tolist()), "sd": rounded(sd.tolist())},
-        "results": rounded(rows),
-        "pictures": pictures,
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"{manifest['seconds']} s; pictures and manifest.json in {options.out}/")
+        pictures.append(_style.save(ridge(for_ridge).plot_pairs(), options.out / "ridge.png"))
+    settings = {"only": list(options.only), "cells": options.cells, "beta": options.beta}
+    found = {"features": train.mdp.feature_names, "exact": {"mean": truth, "sd": sd}, "results": rows}
+    manifest = _report.save(options.out, began, settings, options.seed, found, pictures=pictures)
+    console.print(_report.told(manifest, options.out))
     return manifest
 
 
-def draw(exact: Posterior, beliefs: dict[str, Posterior], cells: int, file: Path) -> None:
+@_style.drawing
+def draw(exact: Posterior, beliefs: dict[str, Posterior], cells: int) -> Figure:
     """The exact marginals, filled, and those of the samplers that have something to show."""
-    import matplotlib.pyplot as plt
-
     names = exact.feature_names
-    figure, axes = plt.subplots(1, len(names), figsize=(3.3 * len(names), 3.4), layout="constrained")
-    bins = np.linspace(-1, 1, min(cells, 30) + 1)
+    figure, axes = plt.subplots(1, len(names), figsize=(_style.WIDTH, 3.3), layout="constrained")
+    bins = np.linspace(-1, 1, min(cells, 24) + 1)
 
     def heights(belief, k):
         p = np.exp(np.asarray(belief.log_weights, np.float64))
         return np.histogram(np.asarray(belief.weights)[:, k], bins=bins, weights=p / p.sum(), density=True)[0]
 
     for k, (axis, name) in enumerate(zip(axes, names, strict=True)):
-        axis.stairs(heights(exact, k), bins, fill=True, color="0.85", label="exact")
+        axis.stairs(heights(exact, k), bins, fill=True, color=_style.PALE, label="exact")
         for sampler, belief in beliefs.items():
             if sampler in DRAWN or len(beliefs) == 1:
-                colour, line = DRAWN.get(sampler, ("#0072B2", "-"))
+                colour, line = DRAWN.get(sampler, (_style.BLUE, "-"))
                 label = {"laplace": "laplace, weighted", "raw laplace": "raw Laplace Gaussian"}.get(sampler, sampler)
                 axis.stairs(heights(belief, k), bins, color=colour, linestyle=line, linewidth=1.6, label=label)
-        axis.set_title(name, fontsize=11)
+        axis.set_title(name)
         axis.set_xlabel("weight, reward per step there")
-        axis.set_yticks([])
-        for side in ("left", "top", "right"):
-            axis.spines[side].set_visible(False)
+        _style.bare(axis)
     axes[0].set_ylabel("probability density")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=4, fontsize=10, frameon=False, loc="outside lower center")
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    figure.legend(handles, labels, ncols=4, loc="outside upper center")
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A phase diagram of caution: where the shipped planner keeps out of lava, and where it no longer arrives.
+"""A phase diagram of caution: where the recommended planner keeps out of lava, and where it no longer arrives.
 
 Three things vary: how good the designer is (β), how cautious the robot is (α), and how much of the field
 is lava. Every cell of the diagram is the mean over the same random maps.
@@ -9,7 +9,6 @@ It may be killed and started again, and several workers may share one store (`--
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -20,9 +19,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 import mdps
-from examples._report import rounded, versions
+from examples import _report, _style
 from examples.lavaland import planners
 from examples.lavaland.trial import PROXY, rates, world
 from ird import sweep
@@ -37,7 +38,7 @@ def trial(
     """One designer and one field: what the careful planner does there, and whether the literal one enters lava."""
     made = world(key, beta=beta, lava_share=lava_share, alternatives=alternatives, samples=samples)
     field, mdp = made.field, made.field.mdp
-    careful = rates(field, planners.shipped(mdp, made.belief, alpha, *made.proxies).policy)
+    careful = rates(field, planners.recommended(mdp, made.belief, alpha, *made.proxies).policy)
     literal = rates(field, mdps.solve(mdp, mdp.reward(field.weights(PROXY))).policy)
     return {"lava": careful.lava, "goal": careful.goal, "literal_lava": literal.lava}
 
@@ -86,28 +87,22 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     print(report)
-    manifest = {
-        "settings": {"grid": grid, "maps": options.maps, **sizes},
-        "seed": options.seed,
-        "versions": versions(),
-        "store": str(store),
-        "trials": report.trials,
-        "done": report.done,
-        "not_a_number": report.not_a_number,
-        "results": [],
-        "pictures": [],
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
+    found, pictures = {}, []
     if report.complete:
         found = {name: array.values for name, array in sweep.arrays(store).items()}
-        manifest["results"] = rounded(cells(found))
-        draw(found, options.maps, options.out / "sweep.png")
-        manifest["pictures"] = ["sweep.png"]
+        pictures = [_style.save(draw(found, options.maps), options.out / "sweep.png")]
     else:
         print("The other shards are not done yet; run any of them again when they are, to draw the diagram.")
-    manifest["seconds"] = round(time.perf_counter() - began, 1)
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    print(f"{manifest['seconds']} s; manifest.json and pictures in {options.out}/")
+    about = {name: getattr(report, name) for name in ("trials", "done", "not_a_number")}
+    manifest = _report.save(
+        options.out,
+        began,
+        {"grid": grid, "maps": options.maps, **sizes},
+        options.seed,
+        {"store": str(store), **about, "results": cells(found) if found else []},
+        pictures=pictures,
+    )
+    print(_report.told(manifest, options.out))
     return manifest
 
 
@@ -124,49 +119,32 @@ def cells(found: dict[str, np.ndarray]) -> list[dict[str, float]]:
     return rows
 
 
-def draw(found: dict[str, np.ndarray], maps: int, file: Path) -> None:
-    """Heat maps: lava entered above, goal reached below; a column for each share of lava."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    shares, alphas, betas = found["lava_share"], found["alpha"], found["beta"]
-    figure, axes = plt.subplots(
-        2, len(shares), figsize=(3.7 * len(shares) + 1, 6.4), layout="constrained", squeeze=False
-    )
-    mean = {rate: found[rate].mean(axis=-1) for rate in ("lava", "goal", "literal_lava")}
-    rows = {"lava": ("lava entered", "YlOrRd", mean["lava"].max()), "goal": ("goal reached", "cividis", 1.0)}
-    for line, (rate, (title, palette, top)) in zip(axes, rows.items(), strict=True):
-        low = 0.0 if rate == "lava" else mean[rate].min()
+@_style.drawing
+def draw(found: dict[str, np.ndarray], maps: int) -> Figure:
+    """Heat maps: lava entered above, goal missed below, darker is worse; a column for each share of lava."""
+    betas, alphas, shares = (found[name] for name in GRID)
+    size = (_style.WIDTH, 6.4)
+    figure, axes = plt.subplots(2, len(shares), figsize=size, layout="constrained", squeeze=False)
+    bad = {"lava entered": found["lava"].mean(axis=-1), "goal missed": 1 - found["goal"].mean(axis=-1)}
+    literal = found["literal_lava"].mean(axis=-1)
+    for line, (title, share), palette in zip(axes, bad.items(), ("Oranges", _style.SHADES), strict=True):
+        top = max(share.max(), 1e-9)
         for k, axis in enumerate(line):
-            image = axis.imshow(mean[rate][:, :, k], origin="lower", aspect="auto", cmap=palette, vmin=low, vmax=top)
+            image = axis.imshow(share[:, :, k], origin="lower", aspect="auto", cmap=palette, vmin=0, vmax=top)
             for i, j in np.ndindex(len(betas), len(alphas)):
-                value = mean[rate][i, j, k]
-                level = (value - low) / max(top - low, 1e-9)
-                dark = level > 0.6 if rate == "lava" else level < 0.5
-                axis.text(
-                    j,
-                    i,
-                    f"{100 * value:.1f}",
-                    ha="center",
-                    va="center",
-                    fontsize=10,
-                    color="white" if dark else "black",
-                )
+                colour = "white" if share[i, j, k] > 0.6 * top else _style.INK
+                axis.text(j, i, f"{100 * share[i, j, k]:.1f}", ha="center", va="center", color=colour)
             axis.set_xticks(range(len(alphas)), [f"{a:g}" for a in alphas])
-            axis.set_yticks(range(len(betas)), [f"{b:g}" for b in betas])
-            if rate == "lava":
-                literal = 100 * mean["literal_lava"][0, 0, k]
-                axis.set_title(
-                    f"{100 * shares[k]:g} % of the field is lava\n(literal plan enters it on {literal:.0f} %)"
-                )
-            else:
-                axis.set_xlabel("α: share of the posterior that counts")
+            axis.set_yticks(range(len(betas)), [f"{b:g}" for b in betas] if k == 0 else [""] * len(betas))
+            axis.tick_params(length=0)
+            axis.spines[:].set_visible(False)
         line[0].set_ylabel("β: how good the designer is, 1/return")
-        figure.colorbar(image, ax=line, label=f"{title}, share of {maps} maps", format=lambda x, _: f"{100 * x:.0f} %")
-    figure.savefig(file, dpi=100)
-    plt.close(figure)
+        label = f"{title}, share of {maps} maps"
+        figure.colorbar(image, ax=line, label=label, aspect=25, format=lambda x, _: f"{100 * x:.0f} %")
+    for k, axis in enumerate(axes[0]):
+        axis.set_title(f"{100 * shares[k]:g} % of the field is lava\n(literal plan enters it: {literal[0, 0, k]:.0%})")
+    figure.supxlabel("α: share of the posterior that counts", fontsize=10)
+    return figure
 
 
 if __name__ == "__main__":

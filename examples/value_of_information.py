@@ -1,6 +1,6 @@
 """When is it worth asking rather than being careful? The value of information on generated Lavaland maps.
 
-A designer wrote a proxy on a map without lava. On each new map the robot may act on the shipped careful
+A designer wrote a proxy on a map without lava. On each new map the robot may act on the recommended careful
 plan (CVaR per step, in units of what was at stake in training), or ask first: to be told the reward, or one
 question, "straight or round?", between the literal plan and the careful one.
 
@@ -8,7 +8,6 @@ question, "straight or round?", between the literal plan and the careful one.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -19,11 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from examples._report import rounded, versions
+from examples import _report, _style
 from ird import ProxyReward, information, planning, posterior, queries
 from ird.risk import CVaR
 from mdps import optimum
@@ -35,8 +36,9 @@ PRIORS = {"Lava may be anything": 1.0, "Lava is no treasure": 0.0}
 BETA, ALTERNATIVES, ALPHA = 5.0, 300, 0.12
 BLOCK = 20
 NOTHING = 0.01  # units of return: a question worth less is no question
+MOST = 50.0  # units of return: where the pictures' scales end
 FULL, ONE = "told the reward", "one question: straight or round?"
-COLOURS = {FULL: "#D55E00", ONE: "#0072B2"}
+COLOURS = {FULL: _style.ORANGE, ONE: _style.BLUE}
 
 
 def trial(key: jax.Array, best_lava: jax.Array, *, samples: int, draws: int) -> dict[str, jax.Array]:
@@ -108,19 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     rows = summarise(found, options.cost)
     console.print(as_table(rows, options.cost))
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw(found, options.out / "value_of_information.png")
-    manifest = {
-        "settings": {"maps": options.maps, "samples": options.samples, "draws": options.draws, "cost": options.cost},
-        "seed": options.seed,
-        "versions": versions(),
-        "results": rounded(rows),
-        "maps": {name: {k: rounded(v.astype(float)) for k, v in each.items()} for name, each in found.items()},
-        "pictures": ["value_of_information.png"],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"{manifest['seconds']} s; picture and manifest.json in {options.out}/")
+    pictures = [_style.save(draw(found), options.out / "value_of_information.png")]
+    settings = {name: getattr(options, name) for name in ("maps", "samples", "draws", "cost")}
+    everything = {"results": rows, "maps": found}
+    manifest = _report.save(options.out, began, settings, options.seed, everything, pictures=pictures)
+    console.print(_report.told(manifest, options.out))
     return manifest
 
 
@@ -164,53 +158,58 @@ def as_table(rows: list[dict[str, Any]], cost: float) -> Table:
     return table
 
 
-def draw(found: dict[str, dict[str, np.ndarray]], file: Path) -> None:
+@_style.drawing
+def draw(found: dict[str, dict[str, np.ndarray]]) -> Figure:
     """What asking is worth against the lava in the way, and on how many maps it beats the careful plan at what cost."""
-    import matplotlib.pyplot as plt
-
-    floor, most = NOTHING, 50.0  # of the scales that follow
-    figure, axes = plt.subplots(len(found), 2, figsize=(10.5, 3.7 * len(found)), squeeze=False, layout="constrained")
-    jitter = np.random.default_rng(0)
+    size = (_style.WIDTH, 3.4 * len(found) + 0.5)
+    figure, axes = plt.subplots(len(found), 2, figsize=size, squeeze=False, layout="constrained")
     for (left, right), (name, each) in zip(axes, found.items(), strict=True):
-        groups = {steps: here for steps, here in ways(each["lava_steps"]).items() if here.any()}
-        kinds = {FULL: "value_of_information", ONE: "value_of_question"}
-        for place, here in enumerate(groups.values()):
-            for shift, (kind, key) in zip((-0.2, 0.2), kinds.items(), strict=True):
-                value = np.maximum(each[key][here], floor)
-                x = place + shift + jitter.uniform(-0.12, 0.12, len(value))
-                left.plot(x, value, ".", color=COLOURS[kind], markersize=4, alpha=0.45)
-                middle = np.median(value)
-                left.plot([place + shift - 0.18, place + shift + 0.18], 2 * [middle], color=COLOURS[kind], linewidth=3)
-        left.set_title(f"{name}: what is asking worth?", fontsize=11)
-        left.set_xlabel("steps over lava on the literal plan's way (number of maps)")
-        left.set_ylabel("value of information\n(units of return; bar: median)")
-        left.set_xticks(range(len(groups)), [f"{steps}\n({here.sum()})" for steps, here in groups.items()])
-
-        cost = np.geomspace(floor, most, 300)
-        crossing = np.rint(each["lava_steps"]) > 0
-        for kind, colour in COLOURS.items():
-            for there, style, way in ((crossing, "-", "lava in the way"), (~crossing, "--", "no lava in the way")):
-                if there.any():
-                    share = [(each[kind][there] > c).mean() for c in cost]
-                    right.plot(cost, share, style, color=colour, linewidth=1.8, label=f"{kind}, {way}")
-        right.set_title("On how many maps does asking beat the careful plan?", fontsize=11)
-        right.set_xlabel("cost of asking (units of return)")
-        right.set_ylabel("share of maps")
-        right.set_ylim(-0.02, 1.04)
-        right.set_yticks(np.linspace(0, 1, 6))
-        ticks = [floor, 0.1, 1, 10]
-        left.set_yscale("log")
-        left.set_ylim(0.8 * floor, most)
-        left.set_yticks(ticks, [f"≤ {floor:g}", "0.1", "1", "10"])
-        right.set_xscale("log")
-        right.set_xlim(floor, most)
+        _worth(left, each)
+        _shares(right, each)
+        left.set_title(f"{name}: what is asking worth?")
+        right.set_title("How often does it beat the careful plan?")
+        ticks = [NOTHING, 0.1, 1, 10]
+        left.set(yscale="log", ylim=(0.8 * NOTHING, MOST))
+        left.set_yticks(ticks, [f"≤ {NOTHING:g}", "0.1", "1", "10"])
+        right.set(xscale="log", xlim=(NOTHING, MOST))
         right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         for axis in (left, right):
-            axis.grid(alpha=0.3)
+            axis.grid()
             axis.minorticks_off()
-    figure.legend(*axes[0, 1].get_legend_handles_labels(), ncols=2, frameon=False, loc="outside lower center")
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
+    axes[-1, 0].set_xlabel("steps over lava on the literal plan's way (number of maps)")
+    axes[-1, 1].set_xlabel("cost of asking (units of return)")
+    figure.legend(*axes[0, 1].get_legend_handles_labels(), ncols=2, loc="outside lower center")
+    return figure
+
+
+def _worth(axis, each: dict[str, np.ndarray]) -> None:
+    """The value of information of every map, by the lava in the way."""
+    jitter = np.random.default_rng(0)
+    groups = {steps: here for steps, here in ways(each["lava_steps"]).items() if here.any()}
+    kinds = {FULL: "value_of_information", ONE: "value_of_question"}
+    for place, here in enumerate(groups.values()):
+        for shift, (kind, key) in zip((-0.2, 0.2), kinds.items(), strict=True):
+            value = np.maximum(each[key][here], NOTHING)
+            x = place + shift + jitter.uniform(-0.12, 0.12, len(value))
+            axis.plot(x, value, ".", color=COLOURS[kind], markersize=4, alpha=0.45)
+            middle = np.median(value)
+            axis.plot([place + shift - 0.18, place + shift + 0.18], 2 * [middle], color=COLOURS[kind], linewidth=3)
+    axis.set_ylabel("value of information\n(units of return; bar: median)")
+    axis.set_xticks(range(len(groups)), [f"{steps}\n({here.sum()})" for steps, here in groups.items()])
+
+
+def _shares(axis, each: dict[str, np.ndarray]) -> None:
+    """The share of maps on which asking beats the careful plan, against what it costs."""
+    cost = np.geomspace(NOTHING, MOST, 300)
+    crossing = np.rint(each["lava_steps"]) > 0
+    for kind, colour in COLOURS.items():
+        for there, style, way in ((crossing, "-", "lava in the way"), (~crossing, "--", "no lava in the way")):
+            if there.any():
+                share = [(each[kind][there] > c).mean() for c in cost]
+                axis.plot(cost, share, style, color=colour, label=f"{kind}, {way}")
+    axis.set_ylabel("share of maps")
+    axis.set_ylim(-0.02, 1.04)
+    axis.set_yticks(np.linspace(0, 1, 6))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ hypothesis.settings.load_profile("house")
 FIRST = (
     *("test_ird_sweep", "test_ird_sweep_damage", "test_ird_sweep_stores", "test_readme"),
     *(
+        "test_examples_lavaland",
         "test_examples",
+        "test_examples_studies",
         "test_mdps_bellman",
         "test_mdps_solvers",
         "test_ird_posterior_samplers",

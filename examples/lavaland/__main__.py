@@ -1,12 +1,11 @@
 """A proxy reward, the map its designer looked at, and careful plans where there is lava the designer never saw.
 
-Runs every planner on three inputs, prints one table, and saves pictures and a JSON manifest:
+Runs every planner on three inputs, says what came out, and saves the full table, pictures and a JSON manifest:
 
     python -m examples.lavaland
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +15,9 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from examples import _settings
-from examples._report import rounded, versions
-from examples.lavaland import pictures
-from examples.lavaland import table as results
+from examples import _report, _settings
+from examples.lavaland import pictures, summary, table
+from examples.lavaland.settings import DEFAULTS, RULES, SMALL
 from examples.lavaland.stages import run_all
 
 
@@ -29,8 +27,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m examples.lavaland",
         description="Plan from a proxy reward through lava that its designer never saw. Compares the literal proxy "
         "with careful planners on the IRD paper's map, on AI Safety Gridworlds' distributional shift and on generated "
-        "Lavaland maps; prints one table, saves pictures and manifest.json.",
-        epilog=f"Every setting and its meaning is in examples/lavaland/{_settings.DEFAULTS.name}: copy what "
+        "Lavaland maps; says what came out, saves the table of every planner, pictures and manifest.json.",
+        epilog="Every setting and its meaning is in examples/lavaland/settings.toml: copy what "
         "you want to change into a file of your own and name it with --settings.",
     )
     path = {"type": Path}
@@ -54,6 +52,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", **path, default=Path("out/lavaland"), help="folder of pictures and manifest (default %(default)s)"
     )
+    parser.add_argument("--all", action="store_true", help="print the table of every planner too")
     parser.add_argument(
         "--small", action="store_true", help="few maps and samples: every line in seconds, no result to rely on"
     )
@@ -68,38 +67,32 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     try:
         if (options.train is None) != (options.field is None):
             raise ValueError("--train and --field go together: the map the designer looked at, and the map to plan in.")
-        changes: list[Any] = [_settings.SMALL] if options.small else []
-        changes += [options.settings] if options.settings else []
-        given = {name: getattr(options, name) for name in ("seed", "maps") if getattr(options, name) is not None}
-        settings = _settings.load(*changes, given)
+        settings = _settings.chosen(options, DEFAULTS, RULES, small=SMALL, given=("seed", "maps"))
         found, limits = run_all(settings, (options.train, options.field) if options.train else None, console)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    rows = [row for each in found for row in results.rows(each)]
+    found.sort(key=lambda each: ["paper", "shift", "generated", "own"].index(each.source.name))
     titles = {each.source.name: each.source.title for each in found}
-    titles = {name: titles[name] for name in ("paper", "shift", "generated", "own") if name in titles}
-    rows.sort(key=lambda row: list(titles).index(row["input"]))
-    console.print(results.table(rows, titles), markup=False, highlight=False)
-    limit_rows = [row for each in limits for row in results.rows(each)]
+    rows, limit_rows = ([row for each in part for row in table.rows(each)] for part in (found, limits))
+    everything = table.table(rows, titles)
     if limits:
-        console.print("\nWhere forbidding the unseen fails", markup=False, highlight=False)
-        console.print(results.limits_table(limit_rows, limits), markup=False, highlight=False)
+        everything += f"\n\nWhere forbidding the unseen fails\n{table.limits_table(limit_rows, limits)}"
+    console.print(summary.text(rows, titles, found, limits), markup=False, highlight=False)
+    if options.all:
+        console.print(f"\n{everything}", markup=False, highlight=False)
     options.out.mkdir(parents=True, exist_ok=True)
-    files = pictures.save_all(found, rows, options.out)
-    seconds = {each.source.name: each.seconds for each in found}
-    manifest = {
-        "settings": settings,
-        "seed": settings["seed"],
-        "versions": versions(),
-        "device": jax.devices()[0].device_kind,
-        "results": rounded(rows),
-        "limits": rounded(limit_rows),
-        "pictures": [file.name for file in files],
-        "seconds": {**seconds, "total": round(time.perf_counter() - began, 1)},
-    }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-    (options.out / "manifest.json").write_text(text, encoding="utf-8")
-    console.print(f"\n{manifest['seconds']['total']:.0f} s; pictures and manifest.json in {options.out}/")
+    (options.out / "table.txt").write_text(everything + "\n", encoding="utf-8")
+    manifest = _report.save(
+        options.out,
+        began,
+        settings,
+        settings["seed"],
+        {"device": jax.devices()[0].device_kind, "results": rows, "limits": limit_rows},
+        pictures=pictures.save_all(found, rows, options.out),
+        seconds={each.source.name: each.seconds for each in found},
+    )
+    every = f"every planner in {options.out}/table.txt (or --all); "
+    console.print(f"\n{every}{_report.told(manifest, options.out)}", markup=False, highlight=False)
     return manifest
 
 

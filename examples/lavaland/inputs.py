@@ -131,7 +131,7 @@ def lavalands(settings: dict[str, Any], key: jax.Array) -> list[Input]:
 
 
 def generator(horizon: int) -> Lavaland:
-    """The shipped generator of maps, for runs of so many steps."""
+    """The library's generator of maps, for runs of so many steps."""
     return replace(Lavaland.from_toml(), horizon=horizon)
 
 

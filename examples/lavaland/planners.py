@@ -184,8 +184,8 @@ def forbidding(case: Case) -> jax.Array:
     return case.field.mdp.reward(case.proxy) - price * unseen
 
 
-def shipped(mdp: MDP, belief: Posterior, alpha: float | jax.Array, *proxies: ProxyReward) -> Decision:
-    """The shipped planner: CVaR per step, measured from the start's features, in units of training stakes."""
+def recommended(mdp: MDP, belief: Posterior, alpha: float | jax.Array, *proxies: ProxyReward) -> Decision:
+    """The recommended planner: CVaR per step, measured from the start's features, in units of training stakes."""
     start, units = planning.start_features(mdp), planning.training_stakes(belief, *proxies)
     return planned(planning.plan_per_step(mdp, belief, risk=CVaR(alpha), baseline=start, units=units))
 
@@ -209,7 +209,7 @@ def single(settings: dict[str, Any], case: Case, beliefs: Beliefs) -> Decision:
         mdp.reward(beliefs.demonstration.mean()),
     ]
     plain = jax.vmap(lambda reward: solved(mdp, reward))(jnp.stack(rewards))
-    careful = [shipped(mdp, belief, alpha, beliefs.proxy) for belief in (beliefs.prior, beliefs.demonstration)]
+    careful = [recommended(mdp, belief, alpha, beliefs.proxy) for belief in (beliefs.prior, beliefs.demonstration)]
     return jax.tree.map(lambda first, *more: jnp.concatenate([first, jnp.stack(more)]), plain, *careful)
 
 
@@ -245,7 +245,7 @@ def per_trajectory(case: Case, belief: Posterior, offset: Any, units: Any, alpha
 
 
 def checked(settings: dict[str, Any], maps: Lavaland, case: Case, key: jax.Array) -> Decision:
-    """The shipped planner after the proxy was checked on several training maps: independent evidence adds."""
+    """The recommended planner after the proxy was checked on several training maps: independent evidence adds."""
     table, n, prior = settings["ten"], settings["ten"]["training_maps"], prior_of(case.width)
     k_maps, k_alternatives, k_samples = jax.random.split(key, 3)
 
@@ -255,4 +255,4 @@ def checked(settings: dict[str, Any], maps: Lavaland, case: Case, key: jax.Array
     proxies = jax.vmap(proxy_on)(jax.random.split(k_maps, n))
     each = [jax.tree.map(operator.itemgetter(i), proxies) for i in range(n)]
     belief = posterior.importance(*each, prior=prior, num_samples=table["samples"], key=k_samples)
-    return shipped(case.field.mdp, belief, table["alpha"], *each)
+    return recommended(case.field.mdp, belief, table["alpha"], *each)

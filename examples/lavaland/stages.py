@@ -27,8 +27,8 @@ SINGLE = {
     "mean": Plan("posterior mean"),
     "oracle": Plan("oracle: the true reward", control=True),
     "forbid": Plan("forbid the unseen", control=True),
-    "prior": Plan("shipped, no evidence", "per step", START, control=True),
-    "demonstration": Plan("shipped, Bayesian IRL", "per step", START, control=True),
+    "prior": Plan("recommended, no evidence", "per step", START, control=True),
+    "demonstration": Plan("recommended, Bayesian IRL", "per step", START, control=True),
     "demonstration mean": Plan("mean, Bayesian IRL", control=True),
 }
 
@@ -65,7 +65,7 @@ class Stages:
 
 
 def alphas_of(settings: dict[str, Any]) -> list[float]:
-    """Every α to try, the shipped one among them."""
+    """Every α to try, the recommended one among them."""
     return sorted({*settings["planners"]["alphas"], settings["default"]["alpha"]})
 
 
@@ -128,7 +128,7 @@ def run_batch(
 
 
 def run_ten(settings: dict[str, Any], generated: Input, key: jax.Array, tell: Callable[[str], None]) -> Results:
-    """The shipped planner on the generated maps, after the proxy was checked on several training maps."""
+    """The recommended planner on the generated maps, after the proxy was checked on several training maps."""
     table, stages = settings["ten"], Stages(generated, tell)
     maps, n = inputs.generator(settings["generated"]["horizon"]), table["training_maps"]
     plan = stages.compiled(partial(planners.checked, settings, maps), 0)

@@ -1,12 +1,12 @@
 """What the planners did, as rows: averages over maps, standard errors, paired differences; and as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from examples._report import mean_and_error
+from examples._report import mean_and_error, plus_minus
 from examples.lavaland.inputs import Input
 from examples.lavaland.planners import Beliefs, Outcome
 
@@ -24,7 +24,7 @@ class Plan:
         measured_from: the baseline (per step) or the offset (per trajectory).
         alpha: CVaR's share of the posterior.
         training_maps: how many maps the proxy was checked on.
-        default: whether this is the shipped planner.
+        default: whether this is the recommended planner.
         control: whether it is there for comparison alone.
     """
 
@@ -89,7 +89,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
                 row[f"{measure}_se"] = error
         row["gap"] = float(np.max(outcome.gap))
         if sample:
-            for other, reference in (("literal", _literal), ("default", _default)):
+            for other, reference in (("literal", literal), ("default", recommended)):
                 against = reference(results.outcomes)
                 for measure in MEASURES if against is not None else ():
                     difference = np.asarray(getattr(outcome, measure)) - np.asarray(getattr(against, measure))
@@ -103,11 +103,13 @@ def rows(results: Results) -> list[dict[str, Any]]:
     return made
 
 
-def _literal(outcomes: dict[Plan, Outcome]) -> Outcome | None:
+def literal(outcomes: Mapping[Plan, Any]) -> Any:
+    """What the literal planner did, among anything kept by planner."""
     return next((outcome for plan, outcome in outcomes.items() if plan.planner == "literal"), None)
 
 
-def _default(outcomes: dict[Plan, Outcome]) -> Outcome | None:
+def recommended(outcomes: Mapping[Plan, Any]) -> Any:
+    """What the recommended planner did, among anything kept by planner; None where it did not run."""
     return next((o for plan, o in outcomes.items() if plan.default and plan.training_maps == 1), None)
 
 
@@ -118,8 +120,8 @@ def table(every: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
         every: rows of all inputs.
         titles: title of each input by name, in order.
     """
-    plans = list(dict.fromkeys(_plan(row) for row in every))
-    found = {(row["input"], _plan(row)): row for row in every}
+    plans = list(dict.fromkeys(plan_of(row) for row in every))
+    found = {(row["input"], plan_of(row)): row for row in every}
     columns = []  # (input, key, width)
     for name in titles:
         errors = any("lava_se" in row for row in every if row["input"] == name)
@@ -147,7 +149,7 @@ def table(every: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
             lines.append(f"{'▸' if plan.default else ' '} {plan.label:<{first - 2}}{cells}{gap:>8.0e}")
     lines += [
         "─" * len(heads),
-        "▸ shipped. ± standard error over maps; Δ lava: less the literal planner's, paired by map;",
+        "▸ recommended. ± standard error over maps; Δ lava: less the literal planner's, paired by map;",
         "gap: largest certified distance from the optimum of what the planner maximises, relative to max(1, |it|).",
     ]
     return "\n".join(lines)
@@ -161,17 +163,16 @@ def limits_table(every: Sequence[dict[str, Any]], limits: Sequence[Results]) -> 
         lines += ["", f"{each.source.title:<32}{'enters ' + new:>16}{'goal':>16}{'regret':>16}", "─" * 80]
         for row in (row for row in every if row["input"] == each.source.name):
             cells = "".join(f"{_cell(row, key):>16}" for key in MEASURES)
-            lines.append(f"{'▸' if row['default'] else ' '} {_plan(row).label:<30}{cells}")
+            lines.append(f"{'▸' if row['default'] else ' '} {plan_of(row).label:<30}{cells}")
     return "\n".join(lines)
 
 
-def _plan(row: dict[str, Any]) -> Plan:
+def plan_of(row: dict[str, Any]) -> Plan:
+    """The planner of a row."""
     return Plan(**{name: row[name] for name in Plan.__dataclass_fields__})
 
 
 def _cell(row: dict[str, Any] | None, key: str) -> str:
     if row is None or key not in row:
         return ""
-    error = row.get(f"{key}_se")
-    number = f"{row[key]:{'+' if 'minus' in key else ''}.3f}"
-    return number if error is None else f"{number} ±{error:.3f}"
+    return plus_minus(row[key], row.get(f"{key}_se"), sign="+" if "minus" in key else "")

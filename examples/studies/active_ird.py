@@ -9,7 +9,6 @@ bandits, with their settings. Long: about half an hour on two cores.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,18 +18,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from examples._report import rounded, versions
+from examples import _report, _settings, _style
+from examples._settings import COUNT, COUNTS, POSITIVE, SEED, Rule, count
 from ird import posterior, queries
 from mdps import MDP, GridWorld, optimum, stack
 from mdps.graph import walk_from
 
 FEATURES = 20  # objects of a gridworld, dimensions of an arm
 SIDE, WALLS, STEPS, ARMS = 12, 0.35, 15, 100
-SETTINGS = {"repetitions": 400, "test_maps": 10, "candidates": 10_000, "pool": 100, "beta": 0.5, "questions": 5}
-SETTINGS |= {"sizes": [2, 3, 5, 10], "block": 20}
+SETTINGS = Path(__file__).with_suffix(".toml")
+RULES: dict[str, Rule] = {
+    "seed": SEED,
+    "repetitions": count(2),  # standard errors need two
+    **dict.fromkeys(("test_maps", "candidates", "pool", "questions", "block"), COUNT),
+    "beta": POSITIVE,
+    "sizes": COUNTS,
+}
 SMALL = {"repetitions": 4, "test_maps": 2, "candidates": 300, "pool": 12, "questions": 2, "sizes": [3], "block": 4}
 
 SEARCHES: dict[str, queries.Search] = {
@@ -39,7 +47,8 @@ SEARCHES: dict[str, queries.Search] = {
     "greedy, best of ten beginnings": queries.Greedy(starts=10),
 }
 NOTHING = "no question"
-COLOURS = {NOTHING: "#777777", "random": "#E69F00", "greedy": "#0072B2", "greedy, best of ten beginnings": "#009E73"}
+COLOURS = {NOTHING: _style.GREY, "random": _style.AMBER, "greedy": _style.BLUE}
+COLOURS |= {"greedy, best of ten beginnings": _style.GREEN}
 MARKERS = {NOTHING: "", "random": "s", "greedy": "o", "greedy, best of ten beginnings": "^"}
 
 
@@ -260,50 +269,32 @@ def markdown(settings: dict[str, Any], seed: int, table: list[dict[str, Any]], c
     return "\n".join(lines) + "\n"
 
 
-def draw(table: list[dict[str, Any]], file: Path) -> None:
+@_style.drawing
+def draw(table: list[dict[str, Any]]) -> Figure:
     """Test regret against the number of questions: a row of panels per world, a column per query size."""
-    import matplotlib.pyplot as plt
-
     worlds, sizes = (list(dict.fromkeys(row[k] for row in table)) for k in ("world", "size"))
-    figure, axes = plt.subplots(
-        len(worlds),
-        len(sizes),
-        figsize=(2.9 * len(sizes), 2.7 * len(worlds)),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-        layout="constrained",
-    )
+    shape = {"sharex": True, "sharey": "row", "squeeze": False, "layout": "constrained"}
+    size = (_style.WIDTH if len(sizes) > 1 else 5.0, 2.5 * len(worlds) + 0.8)
+    figure, axes = plt.subplots(len(worlds), len(sizes), figsize=size, **shape)
     for y, world in enumerate(worlds):
-        for x, size in enumerate(sizes):
+        for x, shown in enumerate(sizes):
             axis = axes[y, x]
-            mine = [row for row in table if (row["world"], row["size"]) == (world, size)]
+            mine = [row for row in table if (row["world"], row["size"]) == (world, shown)]
             asked = np.arange(len(mine[0]["regret"]))
             axis.axhline(mine[0]["regret"][0], color=COLOURS[NOTHING], linestyle="--", linewidth=1.4, label=NOTHING)
             for i, row in enumerate(mine):
                 name = row["search"]
-                axis.errorbar(
-                    asked[1:] + 0.08 * (i - 1),
-                    row["regret"][1:],
-                    row["regret_se"][1:],
-                    color=COLOURS[name],
-                    marker=MARKERS[name],
-                    markersize=5,
-                    capsize=2,
-                    linewidth=1.5,
-                    label=name,
-                )
+                at, height, error = asked[1:] + 0.08 * (i - 1), row["regret"][1:], row["regret_se"][1:]
+                axis.errorbar(at, height, error, color=COLOURS[name], marker=MARKERS[name], linewidth=1.5, label=name)
             axis.set_ylim(bottom=0)
             axis.set_xticks(asked[1:])
-            axis.grid(alpha=0.3)
+            axis.grid()
             if y == 0:
-                axis.set_title(f"{size} rewards shown", fontsize=11)
-            if y == len(worlds) - 1:
-                axis.set_xlabel("questions asked")
+                axis.set_title(f"{shown} rewards shown")
         axes[y, 0].set_ylabel(f"{world.replace(', ', chr(10))}\n\ntest regret (± s.e.)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, frameon=False, loc="outside lower center")
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
+    figure.supxlabel("questions asked", fontsize=10)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, loc="outside upper center")
+    return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -312,48 +303,53 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         prog="python -m examples.studies.active_ird",
         description="Test regret after questions chosen greedily, at random or not at all, on gridworlds and bandits: "
         "table, JSON and picture.",
+        epilog=f"Every setting is in {SETTINGS.name}, beside this program.",
     )
-    parser.add_argument("--repetitions", type=int, help=f"in place of {SETTINGS['repetitions']}")
-    parser.add_argument("--seed", type=int, default=2018, help="all chance follows from it (default %(default)s)")
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings that differ from the defaults")
+    parser.add_argument("--repetitions", type=int, help="in place of the settings'")
+    parser.add_argument("--seed", type=int, help="all chance follows from it, in place of the settings'")
     parser.add_argument("--out", type=Path, default=Path("out/active_ird"), help="folder (default %(default)s)")
     parser.add_argument("--world", choices=WORLDS, help="run only this one, and keep what the folder holds of others")
     parser.add_argument("--small", action="store_true", help="a look at everything in seconds, no result to rely on")
+    parser.add_argument(
+        "--redraw", action="store_true", help="run nothing: draw the pictures anew from the folder's JSON"
+    )
     options = parser.parse_args(arguments)
-    settings = SETTINGS | (SMALL if options.small else {})
-    if options.repetitions is not None:
-        if options.repetitions < 2:
-            parser.error(f"--repetitions is {options.repetitions}; standard errors need at least 2")
-        settings |= {"repetitions": options.repetitions}
     began = time.perf_counter()
     console = Console()
+    file = "active_ird.json"
+    if options.redraw:
+        manifest = _report.kept(options.out, file)
+        _style.save(draw(manifest["results"]), options.out / "active_ird.png")
+        return manifest
+    settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL, given=("repetitions", "seed"))
+    there = options.world and (options.out / file).exists()
+    table = study(settings, options, _report.kept(options.out, file)["results"] if there else [], console)
+    command = _report.command("examples.studies.active_ird", options, ("repetitions",))
+    pictures = [_style.save(draw(table), options.out / "active_ird.png")]
+    found = {"command": command, "results": table}
+    manifest = _report.save(options.out, began, settings, settings["seed"], found, pictures=pictures, file=file)
+    page = markdown(settings, settings["seed"], table, command)
+    (options.out / "active_ird.md").write_text(page, encoding="utf-8")
+    console.print(page, markup=False)
+    console.print(_report.told(manifest, options.out, file))
+    return manifest
+
+
+def study(
+    settings: dict[str, Any], options: argparse.Namespace, table: list[dict[str, Any]], console: Console
+) -> list[dict[str, Any]]:
+    """The rows of every world that is asked for, in place of those that the table held of it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     chosen = [options.world] if options.world else list(WORLDS)
-    file = options.out / "active_ird.json"
-    table = json.loads(file.read_text(encoding="utf-8"))["results"] if options.world and file.exists() else []
     with Progress(*columns, console=console) as progress:
         blocks = len(chosen) * len(settings["sizes"]) * -(-settings["repetitions"] // settings["block"])
         task = progress.add_task("drawing maps", total=blocks)
         for name in chosen:
-            rows = run(settings, options.seed, name, lambda text: progress.update(task, description=text, advance=1))
-            table = [row for row in table if row["world"] != rows[0]["world"]] + rounded(summarise(rows))
-    options.out.mkdir(parents=True, exist_ok=True)
-    command = "python -m examples.studies.active_ird" + (
-        f" --repetitions {options.repetitions}" if options.repetitions else ""
-    )
-    manifest = {
-        "settings": settings,
-        "seed": options.seed,
-        "versions": versions(),
-        "results": table,
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    file.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    page = markdown(settings, options.seed, table, command)
-    (options.out / "active_ird.md").write_text(page, encoding="utf-8")
-    draw(table, options.out / "active_ird.png")
-    console.print(page, markup=False)
-    console.print(f"{manifest['seconds']} s; table, JSON and picture in {options.out}/")
-    return manifest
+            seed = settings["seed"]
+            rows = run(settings, seed, name, lambda text: progress.update(task, description=text, advance=1))
+            table = [row for row in table if row["world"] != rows[0]["world"]] + _report.rounded(summarise(rows))
+    return table
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The shipped planners on thousands of generated Lavaland maps: how often they enter lava and reach the goal.
+"""The recommended planners on thousands of generated Lavaland maps: how often they enter lava and reach the goal.
 
 Long: half an hour or so on two cores.  Writes a table, the figures' numbers and a picture:
 
@@ -6,8 +6,7 @@ Long: half an hour or so on two cores.  Writes a table, the figures' numbers and
 """
 
 import argparse
-import json
-import tomllib
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import mdps
+from examples import _report, _settings, _style
+from examples._settings import COUNT, NUMBERS_BY_NAME, POSITIVE, SEED, TABLES, Rule
+from examples.lavaland import risk_curve
 from examples.lavaland.trial import Rates, rates, world
 from ird import planning
 from ird.risk import CVaR
 from mdps.worlds.lavaland import lava_free_path
 
 SETTINGS = Path(__file__).with_suffix(".toml")
+RULES: dict[str, Rule] = {
+    "seed": SEED,
+    **dict.fromkeys(("maps", "curve_maps", "block"), COUNT),
+    "proxy": NUMBERS_BY_NAME,
+    "prior": POSITIVE,
+    "conditions": TABLES,
+}
 SMALL = {"maps": 8, "curve_maps": 4, "block": 4}
 
 # What is measured from where, and in which units: the rows of the curve.
@@ -35,7 +45,7 @@ NOTHING = "nothing"
 
 
 def trial(key: jax.Array, settings: dict[str, Any], condition: dict[str, Any], curve: bool) -> dict[str, Rates]:
-    """One designer, one deployment map, the shipped planner and controls, or the whole `curve` of planners."""
+    """One designer, one deployment map, the recommended planner and controls, or the whole `curve` of planners."""
     field, proxies, belief = world(
         key,
         beta=condition["beta"],
@@ -73,7 +83,7 @@ def trial(key: jax.Array, settings: dict[str, Any], condition: dict[str, Any], c
 
 
 def run(settings: dict[str, Any], name: str, tell: Callable[[], None]) -> dict[str, Rates]:
-    """One condition, block by block: the shipped planner on all maps, the curve on the first of them; rates per map."""
+    """One condition, block by block: the recommended planner on all maps, the curve on the first; rates per map."""
     number = sorted(settings["conditions"]).index(name)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(settings["seed"]), number), settings["maps"])
     found = {}
@@ -89,7 +99,7 @@ def run(settings: dict[str, Any], name: str, tell: Callable[[], None]) -> dict[s
 
 
 def rows(settings: dict[str, Any], name: str, found: dict[str, Rates]) -> list[dict[str, Any]]:
-    """Means with standard errors over maps, controls first; the shipped planner is marked as the default."""
+    """Means with standard errors over maps, controls first; the recommended planner is marked as the default."""
     condition = settings["conditions"][name]
     table = []
     for planner, (lava, goal) in found.items():
@@ -122,7 +132,7 @@ def markdown(settings: dict[str, Any], table: list[dict[str, Any]], command: str
         "",
         f"Made by `{command}` (seed {settings['seed']}); the constants were chosen on maps of other seeds.",
         "Each row: the probability of entering lava and of reaching the goal within 50 steps, with standard",
-        "errors over maps. **Bold**: the shipped default.",
+        "errors over maps. **Bold**: the recommended planner.",
         "",
         "![Lava entered against goal reached, by risk level and by what is measured from what](lavaland.png)",
     ]
@@ -141,56 +151,33 @@ def markdown(settings: dict[str, Any], table: list[dict[str, Any]], command: str
     return "\n".join(lines) + "\n"
 
 
-def draw(table: list[dict[str, Any]], path: Path) -> None:
-    """The risk curve: lava entered against goal reached as α varies, by what is measured from what."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    colours = {STAKES: "#0072B2", START: "#D55E00", TRAINING: "#009E73", NOTHING: "#CC79A7"}
-    markers = {STAKES: "o", START: "s", TRAINING: "^", NOTHING: "D"}
-    titles = list(dict.fromkeys(row["condition"] for row in table))
-    figure, axes = plt.subplots(1, len(titles), figsize=(5.6 * len(titles), 4.6), sharey=True, squeeze=False)
-    for axis, title in zip(axes[0], titles, strict=True):
-        for measured, colour in colours.items():
-            curve = [row for row in table if row["condition"] == title and row["measured from"] == measured]
-            goal, lava = [row["goal"] for row in curve], [row["lava"] for row in curve]
-            error = [2 * row["lava error"] for row in curve]
-            axis.errorbar(
-                goal, lava, error, marker=markers[measured], color=colour, ms=5, lw=1.4, capsize=2, label=measured
-            )
-            if measured in (STAKES, START):
-                for row in curve[:: max(1, len(curve) // 3)]:
-                    axis.annotate(
-                        f"α {row['alpha']:g}",
-                        (row["goal"], row["lava"]),
-                        (4, 5),
-                        textcoords="offset points",
-                        fontsize=7,
-                    )
-        for planner, marker in (("literal", "X"), ("posterior mean", "P"), ("forbid the unseen", "*")):
-            (row,) = [row for row in table if row["condition"] == title and row["planner"] == planner]
-            axis.plot(row["goal"], row["lava"], marker, color="black", ms=9, label=planner)
-        (best,) = [row for row in table if row["condition"] == title and row["default"]]
-        axis.plot(best["goal"], best["lava"], "o", mfc="none", mec="black", ms=13, mew=1.6, label="shipped default")
-        axis.set(title=f"With {title}", xlabel="probability of reaching the goal within 50 steps")
-        axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("probability of entering lava (± 2 standard errors)")
-    axes[0, 0].legend(fontsize=7.5, title="measured from", title_fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+@_style.drawing
+def draw(settings: dict[str, Any], table: list[dict[str, Any]]) -> Figure:
+    """The risk curve: lava entered against goal missed as α varies, by what is measured from what."""
+    names = {STAKES: "start features in training stakes", START: "start features", NOTHING: "nothing"}
+    maps = {condition["title"]: condition["training_maps"] for condition in settings["conditions"].values()}
+    panels: dict[str, list[dict[str, Any]]] = {}
+    for row in table:
+        if row["planner"] != "a lava-free path exists":
+            measured = row["measured from"] or ""
+            about = {"measured_from": names.get(measured, measured.removeprefix("mean ")), "control": False}
+            errors = {f"{rate}_se": row[f"{rate} error"] for rate in ("lava", "goal")}
+            title = f"With {row['condition']}"
+            panels.setdefault(title, []).append(row | about | errors | {"training_maps": maps[row["condition"]]})
+    least, most = (f(row["maps"] for row in table) for f in (min, max))
+    note = f"{most:,} generated maps" + (f" (curves: {least:,})" if least < most else "")
+    return risk_curve.draw(panels, note)
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Run, save; returns the rows of the table."""
+    began = time.perf_counter()
     parser = argparse.ArgumentParser(
         prog="python -m examples.studies.lavaland",
-        description="The shipped planners on thousands of generated Lavaland maps: table, JSON and picture.",
-        epilog=f"Every setting is in {SETTINGS.name}, beside this program; --settings takes a file of the same form.",
+        description="The recommended planners on thousands of generated Lavaland maps: table, JSON and picture.",
+        epilog=f"Every setting is in {SETTINGS.name}, beside this program; change it in a file for --settings.",
     )
-    parser.add_argument("--settings", type=Path, default=SETTINGS, help="settings (default: those beside this program)")
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings that differ from the defaults")
     parser.add_argument("--maps", type=int, help="maps per condition, in place of the settings'")
     parser.add_argument(
         "--out", type=Path, default=Path("out/lavaland_study"), help="folder for the results (default %(default)s)"
@@ -199,16 +186,44 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         "--condition", help="run only this condition, and keep what the folder holds of the others (default: run all)"
     )
     parser.add_argument("--small", action="store_true", help="a few maps: a look at everything, no result to rely on")
+    parser.add_argument(
+        "--redraw", action="store_true", help="run nothing: draw the pictures anew from the folder's JSON"
+    )
     options = parser.parse_args(arguments)
-    settings = tomllib.loads(options.settings.read_text(encoding="utf-8"))
+    if options.redraw:
+        record = _report.kept(options.out, "lavaland.json")
+        _style.save(draw(record["settings"], record["results"]), options.out / "lavaland.png")
+        return record["results"]
+    settings = chosen(options)
+    if options.condition and options.condition not in settings["conditions"]:
+        names = ", ".join(settings["conditions"])
+        parser.error(f"there is no condition {options.condition!r}; there are {names}")
+    found = study(settings, options)
+    command = _report.command("examples.studies.lavaland", options, ("maps",))
+    pictures = [_style.save(draw(settings, found), options.out / "lavaland.png")]
+    results = {"command": command, "results": found}
+    about = {"pictures": pictures, "file": "lavaland.json"}
+    _report.save(options.out, began, settings, settings["seed"], results, **about)
+    page = markdown(settings, found, command)
+    (options.out / "lavaland.md").write_text(page, encoding="utf-8")
+    print(page)
+    return found
+
+
+def chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line asks for."""
+    settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL, given=("maps",))
+    settings["curve_maps"] = min(settings["maps"], settings["curve_maps"])
     if options.small:
-        settings |= SMALL
         settings["conditions"] = {
             name: {**condition, "alternatives": 20, "samples": 200, "alphas": [condition["alpha"]]}
             for name, condition in settings["conditions"].items()
         }
-    if options.maps:
-        settings |= {"maps": options.maps, "curve_maps": min(options.maps, settings["curve_maps"])}
+    return settings
+
+
+def study(settings: dict[str, Any], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every condition, or one of them with what the folder holds of the others; saved after each."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -216,30 +231,20 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    command = "python -m examples.studies.lavaland" + (f" --maps {options.maps}" if options.maps else "")
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "lavaland.json"
-    chosen = (
-        {options.condition: settings["conditions"].get(options.condition)}
-        if options.condition
-        else settings["conditions"]
-    )
-    if None in chosen.values():
-        parser.error(f"there is no condition {options.condition!r}; there are {', '.join(settings['conditions'])}")
-    found = json.loads(file.read_text(encoding="utf-8"))["results"] if options.condition and file.exists() else []
+    there = options.condition and (options.out / "lavaland.json").exists()
+    found = _report.kept(options.out, "lavaland.json")["results"] if there else []
+    titles = [each["title"] for each in settings["conditions"].values()]
+    names = [options.condition] if options.condition else list(settings["conditions"])
     with Progress(*columns) as progress:
-        for name, condition in chosen.items():
+        for name in names:
+            title = settings["conditions"][name]["title"]
             blocks = -(-settings["maps"] // settings["block"]) - (-settings["curve_maps"] // settings["block"])
-            task = progress.add_task(condition["title"], total=blocks)
+            task = progress.add_task(title, total=blocks)
             fresh = rows(settings, name, run(settings, name, partial(progress.advance, task)))
-            found = [row for row in found if row["condition"] != condition["title"]] + fresh
-            titles = [each["title"] for each in settings["conditions"].values()]
+            found = [row for row in found if row["condition"] != title] + fresh
             found.sort(key=lambda row: titles.index(row["condition"]))
-            record = json.dumps({"settings": settings, "results": found}, indent=1, ensure_ascii=False)
-            file.write_text(record + "\n", encoding="utf-8")
-            (options.out / "lavaland.md").write_text(markdown(settings, found, command), encoding="utf-8")
-            draw(found, options.out / "lavaland.png")
-    print(markdown(settings, found, command))
+            about = {"began": time.perf_counter(), "settings": settings, "seed": settings["seed"]}
+            _report.save(options.out, found={"results": found}, file="lavaland.json", **about)
     return found
 
 

@@ -8,10 +8,8 @@ sums over the whole lattice, the others do not. Some minutes on two cores:
 
 import argparse
 import functools
-import json
 import textwrap
 import time
-import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +19,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import mdps
-from examples._report import rounded, versions
+from examples import _report, _settings, _style
+from examples._settings import COUNT, COUNTS, POSITIVES, SEED, TABLE, TABLES, Rule
 from ird import ProxyReward, posterior
 from ird.designer import Designer
 
 SETTINGS = Path(__file__).with_suffix(".toml")
+RULES: dict[str, Rule] = {
+    "seed": SEED,
+    **dict.fromkeys(("designers", "chained", "fine", "cells", "proxies"), COUNT),
+    **dict.fromkeys(("betas", "scales"), POSITIVES),
+    **dict.fromkeys(("sampled", "inner_steps"), COUNTS),
+    "chains": TABLE,
+    "worlds": TABLES,
+}
 SMALL: dict[str, Any] = {
     "designers": 2,
     "chained": 1,
@@ -42,7 +52,7 @@ SMALL: dict[str, Any] = {
 }
 BOX = dist.Uniform(-1, 1).expand([3]).to_event(1)
 NOTHING, EXACT, MAX, SOFT = "no evidence: the prior", "exact", "Max-Z", "MaxEnt-Z, scale 1"
-COLOURS = ("#0072B2", "#D55E00", "#009E73")
+COLOURS = (_style.BLUE, _style.ORANGE, _style.GREEN)
 
 
 class Listed(dist.Distribution):
@@ -259,97 +269,84 @@ def markdown(settings: dict[str, Any], table: list[dict[str, Any]], command: str
     return "\n".join(lines) + "\n"
 
 
-def draw(settings: dict[str, Any], table: list[dict[str, Any]], curve: list[dict[str, Any]], path: Path) -> None:
+@_style.drawing
+def draw(settings: dict[str, Any], table: list[dict[str, Any]], curve: list[dict[str, Any]]) -> Figure:
     """Above: the distance of each method, by world and β. Below: that of MaxEnt-Z, by the scale of the weights."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     worlds = list(dict.fromkeys(row["world"] for row in table))
     methods = [name for name in dict.fromkeys(row["method"] for row in table) if name != EXACT]
     shape = {"height_ratios": [0.32 * len(methods), 2.6]}
-    size = (3.9 * len(worlds) + 2.4, 0.32 * len(methods) + 4.6)
+    size = (_style.WIDTH, 0.32 * len(methods) + 4.6)
     figure, axes = plt.subplots(2, len(worlds), figsize=size, squeeze=False, layout="constrained", gridspec_kw=shape)
     styles = list(zip(settings["betas"], COLOURS, ("o", "s", "^"), strict=False))
     for column, world in enumerate(worlds):
         above, below = axes[:, column]
         for k, (beta, colour, marker) in enumerate(styles):
-            rows = [row for row in table if (row["world"], row["beta"]) == (world, beta)]
-            far = {row["method"]: row for row in rows}
-            y = np.arange(len(methods)) + 0.16 * (k - (len(styles) - 1) / 2)
+            far = {row["method"]: row for row in table if (row["world"], row["beta"]) == (world, beta)}
+            y = np.arange(len(methods)) + 0.2 * (k - (len(styles) - 1) / 2)
             x, error = ([far[name][what] for name in methods] for what in ("distance", "error"))
-            above.errorbar(
-                x, y, xerr=error, color=colour, marker=marker, linestyle="", markersize=5, label=f"β = {beta:g}"
-            )
+            error = [e or 0.0 for e in error]
+            above.errorbar(x, y, xerr=error, color=colour, marker=marker, linestyle="", label=f"β = {beta:g}")
             points = [row for row in curve if (row["world"], row["beta"]) == (world, beta)]
             scale, height = [row["scale"] for row in points], [row["distance"] for row in points]
-            below.plot(scale, height, color=colour, marker=marker, markersize=5, label=f"MaxEnt-Z, β = {beta:g}")
-            below.axhline(far[MAX]["distance"], color=colour, linestyle="--", linewidth=1, label=f"Max-Z, β = {beta:g}")
-            below.axhline(
-                far[NOTHING]["distance"], color=colour, linestyle=":", linewidth=1, label=f"prior, β = {beta:g}"
-            )
-        above.set_title(world, fontsize=10)
-        above.set_yticks(np.arange(len(methods)), methods if column == 0 else [""] * len(methods), fontsize=9)
+            below.plot(scale, height, color=colour, marker=marker)
+            below.axhline(far[MAX]["distance"], color=colour, linestyle="--", linewidth=1.2)
+            below.axhline(far[NOTHING]["distance"], color=colour, linestyle=":", linewidth=1.5)
+        above.set_title("\n".join(world.split(", ", 1)), fontsize=10)
+        above.set_yticks(np.arange(len(methods)), methods if column == 0 else [""] * len(methods))
         above.invert_yaxis()
         above.set_xlim(left=-0.015)
-        above.set_xlabel("total variation to exact enumeration")
-        above.grid(axis="y", color="0.9")
-        below.set_xscale("log")
-        below.set_ylim(bottom=0)
-        below.set_xlabel("scale of the weights c (β divided by c)")
+        above.grid(axis="y")
+        below.set(xscale="log", ylim=(0, None))
+    axes[0, len(worlds) // 2].set_xlabel("total variation to exact enumeration")
+    axes[1, len(worlds) // 2].set_xlabel("scale of the weights c (β divided by c)")
     axes[1, 0].set_ylabel("total variation to exact")
-    handles, labels = axes[1, 0].get_legend_handles_labels()
-    points, names = axes[0, 0].get_legend_handles_labels()
-    legend = {"fontsize": 9, "frameon": False, "loc": "outside lower center", "ncols": 4}
-    figure.legend(points + handles, [f"above, {name}" for name in names] + labels, **legend)
-    for axis in axes.ravel():
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    lines = [("-", "below: MaxEnt-Z"), ("--", "below: Max-Z"), (":", "below: no evidence")]
+    handles = axes[0, 0].get_legend_handles_labels()[0]
+    handles += [Line2D([], [], color=_style.INK, linestyle=line, label=label) for line, label in lines]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.2)
+    return figure
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run, save; returns the record."""
+    began = time.perf_counter()
     parser = argparse.ArgumentParser(
         prog="python -m examples.studies.normalizers",
         description="Exact enumeration, Sample-Z, Max-Z, MaxEnt-Z and double Metropolis-Hastings on small worlds: how "
         "far each posterior is from the exact one, how long it takes, and what the scale of the weights does to it.",
-        epilog=f"Every setting is in {SETTINGS.name}, beside this program; --settings takes a file of the same form.",
+        epilog=f"Every setting is in {SETTINGS.name}, beside this program; change it in a file for --settings.",
     )
-    parser.add_argument("--settings", type=Path, default=SETTINGS, help="settings (default: those beside this program)")
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings that differ from the defaults")
     parser.add_argument("--seed", type=int, help="in place of the settings'")
     parser.add_argument(
         "--out", type=Path, default=Path("out/normalizers_study"), help="folder for the results (default %(default)s)"
     )
     parser.add_argument("--small", action="store_true", help="tiny sizes: a look at everything, no result to rely on")
+    parser.add_argument(
+        "--redraw", action="store_true", help="run nothing: draw the pictures anew from the folder's JSON"
+    )
     options = parser.parse_args(arguments)
-    settings = tomllib.loads(options.settings.read_text(encoding="utf-8"))
+    if options.redraw:
+        record = _report.kept(options.out, "normalizers.json")
+        figure = draw(record["settings"], record["results"], record["scales"])
+        _style.save(figure, options.out / "normalizers.png")
+        return record
+    settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL)
     if options.small:
-        settings |= SMALL
         settings["worlds"] = dict(list(settings["worlds"].items())[:1])
-    if options.seed is not None:
-        settings["seed"] = options.seed
     bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bars, TimeRemainingColumn()) as progress:
         total = len(settings["worlds"]) * len(settings["betas"]) * settings["designers"]
         task = progress.add_task("worlds", total=total)
         table, curve = study(settings, lambda title: progress.update(task, advance=1, description=title))
-    command = "python -m examples.studies.normalizers" + (" --small" if options.small else "")
-    record = {
-        "settings": settings,
-        "seed": settings["seed"],
-        "versions": versions(),
-        "results": rounded(table),
-        "scales": rounded(curve),
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    (options.out / "normalizers.json").write_text(text, encoding="utf-8")
-    (options.out / "normalizers.md").write_text(markdown(settings, table, command), encoding="utf-8")
-    draw(settings, table, curve, options.out / "normalizers.png")
-    print(markdown(settings, table, command))
+    command = _report.command("examples.studies.normalizers", options, ("seed",))
+    pictures = [_style.save(draw(settings, table, curve), options.out / "normalizers.png")]
+    found = {"command": command, "results": table, "scales": curve}
+    about = {"pictures": pictures, "file": "normalizers.json"}
+    record = _report.save(options.out, began, settings, settings["seed"], found, **about)
+    page = markdown(settings, table, command)
+    (options.out / "normalizers.md").write_text(page, encoding="utf-8")
+    print(page)
     return record
 
 

@@ -8,9 +8,7 @@ as possible while watched.  One who plays the best response to such a robot show
 """
 
 import argparse
-import json
 import time
-import tomllib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,12 +17,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cirl import teaching
-from examples._report import rounded, versions
+from examples import _report, _settings, _style
+from examples._settings import COUNT, COUNTS, POSITIVE, POSITIVES, SEED, count
 
 SETTINGS = Path(__file__).with_suffix(".toml")
+RULES = {
+    "seed": SEED,
+    "trials": count(2),  # standard errors need two
+    "features": COUNTS,
+    **dict.fromkeys(("choosing", "side", "steps", "beams", "gradient_steps"), COUNT),
+    **dict.fromkeys(("width", "rationality"), POSITIVE),
+    **dict.fromkeys(("sweep", "efforts"), POSITIVES),
+}
 SMALL = {"trials": 20, "choosing": 10, "sweep": [1e-3, 1.0, 100.0], "efforts": [0.1, 1.0, 10.0]}
 SMALL |= {"gradient_steps": 60, "beams": 8}
 MEASURES = {
@@ -32,7 +41,7 @@ MEASURES = {
     "divergence": "KL of trajectory distributions, nats",
     "distance": "squared distance of rewards",
 }
-COLOURS = {"expert": "#D55E00", "best response": "#0072B2"}
+COLOURS = {"expert": _style.ORANGE, "best response": _style.BLUE}
 
 
 class Measures(NamedTuple):
@@ -131,40 +140,39 @@ def markdown(settings: dict[str, Any], found: dict[str, Any], command: str) -> s
     return "\n".join(lines) + "\n"
 
 
-def draw(found: dict[str, Any], file: Path) -> None:
-    """Three pairs of bars for each number of features, and regret against λ."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 4, figsize=(14, 3.8), layout="constrained")
+@_style.drawing
+def draw(found: dict[str, Any]) -> Figure:
+    """A pair of bars for each number of features, one panel per measure; and regret against λ."""
+    figure, axes = plt.subplots(2, 2, figsize=(_style.WIDTH, 6.4), layout="constrained")
+    *panels, last = axes.ravel()
     numbers = sorted({row["features"] for row in found["bars"]})
-    for axis, (name, label) in zip(axes, MEASURES.items(), strict=False):
+    for axis, (name, label) in zip(panels, MEASURES.items(), strict=True):
         for i, (who, colour) in enumerate(COLOURS.items()):
             rows = [row for row in found["bars"] if row["measure"] == name]
             at = np.arange(len(rows)) + 0.38 * (i - 0.5)
             heights, errors = np.array([row[who] for row in rows]).T
-            axis.bar(at, heights, 0.36, yerr=2 * errors, color=colour, capsize=3, label=who)
+            axis.bar(at, heights, 0.36, yerr=2 * errors, color=colour, label=who)
             for x, height, error in zip(at, heights, errors, strict=True):
                 axis.annotate(f"{height:.2g}", (x, height + 2 * error), (0, 2), textcoords="offset points", ha="center")
         axis.set_xticks(range(len(numbers)), [f"{n} features" for n in numbers])
+        axis.tick_params(axis="x", length=0)
         axis.set_ylabel(label)
         axis.margins(y=0.15)
-    axes[0].legend(frameon=False, loc="upper left")
     for number, style in zip(numbers, ("-", "--", ":"), strict=False):
-        axes[3].plot([], [], style, color="0.3", label=f"{number} features")
         for who, colour in COLOURS.items():
             rows = [row for row in found["sweep"] if row["features"] == number]
             mean, error = np.array([row[who] for row in rows]).T
             rationality = [row["rationality"] for row in rows]
-            axes[3].errorbar(rationality, mean, 2 * error, fmt=style, color=colour, capsize=2, marker="o", ms=4)
-    axes[3].set(xscale="log", xlabel="λ of the robot, in 1/return", ylabel=MEASURES["regret"])
-    axes[3].legend(fontsize=9, frameon=False, loc="upper right")
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=140)
-    plt.close(figure)
+            last.errorbar(rationality, mean, 2 * error, fmt=style, color=colour, marker="o", ms=4)
+        place = (rows[0]["rationality"], max(rows[0][who][0] for who in COLOURS))
+        last.annotate(f"{number} features", place, (6, 12), textcoords="offset points")
+    last.set(xscale="log", xlabel="λ of the robot, in 1/return", ylabel=MEASURES["regret"])
+    last.margins(y=0.2)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, title="who is watched (bars: ± 2 standard errors)", ncols=2, loc="outside upper center"
+    )
+    return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -176,36 +184,31 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "picture.",
         epilog=f"Every setting is explained in {SETTINGS.name}, beside this program.",
     )
-    parser.add_argument("--settings", type=Path, default=SETTINGS, help="settings (default: those beside this program)")
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings that differ from the defaults")
     parser.add_argument("--trials", type=int, help="worlds per bar, in place of the settings'")
     parser.add_argument("--seed", type=int, help="all chance follows from it, in place of the settings'")
     parser.add_argument("--small", action="store_true", help="a few worlds: a look at everything, no result to rely on")
     parser.add_argument("--out", type=Path, default=Path("out/teaching"), help="folder (default %(default)s)")
+    parser.add_argument(
+        "--redraw", action="store_true", help="run nothing: draw the pictures anew from the folder's JSON"
+    )
     options = parser.parse_args(arguments)
-    settings = tomllib.loads(options.settings.read_text(encoding="utf-8")) | (SMALL if options.small else {})
-    settings |= {k: v for k in ("trials", "seed") if (v := getattr(options, k)) is not None}
-    if settings["trials"] < 2:
-        parser.error(f"trials is {settings['trials']}; standard errors need at least 2.")
+    if options.redraw:
+        manifest = _report.kept(options.out, "teaching.json")
+        _style.save(draw(manifest["results"]), options.out / "teaching.png")
+        return manifest
+    settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL, given=("trials", "seed"))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
         steps = len(settings["features"]) * len({settings["rationality"], *settings["sweep"]})
         task = progress.add_task("values of λ", total=steps)
         found = study(settings, partial(progress.advance, task))
-    command = "python -m examples.studies.teaching" + "".join(
-        f" --{k} {getattr(options, k)}" for k in ("trials", "seed") if getattr(options, k) is not None
-    )
-    page = markdown(settings, found, command + (" --small" if options.small else ""))
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw(found, options.out / "teaching.png")
-    manifest = {
-        "settings": settings,
-        "seed": settings["seed"],
-        "versions": versions(),
-        "results": rounded(found),
-        "pictures": ["teaching.png"],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    (options.out / "teaching.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    command = _report.command("examples.studies.teaching", options, ("trials", "seed"))
+    pictures = [_style.save(draw(found), options.out / "teaching.png")]
+    results = {"command": command, "results": found}
+    about = {"pictures": pictures, "file": "teaching.json"}
+    manifest = _report.save(options.out, began, settings, settings["seed"], results, **about)
+    page = markdown(settings, found, command)
     (options.out / "teaching.md").write_text(page, "utf-8")
     print(page)
     return manifest

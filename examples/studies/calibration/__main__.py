@@ -8,10 +8,8 @@ Some minutes on two cores:
 """
 
 import argparse
-import json
 import textwrap
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +22,29 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import mdps
-from examples._report import rounded, versions
+from examples import _report, _settings, _style
+from examples._settings import COUNT, NUMBERS, POSITIVE, POSITIVES, SEED, SHARE, TABLE, Rule
 from examples.studies.calibration import misspecified, pictures
 from ird import ProxyReward, calibration, posterior
 from ird.designer import Designer
 from ird.diagnostics import diagnose
 
 SETTINGS = Path(__file__).with_name("settings.toml")
+RULES: dict[str, Rule] = {
+    "seed": SEED,
+    **dict.fromkeys(("designers", "draws", "block", "proxies"), COUNT),
+    "beta": POSITIVE,
+    "world": TABLE,
+    **dict.fromkeys(("samplers.lattice", "samplers.importance", "samplers.laplace", "samplers.thinning"), COUNT),
+    "samplers.nuts": TABLE,
+    **{f"misspecified.{name}": COUNT for name in ("designers", "block", "proxies", "samples", "planned")},
+    "misspecified.beta": POSITIVE,
+    "misspecified.alpha": SHARE,
+    **{f"misspecified.{name}": POSITIVES for name in ("factors", "widths")},
+    **{f"misspecified.{name}": NUMBERS for name in ("temperatures", "reaches")},
+}
+QUICK = {"xla_backend_optimization_level": 0}
 SMALL: dict[str, Any] = {
-    "compiler": {"xla_backend_optimization_level": 0},  # compiling takes longer than the few designers
     "designers": 80,
     "draws": 19,
     "block": 40,
@@ -206,9 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         description="Simulation-based calibration of exact, importance, nuts and weighted Laplace posteriors over "
         "simulated designers, with two controls that fail; then designers that the model is wrong about: beta, the "
         "planner, the candidates. Tables, JSON and pictures.",
-        epilog=f"Every setting is in {SETTINGS.name}, beside this program; --settings takes a file of the same form.",
+        epilog=f"Every setting is in {SETTINGS.name}, beside this program; change it in a file for --settings.",
     )
-    parser.add_argument("--settings", type=Path, default=SETTINGS, help="settings (default: those beside this program)")
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings that differ from the defaults")
     parser.add_argument("--seed", type=int, help="in place of the settings'")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="these alone (default: all)")
     parser.add_argument("--part", choices=("samplers", "models"), help="only this, and keep what the folder has")
@@ -216,17 +228,49 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "--out", type=Path, default=Path("out/calibration_study"), help="folder for the results (default %(default)s)"
     )
     parser.add_argument("--small", action="store_true", help="few designers: a look at everything, no result")
+    parser.add_argument(
+        "--redraw", action="store_true", help="run nothing: draw the pictures anew from the folder's JSON"
+    )
     options = parser.parse_args(arguments)
-    settings = tomllib.loads(options.settings.read_text(encoding="utf-8"))
-    if options.small:
-        settings |= SMALL
-        settings["misspecified"] |= misspecified.SMALL | {"compiler": SMALL["compiler"]}
-    if options.seed is not None:
-        settings["seed"] = options.seed
-    file, began = options.out / "calibration.json", time.perf_counter()
-    kept = json.loads(file.read_text(encoding="utf-8")) if options.part and file.exists() else {}
-    table, wrong = kept.get("results", []), kept.get("wrong models", [])
+    file, began = "calibration.json", time.perf_counter()
+    there = options.redraw or (options.part and (options.out / file).exists())
+    record = _report.kept(options.out, file) if there else {}
+    table, wrong = record.get("results", []), record.get("wrong models", [])
+    if options.redraw:
+        draw(table, wrong, options.out)
+        return record
     console = Console(width=max(120, Console().width))
+    settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL | {"misspecified": misspecified.SMALL})
+    if options.small:  # compiling takes longer than the few designers
+        settings["compiler"] = settings["misspecified"]["compiler"] = QUICK
+    table, wrong = study(settings, options, table, wrong, console)
+    command = _report.command("examples.studies.calibration", options, ("seed",))
+    found = {"command": command, "results": table, "wrong models": wrong}
+    drawn = draw(table, wrong, options.out)
+    record = _report.save(options.out, began, settings, settings["seed"], found, pictures=drawn, file=file)
+    if table and wrong:
+        page = markdown(settings, table, wrong, command)
+        (options.out / "calibration.md").write_text(page, encoding="utf-8")
+        console.print(page, markup=False)
+    console.print(_report.told(record, options.out, file))
+    return record
+
+
+def draw(table: list[dict[str, Any]], wrong: list[dict[str, Any]], out: Path) -> list[str]:
+    """The pictures that the rows allow."""
+    figures = {}
+    if table:
+        figures["calibration.png"] = pictures.histograms(table, LEVEL)
+        figures["calibration_ecdf.png"] = pictures.differences(table, LEVEL)
+    if wrong:
+        figures |= pictures.wrong(wrong)
+    return [_style.save(figure, out / name) for name, figure in figures.items()]
+
+
+def study(
+    settings: dict[str, Any], options: argparse.Namespace, table: list, wrong: list, console: Console
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of both parts, or of the one that is asked for beside what there was of the other."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         blocks = len(options.methods) * -(-settings["designers"] // settings["block"]) * (options.part != "models")
@@ -241,25 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             for name in options.methods:
                 start = time.perf_counter()
                 judged = ranked(settings, name, tell)
-                table += rounded(rows(settings, name, judged, time.perf_counter() - start))
+                table += _report.rounded(rows(settings, name, judged, time.perf_counter() - start))
         if options.part != "samplers":
-            wrong = rounded(misspecified.study(settings["misspecified"], settings["seed"], tell))
-    command = "python -m examples.studies.calibration" + (" --small" if options.small else "")
-    record = {"settings": settings, "seed": settings["seed"], "versions": versions(), "results": table}
-    record |= {"wrong models": wrong, "seconds": round(time.perf_counter() - began, 1)}
-    options.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    if table and wrong:
-        page = markdown(settings, table, wrong, command)
-        (options.out / "calibration.md").write_text(page, encoding="utf-8")
-        console.print(page, markup=False)
-    if table:
-        pictures.histograms(table, LEVEL, options.out / "calibration.png")
-        pictures.differences(table, LEVEL, options.out / "calibration_ecdf.png")
-    if wrong:
-        pictures.wrong(wrong, options.out)
-    console.print(f"{record['seconds']} s; tables, JSON and pictures in {options.out}/")
-    return record
+            wrong = _report.rounded(misspecified.study(settings["misspecified"], settings["seed"], tell))
+    return table, wrong
 
 
 if __name__ == "__main__":

@@ -1,16 +1,31 @@
 """Pictures of the calibration study: rank histograms, differences of distribution functions, wrong models."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from examples import _style
 from examples.studies.calibration import misspecified
 from ird import calibration
 
 BINS = 20
-INK, RED = "#0072B2", "#D55E00"
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")
+INK, RED = _style.BLUE, _style.ORANGE
+COLOURS = (_style.BLUE, _style.AMBER, _style.GREEN, _style.INK)
+# What the curves of wrong models are: the name, colour and marker of each measure.
+COVERED = {
+    "coverage, seen": ("weights seen in training", _style.GREEN, "o"),
+    "coverage, lava": ("weight of lava", _style.PINK, "s"),
+    "coverage, log-likelihood": ("log-likelihood", _style.GREY, "^"),
+}
+COSTS = {
+    "regret": ("regret, careful plan", _style.BLUE, "o"),
+    "lava": ("enters lava, careful plan", _style.ORANGE, "s"),
+    "mean_regret": ("regret, plan for the posterior mean", _style.SKY, "v"),
+    "mean_lava": ("enters lava, plan for the posterior mean", _style.AMBER, "D"),
+}
 STYLES = ("-", "--", "-.", "-")
 
 
@@ -25,13 +40,12 @@ def _ranks(row: dict[str, Any]) -> np.ndarray:
     return np.repeat(np.arange(len(row["counts"])), row["counts"])
 
 
-def histograms(table: list[dict[str, Any]], level: float, path: Path) -> None:
+@_style.drawing
+def histograms(table: list[dict[str, Any]], level: float) -> Figure:
     """A row of panels per method, a column per quantity; orange where the ranks leave the simultaneous band."""
-    import matplotlib.pyplot as plt
-
     methods = _grouped(table)
     quantities = [row["quantity"] for row in next(iter(methods.values()))]
-    size = (2.7 * len(quantities) + 1.6, 1.45 * len(methods) + 1.3)
+    size = (_style.WIDTH, 1.3 * len(methods) + 1.2)
     figure, axes = plt.subplots(
         len(methods), len(quantities), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
@@ -47,13 +61,11 @@ def histograms(table: list[dict[str, Any]], level: float, path: Path) -> None:
             axis.axhline(1, color="0.35", linewidth=0.8)
             axis.bar((edges[:-1] + edges[1:]) / 2 / (L + 1), height, 0.86 / bins, color=colour)
             shown = f"p = {row['p-value']:.2f}" if row["p-value"] >= 0.005 else "p < 0.005"
-            axis.text(0.97, 0.95, shown, ha="right", va="top", transform=axis.transAxes, fontsize=8.5)
+            axis.text(0.97, 0.95, shown, ha="right", va="top", transform=axis.transAxes, fontsize=9)
             if y == 0:
                 axis.set_title(row["quantity"] if x == len(rows) - 1 else f"weight of {row['quantity']}", fontsize=11)
-            for side in ("top", "right"):
-                axis.spines[side].set_visible(False)
         axes[y, 0].set_ylabel(name.replace(", ", ",\n").replace(" Laplace ", "\nLaplace\n").replace("the ", "the\n"))
-        axes[y, 0].set_ylim(0, 3.8)
+        axes[y, 0].set_ylim(0, 4.6)
         axes[y, 0].set_yticks([0, 1, 2, 3])
     for axis in axes[-1]:
         axis.set_xticks([0, 0.5, 1], ["lowest", "middle", "highest"])
@@ -63,8 +75,7 @@ def histograms(table: list[dict[str, Any]], level: float, path: Path) -> None:
         "grey: where the bars of right samplers stay; orange: ranks that are not uniform",
         fontsize=11,
     )
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    return figure
 
 
 def _bin_band(n: int, bins: int, level: float) -> tuple[int, int]:
@@ -76,16 +87,15 @@ def _bin_band(n: int, bins: int, level: float) -> tuple[int, int]:
     return int(np.searchsorted(below, tail)), int(np.searchsorted(below, 1 - tail))
 
 
-def differences(table: list[dict[str, Any]], level: float, path: Path) -> None:
+@_style.drawing
+def differences(table: list[dict[str, Any]], level: float) -> Figure:
     """For each method: the ranks' distribution function less the uniform one, with its simultaneous band."""
-    import matplotlib.pyplot as plt
-
     methods = _grouped(table)
     columns = 3
     rows_of_panels = -(-len(methods) // columns)
-    figure, axes = plt.subplots(
-        rows_of_panels, columns, figsize=(11, 3.1 * rows_of_panels + 0.7), sharex=True, squeeze=False
-    )
+    size = (_style.WIDTH, 2.7 * rows_of_panels + 0.7)
+    shape = {"sharex": True, "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(rows_of_panels, columns, figsize=size, **shape)
     for axis in axes.ravel()[len(methods) :]:
         axis.set_visible(False)
     for axis, (name, rows) in zip(axes.ravel(), methods.items(), strict=False):
@@ -106,35 +116,39 @@ def differences(table: list[dict[str, Any]], level: float, path: Path) -> None:
         axis.set_ylim(-limit, limit)
         axis.axhline(0, color="0.35", linewidth=0.8)
         axis.set_xticks([0, 0.5, 1])
-    for axis in axes[-1]:
-        axis.set_xlabel("rank of the truth / number of draws")
+    figure.supxlabel("rank of the truth / number of draws", fontsize=10)
     for axis in axes[:, 0]:
         axis.set_ylabel("share at or below,\nless what is expected")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=len(labels), frameon=False, loc="lower center", fontsize=9.5)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    figure.legend(handles, labels, ncols=len(labels), loc="outside upper center", columnspacing=1.2)
+    return figure
 
 
-def wrong(table: list[dict[str, Any]], folder: Path) -> None:
+@_style.drawing
+def wrong(table: list[dict[str, Any]]) -> dict[str, Figure]:
     """Coverage above, regret and lava below, a column for each way of being wrong; each also by itself."""
-    import matplotlib.pyplot as plt
-
     kinds = list(dict.fromkeys(row["kind"] for row in table))
-    figure, axes = plt.subplots(2, len(kinds), figsize=(4.9 * len(kinds), 9.2), squeeze=False, layout="constrained")
-    for column, kind in zip(axes.T, kinds, strict=True):
-        _coverage(column[0], table, kind)
-        _costs(column[1], table, kind)
-    figure.savefig(folder / "calibration_wrong.png", dpi=110)
-    plt.close(figure)
+    files = {"calibration_wrong.png": _panels(table, kinds)}
     for kind, short in zip(misspecified.VARIANTS, ("beta", "planner", "truth"), strict=True):
         if kind in kinds:
-            figure, axes = plt.subplots(1, 2, figsize=(10.5, 5.2), layout="constrained")
-            _coverage(axes[0], table, kind)
-            _costs(axes[1], table, kind)
-            figure.savefig(folder / f"calibration_{short}.png", dpi=110)
-            plt.close(figure)
+            files[f"calibration_{short}.png"] = _panels(table, [kind])
+    return files
+
+
+def _panels(table: list[dict[str, Any]], kinds: list[str]) -> Figure:
+    """Both measures of these ways of being wrong; beside each row, what its curves are."""
+    size = (_style.WIDTH, 7.6) if len(kinds) > 1 else (7.6, 6.6)
+    figure = plt.figure(figsize=size, layout="constrained")
+    for part, named, draw in zip(figure.subfigures(2, 1), (COVERED, COSTS), (_coverage, _costs), strict=True):
+        axes = part.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+        for axis, kind in zip(axes, kinds, strict=True):
+            draw(axis, table, kind)
+            axis.set_title(kind, pad=36 if len(kinds) > 1 or misspecified.VARIANTS[kind][0] else 6)
+            axis.label_outer()
+            axis.set_xlabel(misspecified.AXES[kind].replace(" (", "\n("))
+        lines = [Line2D([], [], color=c, marker=m, label=label) for label, c, m in named.values()]
+        part.legend(handles=lines, loc="outside upper center", ncols=len(lines) if len(lines) < 4 else 2)
+    return figure
 
 
 def _curves(axis, table: list[dict[str, Any]], kind: str, named: dict[str, tuple[str, str, str]]) -> None:
@@ -143,49 +157,32 @@ def _curves(axis, table: list[dict[str, Any]], kind: str, named: dict[str, tuple
     for variant, style, fill in zip(variants, ("-", "--"), ("full", "none"), strict=False):
         rows = [row for row in table if (row["kind"], row["variant"]) == (kind, variant)]
         x = [row["value"] for row in rows]
-        for key, (label, colour, marker) in named.items():
+        for key, (_, colour, marker) in named.items():
             y, error = ([row[name] for row in rows] for name in (key, f"{key} ±"))
-            said = label if variant == variants[0] else None
-            look = {"color": colour, "marker": marker, "linestyle": style, "fillstyle": fill}
-            axis.errorbar(x, y, error, label=said, markersize=5, linewidth=1.5, **look)
-        if variant:
-            axis.plot([], [], color="0.3", marker="o", linestyle=style, fillstyle=fill, label=variant)
+            axis.errorbar(x, y, error, color=colour, marker=marker, linestyle=style, fillstyle=fill, linewidth=1.5)
+    if variants[0]:
+        lines = [
+            Line2D([], [], color=_style.INK, marker="o", linestyle=style, fillstyle=fill, label=variant)
+            for variant, style, fill in zip(variants, ("-", "--"), ("full", "none"), strict=True)
+        ]
+        axis.legend(handles=lines, fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 0.98), borderpad=0)
     if kind == misspecified.BETA:
         axis.set_xscale("log", base=2)
         axis.set_xticks(x, [f"{v:g}" if v >= 1 else f"1/{round(1 / v)}" for v in x])
         axis.minorticks_off()
     if kind == misspecified.TRUTH:
         axis.invert_xaxis()
-    axis.set_xlabel(misspecified.AXES[kind])
-    axis.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    axis.grid()
 
 
 def _coverage(axis, table: list[dict[str, Any]], kind: str) -> None:
-    named = {
-        "coverage, seen": ("weights seen in training", "#0072B2", "o"),
-        "coverage, lava": ("weight of lava", "#D55E00", "s"),
-        "coverage, log-likelihood": ("log-likelihood", "#009E73", "^"),
-    }
-    axis.axhline(0.9, color="0.35", linewidth=1)
-    _curves(axis, table, kind, named)
+    axis.axhline(0.9, color=_style.INK, linewidth=1)
+    _curves(axis, table, kind, COVERED)
     axis.set_ylim(-0.02, 1.02)
     axis.set_ylabel("share of truths inside\nthe central 90 % of the posterior")
-    axis.set_title(f"{kind}: calibration", fontsize=11)
-    axis.legend(fontsize=7.5, loc="lower left")
 
 
 def _costs(axis, table: list[dict[str, Any]], kind: str) -> None:
-    named = {
-        "regret": ("regret, careful plan", "#0072B2", "o"),
-        "mean_regret": ("regret, plan for the posterior mean", "#56B4E9", "v"),
-        "lava": ("enters lava, careful plan", "#D55E00", "s"),
-        "mean_lava": ("enters lava, plan for the posterior mean", "#E69F00", "D"),
-    }
-    _curves(axis, table, kind, named)
-    axis.set_ylim(bottom=0)
+    _curves(axis, table, kind, COSTS)
+    axis.set_ylim(-0.02, 1.05 * max(row[key] + row[f"{key} ±"] for row in table for key in COSTS))
     axis.set_ylabel("regret (share of what is at stake);\nshare of plans that enter lava")
-    axis.set_title(f"{kind}: the plans", fontsize=11)
-    axis.set_ylim(top=1.28 * axis.get_ylim()[1])
-    axis.legend(fontsize=7.5, loc="upper left")

@@ -8,7 +8,6 @@ pictures and a JSON manifest:
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,12 +22,38 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from examples import _settings
-from examples._report import rounded, versions
+from examples import _report, _settings
+from examples._settings import COUNT, NUMBER, POSITIVE, POSITIVES, SEED, SHARE, Rule
 from examples.studies.ird_paper import planners, report, worlds
 from examples.studies.ird_paper.worlds import CONDITIONS, Condition, Pair
 
 SETTINGS = Path(__file__).with_name("settings.toml")
+RULES: dict[str, Rule] = {
+    "seed": SEED,
+    "maps": COUNT,
+    "block": COUNT,
+    **dict.fromkeys(("world.horizon", "world.sweeps"), COUNT),
+    **dict.fromkeys(("world.grass", "world.coupling"), NUMBER),
+    "world.new": SHARE,
+    "world.penalty": POSITIVE,
+    **dict.fromkeys(("designer.dirt", "designer.grass", "designer.target"), NUMBER),
+    "designer.beta": POSITIVE,
+    "designer.alternatives": COUNT,
+    **dict.fromkeys(("truth.lava", "truth.harmless"), NUMBER),
+    **dict.fromkeys(("latent.dimensions", "latent.spread", "latent.labels"), COUNT),
+    "latent.separation": POSITIVE,
+    **dict.fromkeys(("prior.width", "prior.terrain", "prior.weight", "prior.within"), POSITIVE),
+    "prior.samples": COUNT,
+    **dict.fromkeys(("maxent.beta", "maxent.scale"), POSITIVE),
+    "maxent.samples": COUNT,
+    "planner.alpha": SHARE,
+    **dict.fromkeys(("planner.worst_case_draws", "planner.trajectory_samples"), COUNT),
+    "planner.tol": POSITIVE,
+    "separation.values": POSITIVES,
+    "separation.maps": COUNT,
+    "harmless.shares": POSITIVES,
+    "harmless.maps": COUNT,
+}
 SMALL: dict[str, Any] = {
     "maps": 4,
     "block": 4,
@@ -67,6 +92,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--main", action="store_true", help="the main table alone: no separations, nothing harmless")
     parser.add_argument("--out", type=Path, default=Path("out/ird_paper"), help="folder (default %(default)s)")
     parser.add_argument("--small", action="store_true", help="a few maps and six dimensions: nothing to rely on")
+    parser.add_argument(
+        "--redraw", action="store_true", help="run nothing: draw the pictures anew from the folder's JSON"
+    )
     return parser.parse_args(arguments)
 
 
@@ -97,7 +125,7 @@ class Study:
     def run(
         self, condition: Condition, pairs: Pair, part: int, separation: float | None = None, everything: bool = False
     ) -> dict[str, Any]:
-        """Every planner on a batch of maps (or only the literal one and the shipped one), block by block."""
+        """Every planner on a batch of maps (or only the literal one and the recommended one), block by block."""
         key = jax.random.fold_in(jax.random.key(self.settings["seed"]), 1000 + part)
         for_features, for_plans = jax.random.split(jax.random.fold_in(key, CONDITIONS.index(condition)))
         sensed, scale = worlds.sense(self.settings, condition, pairs, for_features, separation)
@@ -183,50 +211,33 @@ def study(settings: dict[str, Any], options: argparse.Namespace, console: Consol
             return [row for rows in pool.map(work, jobs) for row in rows]
 
 
-def _command(options: argparse.Namespace) -> str:
-    """The command line that repeats a run, but for the folder."""
-    words = ["python -m examples.studies.ird_paper"]
-    words += [
-        f"--{name} {value}" for name in ("settings", "seed", "maps") if (value := getattr(options, name)) is not None
-    ]
-    words += [f'--condition "{text}"' for text in options.condition or ()]
-    words += [f"--{name}" for name in ("main", "small") if getattr(options, name)]
-    return " ".join(words)
-
-
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the manifest."""
     began = time.perf_counter()
     options = parse(arguments)
     console = Console(soft_wrap=True)
+    file = "ird_paper.json"
     try:
-        changes: list[Any] = [SMALL] if options.small else []
-        changes += [options.settings] if options.settings else []
-        given = {name: getattr(options, name) for name in ("seed", "maps") if getattr(options, name) is not None}
-        settings = _settings.load(*changes, given, defaults=SETTINGS)
+        if options.redraw:
+            manifest = _report.kept(options.out, file)
+            report.draw(manifest["results"], options.out)
+            return manifest
+        settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL, given=("seed", "maps"))
         found = study(settings, options, console)
     except ValueError as error:
         sys.exit(f"error: {error}")
     options.out.mkdir(parents=True, exist_ok=True)
-    command = _command(options)
-    report.save_csv(found, options.out / "ird_paper.csv")
+    given = ("settings", "seed", "maps", "condition")
+    command = _report.command("examples.studies.ird_paper", options, given)
     pictures = report.draw(found, options.out)
+    report.save_csv(found, options.out / "ird_paper.csv")
+    results = {"command": command, "device": jax.devices()[0].device_kind, "results": found}
+    about = {"pictures": [picture.name for picture in pictures], "file": file}
+    manifest = _report.save(options.out, began, settings, settings["seed"], results, **about)
     text = report.markdown(settings, found, command, pictures)
     (options.out / "ird_paper.md").write_text(text, encoding="utf-8")
-    manifest = {
-        "command": command,
-        "settings": settings,
-        "seed": settings["seed"],
-        "versions": versions(),
-        "device": jax.devices()[0].device_kind,
-        "results": rounded(found),
-        "pictures": [file.name for file in pictures],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    record = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-    (options.out / "ird_paper.json").write_text(record, encoding="utf-8")
     console.print(text, markup=False, highlight=False)
-    console.print(f"{manifest['seconds']:.0f} s; table, pictures and manifest in {options.out}/")
+    console.print(_report.told(manifest, options.out, file))
     return manifest
 
 

@@ -6,20 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
+from examples import _style
 from examples._report import mean_and_error
 from examples.studies.ird_paper.planners import NORMALIZERS, RISKS, SCHEMES, Outcome
 from examples.studies.ird_paper.worlds import CLASSIFIER, CONDITIONS, HACKING, SIDE_EFFECTS, Condition, meant
 
-SHIPPED = "CVaR per step, Sample-Z"
+RECOMMENDED = "CVaR per step, Sample-Z"
 BARS = {  # what the bar chart and the curves show: a colour, and hatching for MaxEnt-Z
-    "literal": ("#000000", ""),
-    "mean, Sample-Z": ("#E69F00", ""),
-    "mean, MaxEnt-Z": ("#E69F00", "////"),
-    "CVaR per trajectory, Sample-Z": ("#56B4E9", ""),
-    "CVaR per trajectory, MaxEnt-Z": ("#56B4E9", "////"),
-    SHIPPED: ("#0072B2", ""),
-    "CVaR per step, MaxEnt-Z": ("#0072B2", "////"),
+    "literal": (_style.INK, ""),
+    "mean, Sample-Z": (_style.AMBER, ""),
+    "mean, MaxEnt-Z": (_style.AMBER, "////"),
+    "CVaR per trajectory, Sample-Z": (_style.SKY, ""),
+    "CVaR per trajectory, MaxEnt-Z": (_style.SKY, "////"),
+    RECOMMENDED: (_style.BLUE, ""),
+    "CVaR per step, MaxEnt-Z": (_style.BLUE, "////"),
 }
 # The table's rows, in order.
 ROWS = [
@@ -105,7 +108,7 @@ def markdown(settings: dict[str, Any], table: Sequence[dict[str, Any]], command:
         f"N(0, s² I), with s the separation ({latent['separation']:g} where nothing else is said), its covariance",
         f"G Gᵀ/{nu} with G of {D} × {nu} independent N(0, 1), both drawn anew for every pair of maps, with",
         f"{latent['labels']} labelled observations of each known terrain.",
-        "± one standard error over maps. **Bold**: the shipped planner. [What it means](../ird_paper.md).",
+        "± one standard error over maps. **Bold**: the recommended planner. [What it means](../ird_paper.md).",
         "",
     ]
     shown = {file.name: f"![{CAPTIONS[file.name]}]({file.name})" for file in pictures}
@@ -116,7 +119,7 @@ def markdown(settings: dict[str, Any], table: Sequence[dict[str, Any]], command:
     lines += ["| planner | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for planner in dict.fromkeys(row["planner"] for row in main):
         cells = [_cell(main, planner, name) for name in names]
-        bold = "**" if planner == SHIPPED else ""
+        bold = "**" if planner == RECOMMENDED else ""
         lines.append(f"| {bold}{planner}{bold} | " + " | ".join(cells) + " |")
     blind = [next(row["blind"] for row in main if row["condition"] == name) for name in names]
     lines.append("| *lava that looks like known terrain* | " + " | ".join(map(_share, blind)) + " |")
@@ -139,7 +142,7 @@ def markdown(settings: dict[str, Any], table: Sequence[dict[str, Any]], command:
         lines += ["|---|---|" + "---:|" * len(values)]
         for name in dict.fromkeys(row["condition"] for row in some):
             by_value = [[row for row in some if row[key] == v] for v in values]
-            for planner in ("literal", SHIPPED):
+            for planner in ("literal", RECOMMENDED):
                 cells = [_cell(rows, planner, name, lost=part == "harmless") for rows in by_value]
                 lines.append(f"| {name} | {planner} | " + " | ".join(cells) + " |")
             if part == "separation" and CLASSIFIER in name:
@@ -170,62 +173,63 @@ def _cell(table: Sequence[dict[str, Any]], planner: str, condition: str, lost: b
     return ""
 
 
+@_style.drawing
 def draw(table: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     """The pictures that the rows allow."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     files = []
     for part, function in (("main", _bars), ("separation", _separations), ("harmless", _harmless)):
         some = _of(table, part)
         if some:
             name = "ird_paper" if part == "main" else f"ird_paper_{part}"
             files.append(folder / f"{name}.png")
-            figure = function(some)
-            figure.savefig(files[-1], dpi=140)
-            import matplotlib.pyplot as plt
-
-            plt.close(figure)
+            _style.save(function(some), files[-1])
     return files
 
 
-def _bars(table):
-    """Grouped bars: lava entered above, goal reached below, a group for each condition."""
-    import matplotlib.pyplot as plt
-
+def _bars(table) -> Figure:
+    """Lava entered, a panel for each condition and a bar for each planner; beside each bar, how often it arrives."""
     names = [c.name for c in CONDITIONS if any(row["condition"] == c.name for row in table)]
-    figure, axes = plt.subplots(2, 1, figsize=(12, 7.4), sharex=True, layout="constrained", height_ratios=(3, 2))
-    width = 0.8 / len(BARS)
-    for axis, measure in zip(axes, ("new", "goal"), strict=True):
-        for i, (planner, (colour, hatch)) in enumerate(BARS.items()):
-            found = {row["condition"]: row for row in table if row["planner"] == planner}
-            at = np.arange(len(names)) + (i - (len(BARS) - 1) / 2) * width
-            height = [found[name][measure] for name in names]
-            error = [2 * (found[name][f"{measure}_se"] or 0) for name in names]
-            style = {"color": colour} if not hatch else {"facecolor": "white", "edgecolor": colour, "hatch": hatch}
-            axis.bar(at, height, 0.9 * width, yerr=error, capsize=2, error_kw={"lw": 1}, label=planner, **style)
-            for x, y, e in zip(at, height, error, strict=True):
-                text = f"{y:.2f}".lstrip("0") if y < 0.995 else "1"
-                axis.text(x, y + e + 0.012, text, ha="center", va="bottom", fontsize=7.5)
-        axis.spines[["top", "right"]].set_visible(False)
+    problems = [p for p in (SIDE_EFFECTS, HACKING) if any(name.startswith(p) for name in names)]
+    columns = max(sum(name.startswith(problem) for name in names) for problem in problems)
+    shape = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
+    size = (_style.WIDTH, 2.9 * len(problems) + 0.5)
+    figure, axes = plt.subplots(len(problems), columns, figsize=size, **shape)
     top = max(row["new"] + 2 * (row["new_se"] or 0) for row in table if row["planner"] in BARS)
-    axes[0].set(ylabel="probability of entering lava\n(± 2 standard errors)", ylim=(0, 1.15 * top + 0.02))
-    axes[1].set(ylabel="probability of\nreaching the goal", ylim=(0, 1.16))
-    axes[1].set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=11)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=4, loc="outside upper center", frameon=False, fontsize=10)
+    for line, problem in zip(axes, problems, strict=True):
+        mine = [name for name in names if name.startswith(problem)]
+        for axis in line[len(mine) :]:
+            axis.set_axis_off()
+        for axis, name in zip(line, mine, strict=False):
+            _planners(axis, {row["planner"]: row for row in table if row["condition"] == name}, 1.28 * top)
+            axis.set_title(name.replace(", ", ",\n"), fontsize=10)
+    figure.supxlabel("probability of entering lava (± 2 standard errors); in grey on the right: of reaching the goal",
+                     fontsize=10)  # fmt: skip
     return figure
+
+
+def _planners(axis, found: dict[str, dict[str, Any]], top: float) -> None:
+    """One panel of bars, with numbers."""
+    for y, (planner, (colour, hatch)) in enumerate(BARS.items()):
+        row = found[planner]
+        error = 2 * (row["new_se"] or 0)
+        style = {"color": colour} if not hatch else {"facecolor": "white", "edgecolor": colour, "hatch": hatch}
+        axis.barh(y, row["new"], 0.72, xerr=error, error_kw={"lw": 1}, **style)
+        axis.annotate(f"{row['new']:.2f}".lstrip("0"), (row["new"] + error, y), (3, 0), textcoords="offset points",
+                      va="center", fontsize=8.5)  # fmt: skip
+        axis.annotate("1" if row["goal"] > 0.995 else f"{row['goal']:.2f}".lstrip("0"), (top, y), va="center",
+                      ha="right", fontsize=8.5, color=_style.GREY)  # fmt: skip
+    axis.set_xlim(0, top)
+    axis.set_yticks(range(len(BARS)), BARS)
+    axis.tick_params(axis="y", length=0)
+    axis.invert_yaxis() if not axis.yaxis_inverted() else None
 
 
 def _separations(table):
     """Rates against the separation of the terrains' means, one column for each latent condition."""
-    import matplotlib.pyplot as plt
-
     names = [c.name for c in CONDITIONS if any(row["condition"] == c.name for row in table)]
-    figure, axes = plt.subplots(
-        2, len(names), figsize=(3.4 * len(names), 5.8), sharex=True, sharey="row", squeeze=False, layout="constrained"
-    )
-    planners = ("literal", SHIPPED)
+    shape = {"sharex": True, "sharey": "row", "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(2, len(names), figsize=(_style.WIDTH, 5.4), **shape)
+    planners = ("literal", RECOMMENDED)
     for column, name in zip(axes.T, names, strict=True):
         for axis, measure in zip(column, ("new", "goal"), strict=True):
             for planner, marker in zip(planners, "so", strict=True):
@@ -233,34 +237,31 @@ def _separations(table):
                 x, y = ([row[key] for row in curve] for key in ("separation", measure))
                 error = [2 * (row[f"{measure}_se"] or 0) for row in curve]
                 axis.errorbar(x, y, error, marker=marker, color=BARS[planner][0], capsize=2, ms=5, label=planner)
-            axis.grid(alpha=0.3)
+            axis.grid()
         literal = [row for row in table if row["condition"] == name and row["planner"] == "literal"]
         if literal[0]["blind"] is not None:
             x, y = ([row[key] for row in literal] for key in ("separation", "blind"))
-            column[0].plot(x, y, ":", color="#D55E00", lw=2, label="lava that looks like known terrain")
+            column[0].plot(x, y, ":", color=_style.ORANGE, lw=2, label="lava that looks like known terrain")
         else:
             x, y = [row["separation"] for row in literal], [row["new"] / 3 for row in literal]
-            column[0].plot(x, y, "--", color="#999999", lw=1, label="a third of the literal plan's")
-        column[0].set_title(name.replace(", ", "\n"), fontsize=11)
-        column[1].set_xlabel("separation of the means,\nin units of the noise")
-    axes[0, 0].set(ylabel="probability of entering lava\n(± 2 standard errors)", ylim=(0, None))
-    axes[1, 0].set(ylabel="probability of\nreaching the goal", ylim=(0, 1.05))
+            column[0].plot(x, y, "--", color=_style.GREY, lw=1.2, label="a third of the literal plan's")
+        column[0].set_title(name.replace(", ", ",\n"), fontsize=10)
+    figure.supxlabel("separation of the means, in units of the noise", fontsize=10)
+    axes[0, 0].set(ylabel="lava entered\n(probability, ± 2 s.e.)", ylim=(0, None))
+    axes[1, 0].set(ylabel="goal reached\n(probability)", ylim=(0, 1.05))
     named = dict(pair[::-1] for axis in axes[0] for pair in zip(*axis.get_legend_handles_labels(), strict=True))
-    figure.legend(named.values(), named, ncols=5, loc="outside upper center", frameon=False, fontsize=9)
+    figure.legend(named.values(), named, ncols=4, loc="outside upper center", columnspacing=1.0)
     return figure
 
 
 def _harmless(table):
     """What caution costs where the new terrain is harmless: entered, goal reached, return lost, by its share."""
-    import matplotlib.pyplot as plt
-
     kinds = [
         kind for kind in dict.fromkeys(c.features for c in CONDITIONS) if any(kind in r["condition"] for r in table)
     ]
-    figure, axes = plt.subplots(
-        3, len(kinds), figsize=(3.8 * len(kinds), 7.6), sharex=True, sharey="row", squeeze=False, layout="constrained"
-    )
-    planners = ("literal", SHIPPED)
+    shape = {"sharex": True, "sharey": "row", "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(3, len(kinds), figsize=(_style.WIDTH, 7.4), **shape)
+    planners = ("literal", RECOMMENDED)
     for column, kind in zip(axes.T, kinds, strict=True):
         for axis, measure in zip(column, ("new", "goal", "lost"), strict=True):
             for problem, line, fill in ((SIDE_EFFECTS, "-", "full"), (HACKING, "--", "none")):
@@ -273,12 +274,12 @@ def _harmless(table):
                         error = [2 * (row[f"{measure}_se"] or 0) for row in curve]
                         style = {"color": BARS[planner][0], "ls": line, "fillstyle": fill, "marker": "o", "capsize": 2}
                         axis.errorbar(x, y, error, label=f"{planner}: {problem}", ms=5, **style)
-            axis.grid(alpha=0.3)
-        column[0].set_title(kind, fontsize=11)
-        column[2].set_xlabel("share of new terrain")
-    axes[0, 0].set(ylabel="new terrain entered\n(probability, ± 2 standard errors)", ylim=(0, 1.05))
+            axis.grid()
+        column[0].set_title(kind[0].upper() + kind[1:])
+    figure.supxlabel("share of new terrain", fontsize=10)
+    axes[0, 0].set(ylabel="new terrain entered\n(probability, ± 2 s.e.)", ylim=(0, 1.05))
     axes[1, 0].set(ylabel="goal reached\n(probability)", ylim=(0, 1.05))
     axes[2, 0].set(ylabel="return lost\n(1 is a step at the target)", ylim=(0, None))
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=2, loc="outside upper center", frameon=False, fontsize=9)
+    figure.legend(handles, labels, ncols=2, loc="outside upper center")
     return figure

@@ -24,7 +24,7 @@ MAPS, LAVA = 4, NAMES.index("lava")
 def given():
     """Settings, pairs of maps, and what each condition makes of them, by name."""
     latent = {"separation": 3.0}
-    settings = _settings.load(ird_paper.SMALL, {"latent": latent}, defaults=ird_paper.SETTINGS)
+    settings = _settings.load(ird_paper.SETTINGS, ird_paper.RULES, ird_paper.SMALL, {"latent": latent})
     keys, options = jax.random.split(jax.random.key(3), MAPS), tuple(ird_paper.QUICK.items())
     pairs = worlds.draw_pairs(worlds.generator(settings), keys, options)
     made = {c.name: worlds.sense(settings, c, pairs, jax.random.key(4)) for c in CONDITIONS}
@@ -113,13 +113,13 @@ def test_rows_are_means_paired_by_map(given):
 
     found = {
         "literal": outcome([1.0, 0.5], [2, 2]),
-        report.SHIPPED: outcome([0.0, 0.5], [4, 2]),
+        report.RECOMMENDED: outcome([0.0, 0.5], [4, 2]),
         "oracle, harmless": outcome([1.0, 1.0], [1, 1]),
         "worth of Sample-Z": np.array([10.0, 30.0]),
         "blind": np.array([0.5, np.nan]),
     }
     rows = {row["planner"]: row for row in report.rows(settings, "main", CONDITIONS[0], found)}
-    careful = rows[report.SHIPPED]
+    careful = rows[report.RECOMMENDED]
     assert careful["new"] == 0.25 and careful["new_less_literal"] == -0.5 and careful["new_less_literal_se"] == 0.5
     assert careful["lost"] == pytest.approx((3 + 1) / 2 * 1.5)  # 1.5 is the step from grass to the target
     assert careful["worth"] == 20 and careful["blind"] == 0.5
@@ -148,7 +148,7 @@ def test_a_small_run_of_all_parts(tmp_path):
             assert row["gap"] < (0.15 if "trajectory" in planner else 1e-2)
         assert rows["oracle, lava"]["new"] < 1e-5 and abs(rows["oracle, harmless"]["lost"]) < 1e-3
     exact = {row["planner"]: row for row in main if INDICATORS in row["condition"]}
-    assert exact[report.SHIPPED]["new"] < exact["literal"]["new"] and exact[report.SHIPPED]["goal"] > 0.9
+    assert exact[report.RECOMMENDED]["new"] < exact["literal"]["new"] and exact[report.RECOMMENDED]["goal"] > 0.9
 
 
 def test_refusals(tmp_path):
