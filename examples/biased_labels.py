@@ -148,7 +148,7 @@ def draw(rows: list[dict[str, Any]], intervals: dict[str, Any]) -> Figure:
         axis.set_title(f"Weight of '{name}'")
         axis.set_xlabel("labeller's bias κ (log-odds)")
         axis.grid()
-    axes[0].set_ylabel("posterior mean ± s.d. (log-odds per unit)")
+    axes[0].set_ylabel("posterior mean ± s.d.\n(log-odds per unit)")
     figure.legend(*axes[0].get_legend_handles_labels(), ncols=2, loc="outside lower left")
     _principles(axes[2], intervals)
     return figure

@@ -305,6 +305,25 @@ def test_plot_draws_one_picture_per_weight(proxy):
     plt.close(figure)
 
 
+def test_plot_has_as_many_bars_as_the_samples_are_worth_and_draws_a_known_prior_as_its_density():
+    import matplotlib.pyplot as plt
+
+    prior = dist.Uniform(-1, jnp.asarray([1.0, 3.0])).to_event(1)
+    belief = posterior.importance(prior=prior, num_samples=1000, key=jax.random.key(6))
+    few = dataclasses.replace(belief, effective_sample_size=jnp.asarray(216.0))
+    for each, bars in ((belief, 20), (few, 12)):
+        figure = each.plot(prior=prior)
+        steps = [patch for patch in figure.axes[0].patches if patch.get_label() == "posterior"]
+        assert len(steps[0].get_xy()) == 2 * bars + 2
+        for axis, height in zip(figure.axes, (0.5, 0.25), strict=True):
+            [area] = axis.collections
+            assert area.get_paths()[0].vertices[:, 1].max() == pytest.approx(height)
+        plt.close(figure)
+    drawn = belief.plot()  # without it, as the draws that the posterior keeps
+    assert not drawn.axes[0].collections and len(drawn.axes[0].patches) == 21
+    plt.close(drawn)
+
+
 def test_to_arviz(proxy):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

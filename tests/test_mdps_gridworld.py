@@ -589,6 +589,19 @@ def test_pictures_show_terrain_policy_paths_and_values(tmp_path):
     plt.close("all")
 
 
+def test_paths_are_set_apart_only_where_they_share_a_way():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    grid = GridWorld.from_text("S..\n...\n..G", LEGEND, discount=0.9)
+    over, under = [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2)], [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2)]
+    ax = grid.plot(trajectories={"over": over, "under": under})
+    np.testing.assert_array_equal(ax.lines[0].get_xydata()[:, ::-1], over)  # they meet at the ends alone
+    ax = grid.plot(trajectories={"over": over, "back": over[1::-1]})
+    off = ax.lines[0].get_xydata()[:, ::-1] - np.array(over)
+    np.testing.assert_allclose(off[:2], -0.055)
+    np.testing.assert_array_equal(off[2:], 0)
+    plt.close("all")
+
+
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     grid = GridWorld.from_text("S.G", LEGEND, discount=0.9)

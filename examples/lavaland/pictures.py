@@ -181,7 +181,8 @@ def disagreement(shown: Sequence[Results]) -> Figure:
 
 def weights(results: Results) -> Figure:
     """Each weight's posterior against its prior."""
-    figure = belief_of(results, telling(results)).plot()
+    i = telling(results)
+    figure = belief_of(results, i).plot(prior=planners.prior_of(results.source.one(i).width))
     title = titled(results)
     figure.suptitle(f"{title[0].upper()}{title[1:]}: what the proxy says of each weight")
     return figure

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from numpyro.distributions import Distribution, Independent
 
 from ird.posterior._summary import check_single, columns_of, summarise
 
@@ -17,41 +20,68 @@ _BINS = 36  # per axis of a pair
 _SHARES = (0.5, 0.9)
 
 
-def plot(belief: "Posterior", axes=None):
+def plot(belief: "Posterior", axes=None, prior=None):
     """Histograms of each weight and parameter, the prior behind the posterior; returns the matplotlib figure."""
     plt = _pyplot("plot")
     table = summarise(belief)
     K = belief.weights.shape[1]
     p = np.exp(np.asarray(belief.log_weights, np.float64))
-    names, columns, prior = _to_draw(belief)
-    count = columns.shape[1]
+    names, columns, draws = _to_draw(belief)
+    count, own = columns.shape[1], axes is None
     if axes is None:
         wide = min(count, 4)
         rows = -(-count // wide)
-        _, axes = plt.subplots(rows, wide, figsize=(2.9 * wide, 2.3 * rows), squeeze=False, layout="constrained")
+        size = (9.0 * wide / 4 if wide > 2 else 3.2 * wide, 2.4 * rows + 0.2)
+        _, axes = plt.subplots(rows, wide, figsize=size, squeeze=False, layout="constrained")
     axes = np.ravel(axes)
     if len(axes) < count:
         what = f"one per weight, {K}" + (f", and one per parameter, {count - K}" if count > K else "")
         raise ValueError(f"axes has {len(axes)} axes; give {what}.")
     for k, ax in enumerate(axes[:count]):
-        low, high = _range(columns[:, k], prior[:, k], p)
-        bins = np.linspace(low, high, 31)
-        if np.isfinite(prior[:, k]).all():
-            ax.hist(prior[:, k], bins=bins, density=True, color=_PRIOR, label="prior")
+        low, high = _range(columns[:, k], draws[:, k], p)
+        bins = np.linspace(low, high, _bins(belief) + 1)
+        known = _density(prior, k, np.linspace(low, high, 201)) if k < K else None
+        if known is not None:
+            ax.fill_between(np.linspace(low, high, 201), known, color=_PRIOR, linewidth=0, label="prior")
+        elif np.isfinite(draws[:, k]).all():
+            ax.hist(draws[:, k], bins=bins, density=True, color=_PRIOR, label="prior")
         line = {"histtype": "step", "linewidth": 1.6, "color": _POSTERIOR, "label": "posterior"}
         ax.hist(columns[:, k], bins=bins, weights=p, density=True, **line)
-        ax.axvline(p @ columns[:, k] / p.sum(), color=_POSTERIOR, linewidth=1, linestyle=":")
+        mean = p @ columns[:, k] / p.sum()
+        ax.axvline(mean, ymax=0.78, color=_POSTERIOR, linewidth=1.2, linestyle=":", label="its mean")
         ax.set_title(names[k] + (" (unseen)" if names[k] in table.unseen else ""), fontsize=10)
-        ax.set_xlabel("reward per unit" if k < K else "parameter", fontsize=8)
+        if not own or count > K:
+            ax.set_xlabel("reward per unit" if k < K else "parameter", fontsize=9)
         ax.tick_params(labelsize=8)
         ax.set_yticks([])
-        ax.set_ylim(top=1.2 * ax.get_ylim()[1])  # room for the legend
+        ax.set_ylim(top=1.28 * ax.get_ylim()[1])  # room for the legend
         for side in ("left", "top", "right"):
             ax.spines[side].set_visible(False)
     for ax in axes[count:]:
         ax.set_axis_off()
-    axes[0].legend(fontsize=8, frameon=False)
-    return axes[0].figure
+    axes[0].legend(fontsize=8, frameon=False, ncols=3, loc="upper left", handlelength=1.2, columnspacing=0.8)
+    figure = axes[0].figure
+    if own and count == K:
+        figure.supxlabel("reward per unit", fontsize=9)
+    return figure
+
+
+def _bins(belief: "Posterior") -> int:
+    """How many bars a histogram of the samples can fill: 2 n^(1/3) for n independent draws (Rice's rule)."""
+    return int(np.clip(round(2 * float(belief.effective_sample_size) ** (1 / 3)), 8, 30))
+
+
+def _density(prior, k: int, points: np.ndarray) -> np.ndarray | None:
+    """The density of weight k where the prior's weights are independent of each other; None where it is not known."""
+    base = prior
+    while isinstance(base, Independent):
+        base = base.base_dist
+    if not isinstance(base, Distribution) or base.support is None or base.event_shape or len(base.batch_shape) != 1:
+        return None
+    K = base.batch_shape[0]
+    at = jnp.asarray(np.repeat(points[:, None], K, axis=1), jnp.result_type(float))
+    inside = np.asarray(jax.vmap(base.support)(at))
+    return np.where(inside, np.exp(np.asarray(jax.vmap(base.log_prob)(at), np.float64)), 0.0)[:, k]
 
 
 def plot_pairs(belief: "Posterior", names=None):
@@ -83,7 +113,7 @@ def plot_pairs(belief: "Posterior", names=None):
                 ax.set_axis_off()
                 continue
             if i == j:
-                bins = np.linspace(limits[i][0], limits[i][1], 31)
+                bins = np.linspace(limits[i][0], limits[i][1], _bins(belief) + 1)
                 if np.isfinite(prior[:, row]).all():
                     ax.hist(prior[:, row], bins=bins, density=True, color=_PRIOR, label="prior")
                 line = {"histtype": "step", "linewidth": 1.6, "color": _POSTERIOR, "label": "posterior"}

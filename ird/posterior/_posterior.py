@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
+from numpyro.distributions import Distribution
 
 from ird.posterior import _export, _plots, _summary
 from ird.posterior._weights import moments, systematic
@@ -122,14 +123,18 @@ class Posterior:
         """What makes this posterior untrustworthy; of a batch, each with the number of its posterior."""
         return _summary.warnings_of(self)
 
-    def plot(self, axes=None):
+    def plot(self, axes=None, *, prior: Distribution | None = None):
         """Draw each weight's and parameter's posterior against its prior; returns the matplotlib figure.
+
+        There are as many bars as the samples' effective number can fill.
 
         Args:
             axes: one matplotlib axes per weight, and one per parameter if there are any; a new figure
                 when None.
+            prior: the weights' prior, where it is known and they are independent under it: drawn as its density,
+                not as the draws that the posterior keeps of it.
         """
-        return _plots.plot(self, axes)
+        return _plots.plot(self, axes, prior)
 
     def plot_pairs(self, names=None):
         """Draw every pair of weights and parameters, posterior over prior; returns the matplotlib figure.

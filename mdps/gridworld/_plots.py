@@ -1,6 +1,7 @@
 """Pictures of grid worlds: as text, and with matplotlib."""
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -174,7 +175,9 @@ def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
             handles.append(Patch(facecolor=_WALL, edgecolor=_EDGE, label="wall"))
     else:
         numbers = _per_cell(grid, values)
-        image = ax.imshow(np.ma.masked_invalid(numbers), interpolation="nearest", cmap="cividis")
+        image = ax.imshow(
+            np.ma.masked_invalid(numbers), interpolation="nearest", cmap="Purples"
+        )  # a hue no terrain has
         ax.set_facecolor(_WALL)
         ax.figure.colorbar(image, ax=ax, label=value_label, shrink=min(1.0, 0.9 * H / W))
     ax.set_xticks(np.arange(W + 1) - 0.5, minor=True)
@@ -267,27 +270,40 @@ def _array(path) -> np.ndarray:
 
 
 def _paths(ax, grid, trajectories) -> list:
-    """Draw labelled paths side by side where they share cells; returns the legend's handles."""
+    """Draw labelled paths, side by side where they share a way; returns the legend's handles."""
     if trajectories is None:
         return []
     if not isinstance(trajectories, Iterable) or isinstance(trajectories, str):
         raise ValueError(f"trajectories is {shown(trajectories)}; give paths by label, or a sequence of paths.")
     named = isinstance(trajectories, Mapping)
     items = list(trajectories.items()) if named else [(None, path) for path in trajectories]
-    handles = []
-    for i, (label, found) in enumerate(items):
+    every = []
+    for _, found in items:
         several = isinstance(found, list | tuple) and bool(found) and all(_array(path).ndim == 2 for path in found)
-        shift = 0.11 * (i - (len(items) - 1) / 2)
+        every.append([_cells(grid, path) for path in (found if several else [found])])
+    ways = [set().union(*map(_edges, paths)) for paths in every]
+    handles = []
+    for i, ((label, _), paths) in enumerate(zip(items, every, strict=True)):
+        shared = ways[i] & set().union(*ways[:i], *ways[i + 1 :])
+        crowded = {cell for edge in shared for cell in edge}
         style, colour = ("-", "--", "-.", ":")[i % 4], _PATH_COLOURS[i % len(_PATH_COLOURS)]
         lines = []
-        for path in [_cells(grid, path) for path in (found if several else [found])]:
+        for path in paths:
+            aside = np.array([tuple(cell) in crowded for cell in path.tolist()])
+            at = path + np.where(aside, 0.11 * (i - (len(items) - 1) / 2), 0.0)[:, None]
             lines += ax.plot(
-                path[:, 1] + shift, path[:, 0] + shift, style, color=colour, linewidth=2.4, zorder=4 + i, label=label,
+                at[:, 1], at[:, 0], style, color=colour, linewidth=2.4, zorder=4 + i, label=label,
                 path_effects=_halo(4.4), solid_capstyle="round",
             )  # fmt: skip
-            ax.plot(*(path[-1, ::-1] + shift), "o", color=colour, markersize=5, zorder=4 + i, markeredgecolor="white")
+            ax.plot(*at[-1, ::-1], "o", color=colour, markersize=5, zorder=4 + i, markeredgecolor="white")
         handles += lines[:1] if named else []
     return handles
+
+
+def _edges(path: np.ndarray) -> set[frozenset[tuple[int, int]]]:
+    """The pairs of cells that a path goes between, in either direction."""
+    cells = [tuple(cell) for cell in path.tolist()]
+    return {frozenset(pair) for pair in pairwise(cells)}
 
 
 def _mark(ax, grid, *, aside: bool) -> None:
