@@ -1,5 +1,8 @@
 """Cooperative inverse reinforcement learning: games in which only the human knows the reward."""
 
+from typing import Any
+
+import mdps
 from cirl import games, human, teaching
 from cirl.bounded import Bounded
 from cirl.game import Game, Order
@@ -30,3 +33,9 @@ __all__ = [
     "solve",
     "teaching",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return mdps.__version__
+    raise AttributeError(f"module 'cirl' has no attribute {name!r}")

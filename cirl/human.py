@@ -1,9 +1,9 @@
 """Models of the human: how a person who knows θ acts, given what each action is worth to them."""
 
 import warnings
+from dataclasses import dataclass
 from typing import Protocol
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -11,6 +11,7 @@ from cirl.full_information import informed_values_on_host
 from cirl.game import Game, Order
 from cirl.host_game import EPS, HostGame
 from mdps.checks import as_distributions, check_finite, check_number, check_real, is_concrete, require_concrete, shown
+from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 Numbers = Array | np.ndarray
 
@@ -38,38 +39,22 @@ class Human(Protocol):
         ...
 
 
-@jax.tree_util.register_pytree_with_keys_class
-class _Parametric:
-    """A model with at most one number."""
-
-    _NAME: str | None = None
+class _Model:
+    """What the models below share: at most one number, and better continuations are worth more."""
 
     @property
     def monotone(self) -> bool:
         """Whether better continuations never make the human's play worth less."""
         return True
 
-    def __init_subclass__(cls, **settings):
-        super().__init_subclass__(**settings)
-        jax.tree_util.register_pytree_with_keys_class(cls)
-
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({getattr(self, self._NAME) if self._NAME else ''})"
-
-    def tree_flatten_with_keys(self):
-        """JAX: the number, if any."""
-        return [(jax.tree_util.GetAttrKey(self._NAME), getattr(self, self._NAME))] if self._NAME else [], None
-
-    @classmethod
-    def tree_unflatten(cls, _, leaves):
-        """JAX: from leaves, unchecked."""
-        new = object.__new__(cls)
-        if cls._NAME:
-            setattr(new, cls._NAME, leaves[0])
-        return new
+        values = [getattr(self, name) for name in getattr(self, "__dataclass_fields__", ())]
+        return f"{type(self).__name__}({', '.join(str(x) for x in values if x is not None)})"
 
 
-class Rational(_Parametric):
+@frozen_pytree
+@dataclass(frozen=True, repr=False, eq=False)
+class Rational(_Model):
     """Takes an action of greatest value.
 
     A tie costs the team nothing whichever way it goes, because Q already counts what the robot will
@@ -83,7 +68,9 @@ class Rational(_Parametric):
         return (xp.argmax(q, axis=-1)[..., None] == actions).astype(q.dtype)
 
 
-class Boltzmann(_Parametric):
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Boltzmann(_Model):
     """Takes actions with probability ∝ exp(β Q).
 
     Not monotone: a better continuation can make the mixture worth less (references C, trap 2).
@@ -92,7 +79,7 @@ class Boltzmann(_Parametric):
         beta: inverse temperature, in 1/return.
     """
 
-    _NAME = "beta"
+    beta: float | Float[Array, ""]
 
     @property
     def monotone(self) -> bool:
@@ -102,7 +89,7 @@ class Boltzmann(_Parametric):
     def __init__(self, beta: float | Float[Array, ""]):
         cure = "it must be finite and not negative (Rational() is its limit)."
         check_number("beta", beta, lambda beta: 0 <= beta < np.inf, cure)
-        self.beta = beta
+        set_fields(self, beta=beta)
 
     def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """Softmax of βQ, `[N, Θ, A_H]`."""
@@ -111,25 +98,29 @@ class Boltzmann(_Parametric):
         return weight / xp.sum(weight, axis=-1, keepdims=True)
 
 
-class EpsilonGreedy(_Parametric):
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class EpsilonGreedy(_Model):
     """Takes a best action, but with probability ε a uniform draw over all actions.
 
     Args:
         epsilon: probability of the draw.
     """
 
-    _NAME = "epsilon"
+    epsilon: float | Float[Array, ""]
 
     def __init__(self, epsilon: float | Float[Array, ""]):
         check_number("epsilon", epsilon, lambda p: 0 <= p <= 1, "it is a probability and must lie in [0, 1].")
-        self.epsilon = epsilon
+        set_fields(self, epsilon=epsilon)
 
     def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """(1 - ε) on the best action plus ε / A_H on each, `[N, Θ, A_H]`."""
         return (1 - self.epsilon) * Rational().policy(q, state, robot, step) + self.epsilon / q.shape[-1]
 
 
-class Fixed(_Parametric):
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Fixed(_Model):
     """Follows a given policy, whatever the robot does.
 
     Args:
@@ -137,7 +128,7 @@ class Fixed(_Parametric):
             may have a leading `T`.  Where four axes can be read both ways, spell out all five.
     """
 
-    _NAME = "table"
+    table: Numbers
 
     def __init__(self, table: Float[Array, " ..."] | np.ndarray):
         table = check_real("table", table)
@@ -149,7 +140,7 @@ class Fixed(_Parametric):
         if is_concrete(table):
             axes = ("axis 0,", "axis 1,", "axis 2,", "axis 3,")[: table.ndim - 1]
             table = as_distributions("table", table, axes=axes)
-        self.table = table
+        set_fields(self, table=table)
 
     def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """The table's rows, `[N, Θ, A_H]`; the table is that of `fit`, or lacks its leading axes."""
@@ -198,10 +189,12 @@ class Fixed(_Parametric):
                 "the human's policy depends on the robot's action, but the human moves first in this game and cannot "
                 "see it; give [S, Θ, A_H], or a game with another order."
             )
-        return Fixed.tree_unflatten(None, [table])
+        return with_fields(self, table=table)
 
 
-class Literal(_Parametric):
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Literal(_Model):
     """Demonstration by an expert: acts as if the robot knew θ as well, so that nothing need be shown.
 
         π_H(a_H | s, θ) ∝ exp(β Q*(s, a_H; θ)),    Q* = R + γ E[V*],    V* = max over both actions of Q*
@@ -213,13 +206,10 @@ class Literal(_Parametric):
         beta: inverse temperature, in 1/return; None: one of the best actions, each as likely.
     """
 
-    _NAME = "beta"
+    beta: float | Float[Array, ""] | None
 
     def __init__(self, beta: float | Float[Array, ""] | None = None):
-        self.beta = beta if beta is None else Boltzmann(beta).beta
-
-    def __repr__(self) -> str:
-        return f"Literal({'' if self.beta is None else self.beta})"
+        set_fields(self, beta=beta if beta is None else Boltzmann(beta).beta)
 
     def policy(self, q: Numbers, state: Numbers, robot: Numbers, step: Numbers) -> Numbers:
         """Not from `q`, which knows that the robot has to learn.
@@ -260,6 +250,8 @@ class Literal(_Parametric):
         return Fixed(weight / weight.sum(axis=-1, keepdims=True))
 
 
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Pedagogic(Boltzmann):
     """Knows that a robot is learning from every action, and plays by what each is worth when it does.
 
@@ -284,8 +276,10 @@ def fitted(human: Human, game: Game) -> Human:
     if isinstance(human, type) or not (callable(getattr(human, "policy", None)) and hasattr(human, "monotone")):
         cure = f"call it: {human.__name__}(...)" if isinstance(human, type) else "such as cirl.human.Boltzmann(5.0)"
         raise ValueError(f"human is {shown(human)}; give a model of the human, {cure}.")
-    if isinstance(human, _Parametric) and human._NAME and getattr(human, human._NAME) is not None:
-        check_finite(f"{human._NAME} of {type(human).__name__}", getattr(human, human._NAME))
+    if isinstance(human, _Model):
+        for name, value in vars(human).items():
+            if value is not None:
+                check_finite(f"{name} of {type(human).__name__}", value)
     return human.fit(game) if isinstance(human, Fixed | Literal) else human
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from ird.beliefs import check_log_weights
 from mdps.checks import check_array, check_number, is_concrete
-from mdps.pytrees import frozen_pytree
+from mdps.pytrees import frozen_pytree, set_fields
 
 UNEQUAL = 1e-3
 
@@ -144,7 +144,7 @@ class CVaR:
     alpha: float | Float[Array, ""]
 
     def __init__(self, alpha: float | Float[Array, ""]):
-        object.__setattr__(self, "alpha", _share("alpha", alpha))
+        set_fields(self, alpha=_share("alpha", alpha))
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """max_ν ν - (1/α) Σ_i p_i (ν - R_i)₊, attained at the α-quantile: Σ_i λ_i R_i."""
@@ -195,14 +195,14 @@ class MeanCVaR:
 
     def __init__(self, weight: float | Float[Array, ""], alpha: float | Float[Array, ""]):
         check_number("weight", weight, lambda x: 0 <= x <= 1, "it weighs CVaR against the mean, in [0, 1].")
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "alpha", _share("alpha", alpha))
+        set_fields(self, weight=weight)
+        set_fields(self, alpha=_share("alpha", alpha))
 
     @property
     def tail(self) -> CVaR:
         """The CVaR that is mixed in."""
         risk = object.__new__(CVaR)
-        object.__setattr__(risk, "alpha", self.alpha)
+        set_fields(risk, alpha=self.alpha)
         return risk
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
@@ -253,7 +253,7 @@ class Entropic:
     def __init__(self, aversion: float | Float[Array, ""]):
         cure = "it must be positive and finite, per unit of return (for no aversion use Mean())."
         check_number("aversion", aversion, lambda x: 0 < x < math.inf, cure)
-        object.__setattr__(self, "aversion", aversion)
+        set_fields(self, aversion=aversion)
 
     def value(self, returns: Float[Array, " ... N"], log_weights: Float[Array, " N"]) -> Float[Array, " ..."]:
         """-(1/η) log Σ_i p_i exp(-η R_i).

@@ -1,5 +1,8 @@
 """Tabular Markov decision processes on JAX: models, exact solvers, and what policies do."""
 
+from importlib import metadata
+from typing import Any
+
 from mdps import graph, interop, worlds
 from mdps.gridworld import GridWorld
 from mdps.mdp import MDP, stack
@@ -35,3 +38,12 @@ __all__ = [
     "visit_probability",
     "worlds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        raise AttributeError(f"module 'mdps' has no attribute {name!r}")
+    try:
+        return metadata.version("inverse-reward-design")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a checkout that nobody installed

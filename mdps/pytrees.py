@@ -1,11 +1,12 @@
 """Frozen dataclasses that JAX takes apart and puts together: checked where people build them, not where JAX does."""
 
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 
 T = TypeVar("T", bound=type)
+Tree = TypeVar("Tree")
 
 
 def frozen_pytree(cls: T) -> T:
@@ -36,8 +37,7 @@ def frozen_pytree(cls: T) -> T:
 
     def unflatten(held, children):
         tree = object.__new__(cls)
-        for name, value in (*zip(static, held, strict=True), *zip(leaves, children, strict=True)):
-            object.__setattr__(tree, name, value)
+        set_fields(tree, **dict(zip(static, held, strict=True)), **dict(zip(leaves, children, strict=True)))
         return tree
 
     jax.tree_util.register_pytree_with_keys(
@@ -47,3 +47,16 @@ def frozen_pytree(cls: T) -> T:
         lambda tree: ([getattr(tree, name) for name in leaves], statics(tree)),
     )
     return cls
+
+
+def set_fields(tree: Any, **values: Any) -> None:
+    """Set fields of a frozen dataclass: for an `__init__` that checks what it is given."""
+    for name, value in values.items():
+        object.__setattr__(tree, name, value)
+
+
+def with_fields(tree: Tree, **changes: Any) -> Tree:
+    """A copy of a frozen dataclass with some fields changed, unchecked: `dataclasses.replace` would run `__init__`."""
+    new = object.__new__(type(tree))
+    set_fields(new, **{field.name: getattr(tree, field.name) for field in fields(tree)} | changes)  # pyright: ignore[reportArgumentType]
+    return new

@@ -23,6 +23,7 @@ from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
 from cirl.policy_graph import Nodes
 from mdps.checks import check_count, check_number
 from mdps.kernels.layout import Layout
+from mdps.pytrees import with_fields
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ def rounded_up(game: Game, human: Human) -> tuple[Game, Human]:
         probability=np.pad(game.mdp.probability, ((0, 0), (0, 0), (0, wider))),
         layout=Layout(),
     )
-    human = (
-        Fixed.tree_unflatten(None, [np.asarray(human.table)[..., as_last, :]]) if isinstance(human, Fixed) else human
-    )
+    human = with_fields(human, table=np.asarray(human.table)[..., as_last, :]) if isinstance(human, Fixed) else human
     return replace(game, mdp=mdp, prior=np.pad(game.prior, (0, more))), human
 
 

@@ -13,6 +13,7 @@ from cirl.game import Game, Order
 from cirl.human import Fixed
 from cirl.pomdp import _export, _format
 from mdps.checks import as_distributions, check_finite, check_horizon_and_discount, check_real, require_concrete
+from mdps.pytrees import set_fields
 
 LARGEST = 20_000_000  # entries of the transition tensor
 
@@ -66,9 +67,7 @@ class Pomdp:
         for (key, words), size in zip(names.items(), (X, A, O), strict=True):
             _check_names(key, words, size)
         first = None if self.first_observation is None else _first(self.first_observation, X, O)
-        held = {**tables, **names, "discount": float(self.discount), "first_observation": first}
-        for key, value in held.items():
-            object.__setattr__(self, key, value)
+        set_fields(self, **tables, **names, discount=float(self.discount), first_observation=first)
 
     def write(self, path: str | Path) -> None:
         """Write the POMDP, in the format of the file's ending: Cassandra's `.pomdp`, or `.pomdpx`.

@@ -1,9 +1,9 @@
 """Feedback as a choice: the reward-rational choice that most evidence is an instance of."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -12,9 +12,11 @@ from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.normalizers import SumOverProxies, log_sum
 from ird.evidence.plans import covariance
 from mdps.checks import check_array, check_index, check_names, check_real
+from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 
-@jax.tree_util.register_pytree_with_keys_class
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Choice:
     """One of several options, chosen for what it makes happen (Jeon, Milli & Dragan 2020, eq. 1).
 
@@ -39,7 +41,7 @@ class Choice:
     features: Float[Array, " C K"]
     chosen: Int[Array, ""]
     beta: Float[Array, ""]
-    feature_names: tuple[str, ...]
+    feature_names: tuple[str, ...] = field(metadata={"static": True})
 
     def __init__(
         self,
@@ -70,7 +72,8 @@ class Choice:
         features = check_array("features", features)
         check_index("chosen", chosen, features.shape[0], "options")
         names = check_names(feature_names, features.shape[1])
-        self._set((features, jnp.asarray(chosen, jnp.int32), check_beta(beta, features.dtype)), names)
+        beta = check_beta(beta, features.dtype)
+        set_fields(self, features=features, chosen=jnp.asarray(chosen, jnp.int32), beta=beta, feature_names=names)
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(c | w, C) of each candidate w, `[N, K] -> [N]`."""
@@ -80,38 +83,16 @@ class Choice:
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same choice by a person of another β."""
-        return self.tree_unflatten(self.feature_names, (self.features, self.chosen, check_beta(beta, self.beta.dtype)))
+        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
     @property
     def feature_covariance(self) -> Float[Array, " K K"]:
         """Covariance of the options' features, `[K, K]`; along its null space this says nothing."""
         return covariance(self.features, jnp.ones_like(self.features[:, 0]))
 
-    def _set(self, leaves, names) -> None:
-        for name, leaf in zip(("features", "chosen", "beta"), leaves, strict=True):
-            object.__setattr__(self, name, leaf)
-        object.__setattr__(self, "feature_names", names)
-
     def __init_subclass__(cls, **settings):
         super().__init_subclass__(**settings)
-        jax.tree_util.register_pytree_with_keys_class(cls)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(
-            f"cannot set {name}: {type(self).__name__} is frozen; use replace(beta=...), or build one."
-        )
+        frozen_pytree(cls)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(options={jnp.shape(self.features)}, chosen={self.chosen}, beta={self.beta})"
-
-    def tree_flatten_with_keys(self):
-        """JAX: the leaves by name; the feature names are static."""
-        leaves = [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in ("features", "chosen", "beta")]
-        return leaves, self.feature_names
-
-    @classmethod
-    def tree_unflatten(cls, names, leaves) -> Self:
-        """JAX: from leaves, which may be tracers or placeholders, so nothing is checked."""
-        new = object.__new__(cls)
-        new._set(leaves, names)
-        return new

@@ -1,6 +1,7 @@
 """Comparisons of trajectories: the tabular core of learning from human, or AI, feedback."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 import jax
@@ -13,9 +14,11 @@ from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.feedback import features_of, same_length
 from mdps import MDP
 from mdps.checks import check_array, check_mdp, check_names, check_real, is_concrete
+from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 
-@jax.tree_util.register_pytree_with_keys_class
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Comparison:
     """Which of two trajectories was preferred, for P pairs (Bradley & Terry 1952; Jeon et al. 2020).
 
@@ -48,9 +51,7 @@ class Comparison:
     kappa: Float[Array, " G"]
     log_prior: Float[Array, " G"]
     beta: Float[Array, ""]
-    feature_names: tuple[str, ...]
-
-    _LEAVES = ("difference", "agrees", "kappa", "log_prior", "beta")
+    feature_names: tuple[str, ...] = field(metadata={"static": True})
 
     def __init__(
         self,
@@ -113,8 +114,9 @@ class Comparison:
         if principles is not None:
             difference = difference * jnp.asarray([name in principles for name in names], difference.dtype)[None]
         log_prior = jnp.full(bias.shape, -np.log(bias.size), bias.dtype)
-        leaves = (difference, agree.astype(difference.dtype), bias, log_prior, beta)
-        self._set(leaves, names)
+        agree = agree.astype(difference.dtype)
+        set_fields(self, difference=difference, agrees=agree, kappa=bias, log_prior=log_prior, beta=beta)
+        set_fields(self, feature_names=names)
 
     @classmethod
     def of_paths(cls, mdp: MDP, preferred, other, *, beta: float | Float[Array, ""] = 1.0) -> Self:
@@ -142,32 +144,12 @@ class Comparison:
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same labels from a labeller of another β."""
-        leaves = (self.difference, self.agrees, self.kappa, self.log_prior, check_beta(beta, self.beta.dtype))
-        return self.tree_unflatten(self.feature_names, leaves)
+        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
     @property
     def feature_covariance(self) -> Float[Array, " K K"]:
         """Mean of Δφ Δφᵀ / 4, `[K, K]`; along its null space no label says anything."""
         return self.difference.T @ self.difference / (4 * self.difference.shape[0])
 
-    def _set(self, leaves, names) -> None:
-        for name, leaf in zip(self._LEAVES, leaves, strict=True):
-            object.__setattr__(self, name, leaf)
-        object.__setattr__(self, "feature_names", names)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"cannot set {name}: Comparison is frozen; build another.")
-
     def __repr__(self) -> str:
         return f"Comparison(pairs={jnp.shape(self.difference)[0]}, beta={self.beta}, kappa={self.kappa})"
-
-    def tree_flatten_with_keys(self):
-        """JAX: the leaves by name; the feature names are static."""
-        return [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in self._LEAVES], self.feature_names
-
-    @classmethod
-    def tree_unflatten(cls, names, leaves) -> Self:
-        """JAX: from leaves, which may be tracers or placeholders, so nothing is checked."""
-        new = object.__new__(cls)
-        new._set(leaves, names)
-        return new

@@ -1,6 +1,7 @@
 """Demonstrations: somebody acts in the MDP as they mean it, two readings of "as they mean it"."""
 
 import functools
+from dataclasses import dataclass
 from typing import Self
 
 import jax
@@ -16,8 +17,11 @@ from ird.evidence.paths import check_path
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
 from mdps import MDP
 from mdps.checks import check_mdp
+from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class _Demonstration:
     """Paths that were shown, and their probability step by step under a policy that a reading chooses."""
 
@@ -25,8 +29,6 @@ class _Demonstration:
     states: Int[Array, " n T"]
     actions: Int[Array, " n T"]
     beta: Float[Array, ""]
-
-    _LEAVES = ("mdp", "states", "actions", "beta")
 
     def __init__(self, mdp: MDP, states, actions, *, beta: float | Float[Array, ""] = 1.0):
         """Check the paths.
@@ -53,7 +55,8 @@ class _Demonstration:
             raise ValueError(f"states has shape {states.shape}, actions {actions.shape}; give both as [T] or [n, T].")
         for path, taken in zip(states, actions, strict=True):
             check_path(mdp, path, taken)
-        self._set((mdp, jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32), beta))
+        states, actions = jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32)
+        set_fields(self, mdp=mdp, states=states, actions=actions, beta=beta)
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log probability of the shown actions under each candidate w, `[N, K] -> [N]`.
@@ -73,7 +76,7 @@ class _Demonstration:
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same paths from a demonstrator of another β."""
-        return self.tree_unflatten(None, (self.mdp, self.states, self.actions, check_beta(beta, self.beta.dtype)))
+        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
     def _gains(self, w) -> Gains:
         """What each action gains over the best."""
@@ -88,30 +91,12 @@ class _Demonstration:
         """The MDP's feature names."""
         return self.mdp.feature_names
 
-    def _set(self, leaves) -> None:
-        for name, leaf in zip(self._LEAVES, leaves, strict=True):
-            object.__setattr__(self, name, leaf)
-
     def __init_subclass__(cls, **settings):
         super().__init_subclass__(**settings)
-        jax.tree_util.register_pytree_with_keys_class(cls)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"cannot set {name}: {type(self).__name__} is frozen; build another.")
+        frozen_pytree(cls)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(states={jnp.shape(self.states)}, beta={self.beta})"
-
-    def tree_flatten_with_keys(self):
-        """JAX: the leaves by name, and nothing static."""
-        return [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in self._LEAVES], None
-
-    @classmethod
-    def tree_unflatten(cls, _, leaves) -> Self:
-        """JAX: from leaves, which may be tracers or placeholders, so nothing is checked."""
-        new = object.__new__(cls)
-        new._set(leaves)
-        return new
 
 
 class MaxEntDemonstration(_Demonstration):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from dataclasses import dataclass
 from typing import Self
 
 import jax
@@ -18,9 +19,11 @@ from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
 from mdps import MDP
 from mdps.checks import check_mdp
 from mdps.policy_evaluation import push
+from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 
-@jax.tree_util.register_pytree_with_keys_class
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class InitialState:
     """The state that a soft-optimal person left behind after T steps (RLSP: Shah et al. 2019, eq. 3).
 
@@ -52,7 +55,7 @@ class InitialState:
             ValueError: without a horizon, or for a state that cannot be reached in T - 1 moves.
         """
         state = check_reaches(mdp, state, _horizon(mdp) - 1)
-        self._set((mdp, jnp.asarray(state, jnp.int32), check_beta(beta, mdp.features.dtype)))
+        set_fields(self, mdp=mdp, state=jnp.asarray(state, jnp.int32), beta=check_beta(beta, mdp.features.dtype))
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(s₀ | w) of each candidate w, `[N, K] -> [N]`.
@@ -69,33 +72,15 @@ class InitialState:
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same state, left behind by a person of another β."""
-        return self.tree_unflatten(None, (self.mdp, self.state, check_beta(beta, self.beta.dtype)))
+        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The MDP's feature names."""
         return self.mdp.feature_names
 
-    def _set(self, leaves) -> None:
-        for name, leaf in zip(("mdp", "state", "beta"), leaves, strict=True):
-            object.__setattr__(self, name, leaf)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"cannot set {name}: InitialState is frozen; build another.")
-
     def __repr__(self) -> str:
         return f"InitialState(state={self.state}, beta={self.beta})"
-
-    def tree_flatten_with_keys(self):
-        """JAX: the leaves by name, and nothing static."""
-        return [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in ("mdp", "state", "beta")], None
-
-    @classmethod
-    def tree_unflatten(cls, _, leaves) -> Self:
-        """JAX: from leaves, which may be tracers or placeholders, so nothing is checked."""
-        new = object.__new__(cls)
-        new._set(leaves)
-        return new
 
 
 @functools.partial(jax.jit, static_argnames="with_doubt")

@@ -1,6 +1,7 @@
 """A proxy reward as evidence: how likely a designer was to write it, had another reward been what they meant."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Self
 
 import jax
@@ -33,9 +34,11 @@ from mdps.checks import (
     check_weights,
     is_concrete,
 )
+from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 
-@jax.tree_util.register_pytree_with_keys_class
+@frozen_pytree
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class ProxyReward:
     r"""A proxy reward that a designer wrote while looking at one training MDP (Hadfield-Menell et al. 2017).
 
@@ -72,8 +75,6 @@ class ProxyReward:
     alternatives: Float[Array, " M K"]
     feature_expectations: Float[Array, " K"]
     normalizer: SumOverProxies | SumWithCandidate | MaxOverProxies | SoftValue
-
-    _LEAVES = ("weights", "mdp", "beta", "alternatives", "feature_expectations", "normalizer")
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class ProxyReward:
         made = cls(own, mdp, beta=beta, alternatives=jnp.concatenate([own[None].astype(drawn.dtype), drawn]))
         if not include_candidate:
             return made
-        return made._with(normalizer=SumWithCandidate(made._proxies, mdp))
+        return with_fields(made, normalizer=SumWithCandidate(made._proxies, mdp))
 
     @classmethod
     def from_plans(
@@ -212,7 +213,7 @@ class ProxyReward:
             ValueError: as the class.
         """
         made = cls(weights, mdp, beta=beta, alternatives=alternatives)
-        return made._with(normalizer=MaxOverProxies(made._proxies))
+        return with_fields(made, normalizer=MaxOverProxies(made._proxies))
 
     @classmethod
     def maxent(
@@ -237,7 +238,7 @@ class ProxyReward:
         weights = check_weights(check_mdp(mdp), weights)
         check_beta(beta, weights.dtype)
         made = cls(weights, mdp, beta=beta, alternatives=weights[None])
-        return made._with(normalizer=SoftValue(mdp))
+        return with_fields(made, normalizer=SoftValue(mdp))
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(w̃ | w, M̃) of each candidate w: β w·φ̃(w̃) - log Z̃(w) (eq. 1), `[N, K] -> [N]`."""
@@ -262,7 +263,7 @@ class ProxyReward:
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same evidence from a designer of another β; nothing is planned or compiled again."""
-        return self._with(beta=check_beta(beta, self.weights.dtype))
+        return with_fields(self, beta=check_beta(beta, self.weights.dtype))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -299,29 +300,11 @@ class ProxyReward:
     def _check_candidates(self, weights) -> Array:
         return check_candidates(weights, self.feature_names, self.weights.dtype)
 
-    def _set(self, *leaves) -> None:
-        for name, leaf in zip(self._LEAVES, leaves, strict=True):
-            object.__setattr__(self, name, leaf)
-
-    def _with(self, **changes) -> Self:
-        return self.tree_unflatten(None, [changes.get(name, getattr(self, name)) for name in self._LEAVES])
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"cannot set {name}: ProxyReward is frozen; use proxy.replace(beta=...), or build one.")
+    def _set(self, *values) -> None:
+        set_fields(self, **{field.name: value for field, value in zip(fields(self), values, strict=True)})
 
     def __repr__(self) -> str:
         return f"ProxyReward(weights={self.weights}, beta={self.beta}, alternatives={jnp.shape(self.alternatives)})"
-
-    def tree_flatten_with_keys(self):
-        """JAX: the leaves by name, and nothing static."""
-        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in self._LEAVES], None
-
-    @classmethod
-    def tree_unflatten(cls, _, leaves) -> Self:
-        """JAX: from leaves, which may be tracers or placeholders, so nothing is checked."""
-        new = object.__new__(cls)
-        new._set(*leaves)
-        return new
 
 
 def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from ird.queries.objectives import InformationGain
 from ird.queries.searches import Greedy, Search
 from mdps import MDP, stack
 from mdps.checks import check_array, check_count, check_mdp, check_part, shown
-from mdps.pytrees import frozen_pytree
+from mdps.pytrees import frozen_pytree, set_fields
 
 _TOGETHER = 8  # environments that are scored side by side
 
@@ -85,10 +85,10 @@ class ProxyInformation:
         rewards = check_array("rewards", rewards)
         if rewards.ndim != 2 or rewards.shape[0] < 2:
             raise ValueError(f"rewards has shape {rewards.shape}; give [M, K], at least two that may be written.")
-        object.__setattr__(self, "rewards", rewards)
-        object.__setattr__(self, "beta", check_beta(beta, rewards.dtype))
-        object.__setattr__(self, "size", None if size is None else check_count("size", size, least=2))
-        object.__setattr__(self, "search", check_part("search", search, object, "check", "Greedy()"))
+        set_fields(self, rewards=rewards)
+        set_fields(self, beta=check_beta(beta, rewards.dtype))
+        set_fields(self, size=None if size is None else check_count("size", size, least=2))
+        set_fields(self, search=check_part("search", search, object, "check", "Greedy()"))
 
     def score(self, mdp: MDP, belief: Belief) -> Float[Array, ""]:
         """I(w; answer), in nats."""
