@@ -156,7 +156,7 @@ class Pomcp:
         """
         check_key(key)
         check_index("state", state, self.game.mdp.num_states, "states")
-        return _decided(self, self.game.prior, jnp.asarray(state, jnp.int32), jnp.zeros((), jnp.int32), key)
+        return _with_decision(self, self.game.prior, jnp.asarray(state, jnp.int32), jnp.zeros((), jnp.int32), key)
 
     def action(self, memory: Memory, human_action: Int[Array, ""] | int | None = None) -> Int[Array, ""]:
         """The robot's action; `human_action` is needed where the human moves first.
@@ -182,7 +182,7 @@ class Pomcp:
         check_index("human_action", human_action, self.game.num_human_actions, "human actions")
         check_index("next_state", next_state, self.game.mdp.num_states, "states")
         belief = _learnt(memory.belief, memory.decision, human_action)
-        return _decided(self, belief, jnp.asarray(next_state, jnp.int32), memory.step + 1, memory.key)
+        return _with_decision(self, belief, jnp.asarray(next_state, jnp.int32), memory.step + 1, memory.key)
 
     def play(self, *, key: Key[Array, ""], num_steps: int, num_episodes: int = 1) -> Episodes:
         """Play with a human who knows what the tree expects of both, in one batch.
@@ -198,7 +198,7 @@ class Pomcp:
         check_key(key)
         check_count("num_steps", num_steps, most=self.game.mdp.horizon)
         check_count("num_episodes", num_episodes)
-        return _play(self, key, num_steps, num_episodes)
+        return _play_episodes(self, key, num_steps, num_episodes)
 
 
 def _check_memory(memory) -> None:
@@ -207,7 +207,7 @@ def _check_memory(memory) -> None:
 
 
 @jax.jit
-def _decided(robot: Pomcp, belief, state, step, key) -> Memory:
+def _with_decision(robot: Pomcp, belief, state, step, key) -> Memory:
     """A memory with a decision found from here."""
     now, later = jax.random.split(key)
     return Memory(belief, state, step, _search(robot, belief, state, step, now), later)
@@ -234,75 +234,104 @@ def _search(robot: Pomcp, belief, state, step, key) -> Decision:
 
 
 def _grow(robot: Pomcp, belief, state, when, key) -> _Tree:
+    """The tree of histories after all simulations: in each θ is drawn, a path followed, and its return credited."""
     game = robot.game
-    AH, AR, Theta, E = (
-        game.num_human_actions,
-        game.num_robot_actions,
-        game.num_thetas,
-        robot.moves.state.shape[-1],
-    )
+    AH, AR, Theta, E = game.num_human_actions, game.num_robot_actions, game.num_thetas, robot.moves.state.shape[-1]
+    N, dtype = robot.num_simulations + 1, game.prior.dtype
     first = game.order is Order.HUMAN_FIRST
-    N, C, B = robot.num_simulations + 1, AH if first else 1, 1 if first else AR
-    dtype = game.prior.dtype
     empty = _Tree(
         child=jnp.full((N + 1, AR, AH, E), -1, jnp.int32),
-        robot=jnp.zeros((N + 1, C, AR, 2), dtype),
-        human=jnp.ones((N + 1, B, Theta, AH, 2), dtype),
+        robot=jnp.zeros((N + 1, AH if first else 1, AR, 2), dtype),
+        human=jnp.ones((N + 1, 1 if first else AR, Theta, AH, 2), dtype),
         size=jnp.ones((), jnp.int32),
     )
-    tree = _add(robot, empty, state, when, 0)
     log_belief = jnp.log(belief)
-    nowhere = jnp.asarray(N, jnp.int32)
 
     def simulate(tree, key):
         for_theta, for_steps = jax.random.split(key)
         theta = jax.random.categorical(for_theta, log_belief)
+        tree, leaf, path = _descend(robot, tree, state, when, theta, for_steps)
+        return _credit(robot, tree, theta, leaf, path), None
 
-        # Steps beyond the end of a simulation write nowhere: a loop that stopped would copy the tree in a batch.
-        def step(carry, at):
-            tree, node, state, leaf = carry
-            depth, key = at
-            alive, later = node < N, when + depth + 1
-            for_human, for_move = jax.random.split(key)
-            if first:
-                play = _play_of(robot, tree, node, state, when + depth, jnp.zeros((), jnp.int32))[theta]
-                human = jax.random.categorical(for_human, jnp.log(play))
-                action = _try(robot, tree, node, human)
-            else:
-                action = _try(robot, tree, node, 0)
-                play = _play_of(robot, tree, node, state, when + depth, action)[theta]
-                human = jax.random.categorical(for_human, jnp.log(play))
-            slot = jax.random.categorical(for_move, jnp.log(robot.moves.chance[state, human, action]))
-            paid = game.reward[state, human, action, theta]
-            ahead = robot.moves.state[state, human, action, slot]
-            over = jnp.asarray(game.mdp.horizon is not None) & (later >= (game.mdp.horizon or 0))
-            at = node, action, human, slot
-            known = tree.child[at]
-            child = tree.child.at[at].set(jnp.where((known < 0) & ~over, tree.size, known), mode="promise_in_bounds")
-            after = jnp.where(alive & ~over, child[at], nowhere)
-            fresh = after == tree.size
-            tree = _add(robot, tree._replace(child=child), ahead, later, jnp.where(fresh, after, nowhere))
-            tree = tree._replace(size=tree.size + fresh)
-            leaf = jnp.where(alive, jnp.where(over, 0, robot.ahead[_when(robot, later), ahead, theta]), leaf)
-            return (tree, jnp.where(fresh, nowhere, after), ahead, leaf), (node, action, human, paid)
+    return jax.lax.scan(simulate, _add(robot, empty, state, when, 0), jax.random.split(key, robot.num_simulations))[0]
 
-        start = (tree, jnp.zeros((), jnp.int32), state, jnp.zeros((), dtype))
-        steps = jnp.arange(robot.depth, dtype=jnp.int32), jax.random.split(for_steps, robot.depth)
-        (tree, *_, leaf), path = jax.lax.scan(step, start, steps)
 
-        def credit(carry, at):
-            tree, total = carry
-            node, action, human, paid = at
-            total = jnp.where(node < N, paid + game.mdp.discount * total, total)
-            own = node, human if first else 0, action
-            tried = tree.robot.at[own].set(_averaged(tree.robot[own], total), mode="promise_in_bounds")
-            own = node, 0 if first else action, theta, human
-            seen = tree.human.at[own].set(_averaged(tree.human[own], total), mode="promise_in_bounds")
-            return (tree._replace(robot=tried, human=seen), total), None
+class _Path(NamedTuple):
+    """What one simulation did at each depth, `[depth]` each; beyond its end the node is no node."""
 
-        return jax.lax.scan(credit, (tree, leaf), path, reverse=True)[0][0], None
+    node: Array
+    action: Array
+    human: Array
+    paid: Array
 
-    return jax.lax.scan(simulate, tree, jax.random.split(key, robot.num_simulations))[0]
+
+def _nowhere(robot: Pomcp) -> Array:
+    """The row of the tree that is no node: steps beyond the end of a simulation write there."""
+    return jnp.asarray(robot.num_simulations + 1, jnp.int32)
+
+
+def _descend(robot: Pomcp, tree: _Tree, state, when, theta, key) -> tuple[_Tree, Array, _Path]:
+    """Follow the tree until a history that is new, which is added; what full information is worth there; the path.
+
+    A loop that stopped at the end of the simulation would copy the tree in a batch.
+    """
+    horizon, nowhere = robot.game.mdp.horizon, _nowhere(robot)
+
+    def step(carry, at):
+        tree, node, state, leaf = carry
+        depth, key = at
+        alive, later = node < nowhere, when + depth + 1
+        action, human, key = _select(robot, tree, node, state, when + depth, theta, key)
+        slot = jax.random.categorical(key, jnp.log(robot.moves.chance[state, human, action]))
+        ahead = robot.moves.state[state, human, action, slot]
+        over = jnp.asarray(horizon is not None) & (later >= (horizon or 0))
+        tree, after, fresh = _expand(robot, tree, (node, action, human, slot), ahead, later, alive=alive, over=over)
+        leaf = jnp.where(alive, jnp.where(over, 0, robot.ahead[_when(robot, later), ahead, theta]), leaf)
+        done = _Path(node, action, human, robot.game.reward[state, human, action, theta])
+        return (tree, jnp.where(fresh, nowhere, after), ahead, leaf), done
+
+    start = (tree, jnp.zeros((), jnp.int32), state, jnp.zeros((), robot.game.prior.dtype))
+    steps = jnp.arange(robot.depth, dtype=jnp.int32), jax.random.split(key, robot.depth)
+    (tree, *_, leaf), path = jax.lax.scan(step, start, steps)
+    return tree, leaf, path
+
+
+def _select(robot: Pomcp, tree: _Tree, node, state, when, theta, key):
+    """The robot's action by UCB1 and the human's by their policy, in the game's order; and a key for the move."""
+    for_human, for_move = jax.random.split(key)
+    if robot.game.order is Order.HUMAN_FIRST:
+        play = _play_of(robot, tree, node, state, when, jnp.zeros((), jnp.int32))[theta]
+        human = jax.random.categorical(for_human, jnp.log(play))
+        return _try(robot, tree, node, human), human, for_move
+    action = _try(robot, tree, node, 0)
+    play = _play_of(robot, tree, node, state, when, action)[theta]
+    return action, jax.random.categorical(for_human, jnp.log(play)), for_move
+
+
+def _expand(robot: Pomcp, tree: _Tree, at, ahead, later, *, alive, over):
+    """The tree with the history after `at`, its row (nowhere past an end), and whether it is new."""
+    nowhere, known = _nowhere(robot), tree.child[at]
+    child = tree.child.at[at].set(jnp.where((known < 0) & ~over, tree.size, known), mode="promise_in_bounds")
+    after = jnp.where(alive & ~over, child[at], nowhere)
+    fresh = after == tree.size
+    tree = _add(robot, tree._replace(child=child), ahead, later, jnp.where(fresh, after, nowhere))
+    return tree._replace(size=tree.size + fresh), after, fresh
+
+
+def _credit(robot: Pomcp, tree: _Tree, theta, leaf, path: _Path) -> _Tree:
+    """The tree with the return of a simulation averaged in along its path, from its end."""
+    first, nowhere = robot.game.order is Order.HUMAN_FIRST, _nowhere(robot)
+
+    def credit(carry, at: _Path):
+        tree, total = carry
+        total = jnp.where(at.node < nowhere, at.paid + robot.game.mdp.discount * total, total)
+        own = at.node, at.human if first else 0, at.action
+        tried = tree.robot.at[own].set(_averaged(tree.robot[own], total), mode="promise_in_bounds")
+        own = at.node, 0 if first else at.action, theta, at.human
+        seen = tree.human.at[own].set(_averaged(tree.human[own], total), mode="promise_in_bounds")
+        return (tree._replace(robot=tried, human=seen), total), None
+
+    return jax.lax.scan(credit, (tree, leaf), path, reverse=True)[0][0]
 
 
 def _averaged(pair: Array, total: Array) -> Array:
@@ -343,7 +372,7 @@ def _try(robot: Pomcp, tree: _Tree, node, context):
 
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "num_episodes"))
-def _play(robot: Pomcp, key, num_steps: int, num_episodes: int) -> Episodes:
+def _play_episodes(robot: Pomcp, key, num_steps: int, num_episodes: int) -> Episodes:
     game = robot.game
 
     def episode(key):

@@ -73,7 +73,7 @@ def simulate(
     T = game.mdp.horizon
     check_count("num_steps", num_steps, most=T)
     check_count("num_episodes", num_episodes)
-    play = solution.human_policy if human is None else _play_of(game, solution.robot, human)
+    play = solution.human_policy if human is None else _play_with(game, solution.robot, human)
     return _simulate(game, solution.robot, play, key, num_steps, num_episodes)
 
 
@@ -148,7 +148,7 @@ def misspecification(
     )
 
 
-def _play_of(game: Game, robot: PolicyGraph, human: Human) -> Float[Array, " N Theta AH"]:
+def _play_with(game: Game, robot: PolicyGraph, human: Human) -> Float[Array, " N Theta AH"]:
     """How another human plays with a robot."""
     found = values_of(HostGame(game), Nodes.of(robot), fitted(human, game))
     return held(found.play, game.prior.dtype)

@@ -44,7 +44,7 @@ def maxent_features(mdp: MDP, theta: Float[Array, " K"], *, rationality: float |
     Returns:
         φ_θ, `[K]`.
     """
-    _checked(mdp, rationality, theta=theta)
+    _check_lesson(mdp, rationality, theta=theta)
     return mdp.initial @ _features_ahead(mdp, theta, rationality)[0]
 
 
@@ -84,7 +84,7 @@ def infer(
         >>> bool(guess[0] > guess[1])
         True
     """
-    _checked(mdp, rationality, features=features)
+    _check_lesson(mdp, rationality, features=features)
     check_number("bound", bound, lambda x: 0 < x < np.inf, "give a positive number.")
     check_count("num_steps", num_steps)
 
@@ -119,7 +119,7 @@ def demonstrate(mdp: MDP, theta: Float[Array, " K"]) -> Int[Array, " T"]:
     Raises:
         ValueError: for an MDP that is no lesson, or that starts in several states.
     """
-    _checked(mdp, 1.0, theta=theta)
+    _check_lesson(mdp, 1.0, theta=theta)
     start = _start(mdp)
     policy = solve(mdp, mdp.reward(theta)).policy
 
@@ -156,7 +156,7 @@ def teach(
     Raises:
         ValueError: for an MDP that is no lesson, or that starts in several states.
     """
-    _checked(mdp, rationality, theta=theta)
+    _check_lesson(mdp, rationality, theta=theta)
     check_number("effort", effort, lambda x: 0 <= x < np.inf, "give a finite number, not negative.")
     check_count("num_beams", num_beams)
     first = _start(mdp)
@@ -211,7 +211,7 @@ def divergence(mdp: MDP, theta: Array, other: Array, *, rationality: float | Flo
 
     λ (θ - θ')·φ_θ - log Z(θ) + log Z(θ').
     """
-    _checked(mdp, rationality, theta=theta, other=other)
+    _check_lesson(mdp, rationality, theta=theta, other=other)
 
     def log_sum(w):
         return mdp.initial @ solve(mdp, mdp.reward(rationality * w), temperature=1.0).value
@@ -300,7 +300,7 @@ def _moved(mdp: MDP, state, action):
     return mdp.next_state[state, jnp.argmax(mdp.probability[state, action])]
 
 
-def _checked(mdp: MDP, rationality, **weights) -> None:
+def _check_lesson(mdp: MDP, rationality, **weights) -> None:
     """Raise unless this is a lesson, trajectories of one length by certain moves, and λ and weights are numbers."""
     check_mdp(mdp)
     if mdp.horizon is None or mdp.features.ndim != 2:

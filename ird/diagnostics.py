@@ -91,7 +91,7 @@ def diagnose(chains: Float[Array, " C T ..."]) -> tuple[Array, Array, Array]:
 
     def one(chains):
         halves = _halves(chains)
-        scores = jax.vmap(_scores)(jnp.stack([halves, jnp.abs(halves - jnp.median(halves))]))
+        scores = jax.vmap(_normal_scores)(jnp.stack([halves, jnp.abs(halves - jnp.median(halves))]))
         # A draw is at most the interpolated quantile iff it is at most the order statistic below it, which rounding
         # cannot push past the next draw.
         ordered, last = jnp.sort(chains, axis=None), chains.size - 1
@@ -110,7 +110,7 @@ def _halves(chains: Array) -> Array:
     return jnp.concatenate([chains[:, :half], chains[:, chains.shape[1] - half :]])
 
 
-def _scores(chains: Array) -> Array:
+def _normal_scores(chains: Array) -> Array:
     """Normal scores of the ranks of all draws; equal draws share their mean rank (Blom 1958)."""
     flat = chains.ravel()
     ordered = jnp.sort(flat)

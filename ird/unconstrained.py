@@ -174,7 +174,7 @@ def _model(prior, beta) -> Callable[[], Array]:
     return model
 
 
-def _trace(model, key) -> dict[str, Any]:
+def _trace_model(model, key) -> dict[str, Any]:
     with handlers.seed(rng_seed=key), handlers.trace() as sites:
         model()
     return sites
@@ -184,7 +184,7 @@ def _draws(model, num: int, key) -> tuple[tuple[Array, dict[str, Array]], dict[s
     """Draws from the prior: weights and the rest; numpyro's sites; and unconstrained vectors `[num, D]`."""
 
     def one(key):
-        sites = _trace(model, key)
+        sites = _trace_model(model, key)
         latent = {name: site["value"] for name, site in sites.items() if _is_latent(site)}
         fixed = {name: site["value"] for name, site in sites.items() if site["type"] == "deterministic"}
         return _split(latent | fixed), latent, ravel_pytree(unconstrain_fn(model, (), {}, latent))[0]
@@ -215,7 +215,7 @@ def _check_sites(prior, beta, names: tuple[str, ...]) -> None:
     sites = {}
 
     def look(key):
-        sites.update(_trace(_model(prior, beta), key))
+        sites.update(_trace_model(_model(prior, beta), key))
         return {name: site["value"] for name, site in sites.items() if site["type"] in ("sample", "deterministic")}
 
     try:

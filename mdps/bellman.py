@@ -88,7 +88,7 @@ def extremes(x: ByAction) -> tuple[Array, Array]:
     return jnp.nanmax(x, axis=(0, 1)), jnp.nanmin(x, axis=(0, 1))
 
 
-def action_values(expected: ByAction, rewards: ByAction, gamma: Array) -> ByAction:
+def q_values(expected: ByAction, rewards: ByAction, gamma: Array) -> ByAction:
     """Q(s, a) from the expected values of the next states; `rewards` are by action, or one for all of them."""
     if isinstance(expected, list):
         return [rewards[a % len(rewards)] + gamma * e for a, e in enumerate(expected)]
@@ -157,7 +157,7 @@ def rounding_of(q: ByAction, sizes: ByAction, relative: float) -> ByAction:
 
 def sizes_of(expected_sizes: ByAction, rewards: ByAction, gamma: Array) -> ByAction:
     """|r| + γ E|V|: what is added up in each action value."""
-    return action_values(expected_sizes, each(jnp.abs, rewards), gamma)
+    return q_values(expected_sizes, each(jnp.abs, rewards), gamma)
 
 
 def shared(flags: ByAction, dtype) -> ByAction:

@@ -29,8 +29,8 @@ def to_networkx(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = Non
         >>> graph.edges[0, 1, 1]  # from the start, action 1 (right)
         {'probability': 1.0}
     """
-    _on_host("to_networkx", mdp)
-    share = None if policy is None else _check_policy(mdp, policy)
+    _require_known("to_networkx", mdp)
+    share = None if policy is None else _one_policy(mdp, policy)
     initial, features = np.asarray(mdp.initial), np.asarray(mdp.features)
     graph = nx.MultiDiGraph(discount=float(mdp.discount), horizon=mdp.horizon, feature_names=mdp.feature_names)
     graph.add_nodes_from((s, {"features": features[s], "initial": float(initial[s])}) for s in range(mdp.num_states))
@@ -158,7 +158,7 @@ def reachable(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = None)
         >>> reachable(grid.mdp).tolist()  # nothing leaves a goal
         [True, True, True, False]
     """
-    _on_host("reachable", mdp)
+    _require_known("reachable", mdp)
     return walk_from(np.asarray(mdp.next_state), _support(mdp, policy), np.asarray(mdp.initial) > 0)
 
 
@@ -216,9 +216,9 @@ def is_proper(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray, targets: Bool
         >>> is_proper(grid.mdp, right, grid.goal), is_proper(grid.mdp, left, grid.goal)
         (True, False)
     """
-    _on_host("is_proper", mdp)
+    _require_known("is_proper", mdp)
     targets = np.asarray(check_flags("targets", targets, mdp.num_states))
-    edges = _support(mdp, _check_policy(mdp, policy)) & ~targets[:, None]
+    edges = _support(mdp, _one_policy(mdp, policy)) & ~targets[:, None]
     seen = walk_from(np.asarray(mdp.next_state), edges, np.asarray(mdp.initial) > 0)
     chain = _chain(mdp, edges)
     arrived = mdp.num_states  # one node behind all targets
@@ -244,8 +244,8 @@ def is_unichain(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray) -> bool:
         >>> is_unichain(grid.mdp, np.eye(4)[[1, 1, 1]]), is_unichain(grid.mdp, np.eye(4)[[3, 3, 3]])
         (True, False)
     """
-    _on_host("is_unichain", mdp)
-    return nx.number_attracting_components(_chain(mdp, _support(mdp, _check_policy(mdp, policy)))) == 1
+    _require_known("is_unichain", mdp)
+    return nx.number_attracting_components(_chain(mdp, _support(mdp, _one_policy(mdp, policy)))) == 1
 
 
 def walk_from(next_state: np.ndarray, edges: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -265,12 +265,12 @@ def walk_from(next_state: np.ndarray, edges: np.ndarray, start: np.ndarray) -> n
     return seen
 
 
-def _on_host(where: str, mdp: MDP) -> None:
+def _require_known(where: str, mdp: MDP) -> None:
     check_mdp(mdp)
     require_concrete(where, mdp=mdp.probability, initial=mdp.initial, next_state=mdp.next_state)
 
 
-def _check_policy(mdp: MDP, policy) -> np.ndarray:
+def _one_policy(mdp: MDP, policy) -> np.ndarray:
     policy = np.asarray(check_real("policy", policy))
     if policy.shape != (mdp.num_states, mdp.num_actions):
         raise ValueError(
@@ -290,7 +290,7 @@ def _support(mdp: MDP, policy) -> np.ndarray:
     if mdp.available is not None:
         possible = possible & np.asarray(mdp.available)[:, :, None]
     if policy is not None:
-        possible = possible & (_check_policy(mdp, policy) > 0)[..., None]
+        possible = possible & (_one_policy(mdp, policy) > 0)[..., None]
     return np.any(possible, axis=1)
 
 

@@ -8,7 +8,7 @@ memory that the caller would only read once, which for finite horizons is many t
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -159,7 +159,7 @@ def _plan(known: _Known, next_state, origin, slot, *others):
     transpose = Arrivals(known.layout, table, origin, slot, tuple(sums))
     world = _World(known, next_state, transpose, probability, features, table.by_action(reward), gamma, batch)
     if known.horizon is None:
-        estimate, within, collected = _endless(world, initial, tol)
+        estimate, within, collected = _of_endless(world, initial, tol)
     elif _few(world):
         estimate, within, collected = _by_edges(world, initial)
     else:
@@ -221,7 +221,7 @@ def _few(world: _World) -> bool:
     return isinstance(world.table, Columns) and not world.transpose.sums and world.transpose.terms <= MOST_EDGES
 
 
-def _endless(world: _World, initial, tol):
+def _of_endless(world: _World, initial, tol):
     """Values by value iteration, then the visits of the policy that shares ties."""
     known, gamma, table = world.known, world.gamma, world.table
     problem = Problem(True, table, world.rewards, gamma, jnp.zeros(world.batch, tol.dtype), world.next_state.shape[1])
@@ -253,42 +253,89 @@ def _visits(world: _World, policy: ByAction, initial) -> Array:
     return settle(push, start, gamma, total, tol, rounding, MAX_STEPS).value
 
 
+class _Neighbours(NamedTuple):
+    """How numbers of other states are read: where they lie, between margins, or gathered.
+
+    A processor reads neighbours where they lie; an accelerator would rather compute than copy.
+    """
+
+    margins: Margins | None
+    ahead: Any  # where each slot leads: shifts, or successors [S, D]
+    behind: Any  # where each edge into a state comes from: shifts, or origins [S, P]
+
+    @staticmethod
+    def of(world: _World) -> "_Neighbours":
+        layout, S = world.known.layout, world.zero.shape[0]
+        in_place = layout.sink is None and layout.shifts is not None and on_cpu()
+        return _Neighbours(
+            Margins(layout.shifts, S) if in_place and layout.shifts is not None else None,
+            layout.shifts or world.next_state,
+            tuple(-o for o in layout.shifts) if layout.shifts else world.transpose.origin,
+        )
+
+    def empty(self, x):
+        """Room for `x`; without margins none is needed."""
+        return None if self.margins is None else self.margins.empty(x)
+
+    def put(self, wide, x):
+        """`x` in its room."""
+        return x if self.margins is None else self.margins.put(wide, x)
+
+    def taken(self, wide):
+        """What was put there."""
+        return wide if self.margins is None else self.margins.at(wide, 0)
+
+    def of_slots(self, wide):
+        """A list over the slots: what lies where each leads."""
+        return neighbours(self.ahead, wide) if self.margins is None else self.margins.near(wide)
+
+    def of_edges(self, wide):
+        """A list over the edges into a state: what lies where each comes from."""
+        return (
+            neighbours(self.behind, wide) if self.margins is None else [self.margins.at(wide, o) for o in self.behind]
+        )
+
+
 def _by_edges(world: _World, initial):
     """With a horizon, where edges are few: backward for values and ties, then forward with the probability.
 
     Backward keeps one bit per state and action: may it be optimal?  Forward goes edge by edge, which reads the bits
     where the edges come from.
     """
-    known, gamma, zero = world.known, world.gamma, world.zero
-    layout, transpose, S, (A, D) = known.layout, world.transpose, zero.shape[0], world.probability.shape[1:3]
-    # A processor reads neighbours where they lie; an accelerator would rather compute than copy.
-    in_place = layout.sink is None and layout.shifts is not None and on_cpu()
-    margins = Margins(layout.shifts, S) if in_place and layout.shifts is not None else None
+    reading = _Neighbours.of(world)
+    estimate, within, chosen = _ties_backward(world, reading)
+    visits = _visits_forward(world, reading, chosen, initial)
+    return estimate, within, world.paid(visits, visits[0])
+
+
+def _ties_backward(world: _World, reading: _Neighbours):
+    """Value at the start `[S, *batch]`, a bound on its error, and packed `[T, S, *batch]` which actions may be best."""
+    gamma, zero, slots = world.gamma, world.zero, world.known.layout.slots
     discounted = [columns(gamma * x) for x in columns(world.probability)]
-
-    def put(wide, x):
-        return x if margins is None else margins.put(wide, x)
-
-    def near(x):
-        return neighbours(layout.shifts or world.next_state, x) if margins is None else margins.near(x)
-
-    def q_values(v):
-        ahead = expect(discounted, near(v), layout.slots)
-        return [world.rewards[a % len(world.rewards)] + x for a, x in enumerate(ahead)]
-
     # What an action value rounds: its reward, and what it adds up of the values, beside the error of those.
     paid_off = [jnp.where(r > -jnp.inf, world.unit * jnp.abs(r), 0) for r in world.rewards]
 
+    def by_action(own, wide):
+        return [own[a % len(own)] + x for a, x in enumerate(expect(discounted, reading.of_slots(wide), slots))]
+
     def back(carry, _):
         v, loose, _ = carry
-        q = q_values(v)
-        off = [paid_off[a % len(paid_off)] + x for a, x in enumerate(expect(discounted, near(loose), layout.slots))]
-        seen = Interval(q, off)
+        seen = Interval(by_action(world.rewards, v), by_action(paid_off, loose))
         tied = listed(seen.contenders())
-        best, within = bellman.largest_of(q), seen.loosest(tied)
-        loose = put(loose, within + world.unit * jnp.abs(best))
-        return (put(v, best), loose, within), _pack(tied)
+        best, within = bellman.largest_of(seen.q), seen.loosest(tied)
+        loose = reading.put(loose, within + world.unit * jnp.abs(best))
+        return (reading.put(v, best), loose, within), _pack(tied)
 
+    wide = reading.put(reading.empty(zero), zero)
+    (value, _, within), chosen = jax.lax.scan(back, (wide, wide, zero), None, length=world.known.horizon)
+    return reading.taken(value), within, chosen
+
+
+def _visits_forward(world: _World, reading: _Neighbours, chosen, initial):
+    """Discounted visits where optimal actions share: of states, or a list over actions where those have features."""
+    zero, layout, transpose = world.zero, world.known.layout, world.transpose
+    A, D = world.probability.shape[1:3]
+    of_states = world.known.feature_rank == 2
     # Probability of each edge into a state under each action, a list over A of lists over P.
     edge = [
         arrivals([world.probability[:, a, d] for d in range(D)], transpose.origin, transpose.slot, layout.shifts)
@@ -299,40 +346,32 @@ def _by_edges(world: _World, initial):
         [a for a in range(A) if not (layout.aligned and layout.slots) or p in layout.slots[a]]
         for p in range(len(edge[0]))
     ]
-    rank = known.feature_rank
-    from_where = tuple(-o for o in layout.shifts) if layout.shifts else transpose.origin
 
-    def arrived(near_by, near_bits):
+    def arrived(shares, bits):
         """What comes in, edge by edge: each origin's share per optimal action, if the edge's action is one."""
         moved = []
-        for p, each_of in enumerate(near_by):
-            flags = [bits[p] for bits in near_bits]
-            moved.append(each_of * sum(jnp.where(_bit(flags, a), edge[a][p], 0) for a in arriving[p]))
+        for p, share in enumerate(shares):
+            flags = [word[p] for word in bits]
+            moved.append(share * sum(jnp.where(_bit(flags, a), edge[a][p], 0) for a in arriving[p]))
         return functools.reduce(jnp.add, moved)
 
     def forward(carry, bits):
-        here, visits, leaving = carry
+        here, visits, rooms = carry
         share = here / sum(jax.lax.population_count(b).astype(here.dtype) for b in bits)  # per optimal action
         from_here = [jnp.where(_bit(bits, a), share, 0) for a in range(A)]
-        visits = [n + (here if rank == 2 else from_here[a]) for a, n in enumerate(visits)]
-        if margins is None:
-            near_by, *near_bits = [neighbours(from_where, x) for x in (share, *bits)]
-        else:
-            leaving = [margins.put(wide, x) for wide, x in zip(leaving, (share, *bits), strict=True)]
-            near_by, *near_bits = [[margins.at(x, o) for o in from_where] for x in leaving]
-        moved = arrived(near_by, near_bits)
+        visits = [n + (here if of_states else from_here[a]) for a, n in enumerate(visits)]
+        placed = [reading.put(room, x) for room, x in zip(rooms, (share, *bits), strict=True)]
+        shares, *near_bits = [reading.of_edges(x) for x in placed]
+        moved = arrived(shares, near_bits)
         if layout.sink is not None:
             sent = functools.reduce(jnp.add, [from_here[a] * world.probability[:, a, -1] for a in range(A)])
             moved = transpose.absorbed(moved, sent)
-        return (gamma * moved, visits, leaving), None
+        return (world.gamma * moved, visits, rooms if reading.margins is None else placed), None
 
-    wide = zero if margins is None else margins.empty(zero)
-    (estimate, _, within), chosen = jax.lax.scan(back, (wide, wide, zero), None, length=known.horizon)
-    estimate = estimate if margins is None else margins.at(estimate, 0)
-    nowhere = [] if margins is None else [margins.empty(x) for x in (zero, *(b[0] for b in chosen))]
-    start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if rank == 2 else A), nowhere)
+    rooms = [reading.empty(x) for x in (zero, *(b[0] for b in chosen))]
+    start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if of_states else A), rooms)
     (_, visits, _), _ = jax.lax.scan(forward, start, chosen, reverse=True)
-    return estimate, within, world.paid(visits, visits[0])
+    return visits
 
 
 def _by_state(world: _World, initial):
@@ -342,7 +381,7 @@ def _by_state(world: _World, initial):
 
     def back(carry, _):
         v, within = carry
-        q = bellman.action_values(table.expect(v), world.rewards, gamma)
+        q = bellman.q_values(table.expect(v), world.rewards, gamma)
         loose = bellman.sizes_of(table.expect(within / world.unit + jnp.abs(v)), world.rewards, gamma)
         seen = Interval(q, bellman.rounding_of(q, loose, world.unit))
         tied = seen.contenders()

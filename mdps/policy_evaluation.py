@@ -52,7 +52,7 @@ def evaluate(mdp: MDP, policy: Float[Array, " ... S A"], source: Float[Array, " 
     Returns:
         `x`, of the shape of `source`; with a horizon `x[t]` is the value from step `t` on.
     """
-    return _solve(mdp, policy, source, tol, forward=False)
+    return _solve_linear(mdp, policy, source, tol, forward=False)
 
 
 def push(mdp: MDP, policy: Float[Array, " ... S A"], source: Float[Array, " ... S"], tol=None) -> Array:
@@ -61,10 +61,10 @@ def push(mdp: MDP, policy: Float[Array, " ... S A"], source: Float[Array, " ... 
     The arguments are those of `evaluate`, save that `tol` bounds the sum of absolute errors; with
     a horizon `y[t]` holds the discounted visits at step `t`.
     """
-    return _solve(mdp, policy, source, tol, forward=True)
+    return _solve_linear(mdp, policy, source, tol, forward=True)
 
 
-def _solve(mdp: MDP, policy, source, tol, *, forward: bool):
+def _solve_linear(mdp: MDP, policy, source, tol, *, forward: bool):
     dtype = jnp.result_type(policy, mdp.probability, source)
     policy, source, probability = (jnp.asarray(x, dtype) for x in (policy, source, mdp.probability))
     gamma = jnp.asarray(mdp.discount, dtype)
@@ -75,7 +75,7 @@ def _solve(mdp: MDP, policy, source, tol, *, forward: bool):
 
     def solve(b, forward):
         if mdp.horizon is None:
-            return _endless(forward, mdp.layout, len(mdp.predecessor_sums))(*tables, gamma, b, tol)[0]
+            return _fixed_point(forward, mdp.layout, len(mdp.predecessor_sums))(*tables, gamma, b, tol)[0]
         return _recursion(forward, mdp.layout, len(mdp.predecessor_sums))(*tables, gamma, b)[0]
 
     def apply(x):
@@ -119,7 +119,7 @@ def _arrivals(mdp: MDP, weights):
 
 
 @functools.cache
-def _endless(forward: bool, layout: Layout, levels: int):
+def _fixed_point(forward: bool, layout: Layout, levels: int):
     """Kernel for `x = b + γ M x`, batch axes last: sweeps until the certified error is at most `tol`."""
     core_in = (2, 2, 2, *[1] * levels, 3, 2, 0, 1, 0)
 

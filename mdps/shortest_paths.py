@@ -49,13 +49,13 @@ class World(NamedTuple):
 
     def look(self, v: Array) -> Interval:
         """Action values, with their rounding."""
-        q = bellman.action_values(self.table.expect(v), self.rewards, jnp.ones(()).astype(v.dtype))
+        q = bellman.q_values(self.table.expect(v), self.rewards, jnp.ones(()).astype(v.dtype))
         sizes = bellman.sizes_of(self.table.expect(jnp.abs(v)), self.rewards, jnp.ones(()).astype(v.dtype))
         return Interval(q, bellman.rounding_of(q, sizes, self.unit))
 
     def best(self, v: Array) -> Array:
         """One sweep: the largest action value, 0 at the ends."""
-        q = bellman.action_values(self.table.expect(v), self.rewards, jnp.ones(()).astype(v.dtype))
+        q = bellman.q_values(self.table.expect(v), self.rewards, jnp.ones(()).astype(v.dtype))
         return jnp.where(self.end, 0, bellman.largest_of(q))
 
     def longest(self, near: ByAction, h: Array) -> Array:
@@ -93,7 +93,7 @@ def proper(task: Task):
         reward = jnp.broadcast_to(reward, (S, A, *reward.shape[2:]))
         idle = table.by_action(jnp.broadcast_to(leaving == 0, (S, A, *leaving.shape[2:])))
         world = World(table, table.by_action(reward), idle, end, bellman.unit(D, reward.dtype))
-        return _solve(world, jnp.broadcast_to(tol, batch), sound, task.max_steps)
+        return _solve_undiscounted(world, jnp.broadcast_to(tol, batch), sound, task.max_steps)
 
     return kernel
 
@@ -122,7 +122,7 @@ class _Search(NamedTuple):
     steps: Array
 
 
-def _solve(world: World, tol, sound, max_steps: int) -> Optimal:
+def _solve_undiscounted(world: World, tol, sound, max_steps: int) -> Optimal:
     def cycle(now: _Search) -> _Search:
         v = jax.lax.fori_loop(0, CYCLE, lambda _, x: world.best(x), now.v)
         seen = world.look(v)

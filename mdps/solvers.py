@@ -287,7 +287,7 @@ def _backward(task: Task, horizon: int):
 
         def step(carry, _):
             later, within, short = carry
-            q = bellman.action_values(table.expect(later), rewards, gamma)
+            q = bellman.q_values(table.expect(later), rewards, gamma)
             sizes = bellman.sizes_of(table.expect(jnp.abs(later)), rewards, gamma)
             rho = bellman.rounding_of(q, sizes, unit)
             off = each(lambda r, e: r + gamma * e, rho, table.expect(within))

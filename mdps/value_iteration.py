@@ -130,7 +130,7 @@ class Problem:
 
     def q_values(self, v: Array) -> ByAction:
         """Q(s, a) for an estimate of V."""
-        return bellman.action_values(self.table.expect(v), self.rewards, self.gamma)
+        return bellman.q_values(self.table.expect(v), self.rewards, self.gamma)
 
     def like_q(self, v: Array) -> ByAction:
         """Zeros in the form of action values."""
@@ -218,7 +218,7 @@ def iterate(problem: Problem, start, tol, max_steps: int, period: int, full: boo
 
     def advance(v, context, count):
         if full:
-            ahead = lambda expected: problem.backup(bellman.action_values(expected, problem.rewards, problem.gamma))  # noqa: E731
+            ahead = lambda expected: problem.backup(bellman.q_values(expected, problem.rewards, problem.gamma))  # noqa: E731
             return table.backups(ahead, v, count)
         weight, paid = context
         return table.sweeps(weight, paid, v, count)
@@ -343,7 +343,7 @@ def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
 def _look(problem: Problem, v: Array, *others: Array) -> tuple[ByAction, ...]:
     """Action values, by how much each is off because numbers round, and what is expected of other numbers."""
     ahead, size, *beyond = problem.table.expects(v, jnp.abs(v), *others)
-    q = bellman.action_values(ahead, problem.rewards, problem.gamma)
+    q = bellman.q_values(ahead, problem.rewards, problem.gamma)
     sizes = bellman.sizes_of(size, problem.rewards, problem.gamma)
     return q, bellman.rounding_of(q, sizes, bellman.unit(problem.terms, v.dtype)), *beyond
 

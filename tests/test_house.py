@@ -12,6 +12,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -183,3 +184,136 @@ def test_make_help_lists_the_targets():
         "clean",
     ):
         assert re.search(rf"^\s+{target}\s", shown, re.MULTILINE), target
+
+
+def imported_by(path):
+    """Names of modules of the same package that a file imports when it is itself imported."""
+    package = path.relative_to(ROOT).parts[0]
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if name_exists(inner) else node.module
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == package)
+
+
+def name_exists(module):
+    place = ROOT.joinpath(*module.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def room(module):
+    """What a module lies in: the flat module itself, or the folder."""
+    return ".".join(module.split(".")[:2])
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_inside_a_package_point_one_way(package):
+    files, rooms = networkx.DiGraph(), networkx.DiGraph()
+    for path in (path for path in SOURCES if path.relative_to(ROOT).parts[0] == package):
+        me = module_of(path)
+        if me == package:
+            continue  # the door of all
+        for other in imported_by(path):
+            assert other != package, f"{me} imports from the package's own door; name the module"
+            files.add_edge(me, other)
+            if room(me) != room(other):
+                rooms.add_edge(room(me), room(other))
+    assert files.number_of_edges() > 20
+    for graph in (files, rooms):
+        assert networkx.is_directed_acyclic_graph(graph), networkx.find_cycle(graph)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_few_modules_lie_flat_and_private_ones_stay_in_their_room(package):
+    flat = [path.stem for path in (ROOT / package).glob("*.py") if path.stem != "__init__"]
+    assert len(flat) <= 12, sorted(flat)
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                for private in (m for m in modules if "._" in m and name_exists(m)):
+                    assert module_of(path).startswith(private.partition("._")[0]), f"{path} reaches into {private}"
+
+
+# A question in the field's words, the file where a newcomer would look first, and what is defined there.
+WHERE = [
+    ("the dual of CVaR", "ird/risk.py", "class CVaR"),
+    ("occupancy", "mdps/policies.py", "def occupancy"),
+    ("the soft Bellman backup", "mdps/bellman.py", "def backup"),
+    ("tie-breaking", "mdps/bellman.py", "def tie_slack"),
+    ("the rounding of one backup", "mdps/bellman.py", "def rounding_of"),
+    ("value iteration", "mdps/value_iteration.py", "def endless"),
+    ("policy evaluation", "mdps/policy_evaluation.py", "def evaluate"),
+    ("feature expectations of an optimal policy", "mdps/optimal_features.py", "def optimum"),
+    ("several MDPs as one", "mdps/mdp/_stack.py", "def stack"),
+    ("one MDP over many devices", "mdps/mdp/_shard.py", "def shard"),
+    ("map parsing", "mdps/gridworld/_maps.py", "def parse"),
+    ("the four moves", "mdps/gridworld/_moves.py", "MOVES"),
+    ("what kernels may rely on", "mdps/kernels/layout.py", "class Layout"),
+    ("how vmap becomes one batch", "mdps/kernels/batching.py", "def batch_last"),
+    ("what the compiler has to be told", "mdps/kernels/xla.py", "def unfused"),
+    ("gymnasium's tables", "mdps/interop/_gymnasium.py", "def from_gymnasium"),
+    ("how a batch is cut into blocks", "ird/blocks.py", "def in_blocks"),
+    ("the off-switch likelihood", "ird/evidence/feedback.py", "class OffSwitch"),
+    ("Boltzmann-rational demonstrations", "ird/evidence/demonstration.py", "class RationalDemonstration"),
+    ("double Metropolis-Hastings", "ird/posterior/_exchange.py", "def exchange"),
+    ("Laplace", "ird/posterior/_laplace.py", "def laplace"),
+    ("sequential Monte Carlo", "ird/posterior/_smc.py", "def smc"),
+    ("NUTS", "ird/posterior/_nuts.py", "def nuts"),
+    ("exact enumeration", "ird/posterior/_exact.py", "def exact"),
+    ("the class Posterior", "ird/posterior/_posterior.py", "class Posterior"),
+    ("R-hat", "ird/diagnostics.py", "def r_hat"),
+    ("Pareto k", "ird/diagnostics.py", "def pareto_k"),
+    ("the careful plan per step", "ird/planning/_per_step.py", "def plan_per_step"),
+    ("the offset that returns are measured from", "ird/planning/_offsets.py", "def training_offset"),
+    ("which query to ask", "ird/queries/_choose.py", "def choose"),
+    ("the resumable store", "ird/sweep/stores.py", "class Store"),
+    ("the Boltzmann human", "cirl/human.py", "class Boltzmann"),
+    ("the adapted backup", "cirl/bounded/_lower.py", "def best_plan"),
+    ("alpha vectors", "cirl/bounded/_bounds.py", "class Bounds"),
+    ("the sawtooth bound", "cirl/bounded/_sawtooth.py", "def interpolate"),
+    ("a posterior as a few rewards", "cirl/belief_reduction.py", "def reduce_belief"),
+    ("the policy graph", "cirl/policy_graph/_policy_graph.py", "class PolicyGraph"),
+    ("subgame consistency", "cirl/exact/_subgame_consistent.py", "def best_replies"),
+    ("Cassandra's file format", "cirl/pomdp/_format.py", "def parse"),
+]
+
+
+@pytest.mark.parametrize(("question", "file", "definition"), WHERE, ids=[row[0] for row in WHERE])
+def test_what_is_looked_for_is_where_its_name_says(question, file, definition):
+    text = (ROOT / file).read_text()
+    assert re.search(rf"^\s*{re.escape(definition)}\b", text, re.MULTILINE), f"{question}: no {definition} in {file}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_name_means_one_thing_in_a_package(package):
+    # A constructor of a world is called by its module's name, `tiger.game()`; dunders and rules of JAX have no choice.
+    taken, allowed = {}, {"_", "__getattr__", "__dir__", "game", "human"}
+    for path in (path for path in SOURCES if path.relative_to(ROOT).parts[0] == package):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name not in allowed:
+                assert node.name not in taken, f"{node.name} stands in {taken[node.name]} and in {path}"
+                taken[node.name] = path
+
+
+def body_lines(function, text):
+    """Lines of a function from the end of its docstring on, the signature's left out."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return function.end_lineno - body[0].lineno + 1 if body else 0
+
+
+def test_a_function_is_one_step():
+    long = {}
+    for path in SOURCES:
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and body_lines(node, text) > 60:
+                long[f"{path.relative_to(ROOT)}:{node.name}"] = body_lines(node, text)
+    assert not long

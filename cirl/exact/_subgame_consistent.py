@@ -82,7 +82,7 @@ def best_replies(game: Game, human: Human, *, start: Fixed | None = None) -> Rep
             break
         learnt = plays
         _learn(layers, beliefs, learnt)
-    return Replies(_graph(g, layers, options[np.concatenate(decisions)]), np.concatenate(beliefs), residual)
+    return Replies(_as_nodes(g, layers, options[np.concatenate(decisions)]), np.concatenate(beliefs), residual)
 
 
 def _decide(g: HostGame, human: Human, layer: _Layer, t: int, options, belief, before, later):
@@ -151,7 +151,7 @@ def _histories(g: HostGame, T: int) -> list[_Layer]:
     return layers
 
 
-def _graph(g: HostGame, layers: list[_Layer], decision: np.ndarray) -> Nodes:
+def _as_nodes(g: HostGame, layers: list[_Layer], decision: np.ndarray) -> Nodes:
     base = np.cumsum([0, *(len(layer.state) for layer in layers)])
     start = np.full(g.num_states, -1)
     start[layers[0].state] = np.arange(len(layers[0].state))

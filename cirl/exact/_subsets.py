@@ -71,7 +71,7 @@ def solve_subsets(game: Game, max_steps: int) -> Found:
             f"takes at most {LARGEST}. Merge rewards that are alike, or use Bounded()."
         )
     g = HostGame(game)
-    return _backward(g) if g.horizon is not None else _without_end(g, max_steps)
+    return _backward(g) if g.horizon is not None else _endless(g, max_steps)
 
 
 @functools.cache
@@ -137,7 +137,7 @@ def _inside(g: HostGame, gain: np.ndarray) -> np.ndarray:
     return gain.max(axis=2, keepdims=True) if g.first else gain
 
 
-def _decided(g: HostGame, gain: np.ndarray, split: _Split) -> tuple[np.ndarray, _Choice]:
+def _when_shared(g: HostGame, gain: np.ndarray, split: _Split) -> tuple[np.ndarray, _Choice]:
     """The value `[n, B]` and the decisions once all subsets are shared; `gain` is by robot action."""
     value = split.best[-1]  # [n, O, B]
     outside = value.argmax(axis=1)  # [n, B]
@@ -173,7 +173,7 @@ def _shared(g: HostGame, gain: np.ndarray) -> tuple[np.ndarray, _Choice]:
     split = _Split(_inside(g, gain))
     for subsets, parts in _levels(g.num_thetas)[1:]:
         split.level(subsets, parts)
-    return _decided(g, gain, split)
+    return _when_shared(g, gain, split)
 
 
 def _placed(g: HostGame, states: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -195,7 +195,7 @@ def _backward(g: HostGame) -> Found:
     return _found(g, above[:, -1], layers, choices)
 
 
-def _without_end(g: HostGame, max_steps: int) -> Found:
+def _endless(g: HostGame, max_steps: int) -> Found:
     """Without end: subset by subset, from the smallest on; then one sweep that certifies all."""
     [states] = g.layers()
     value = _placed(g, states, _settled(g, states, max_steps))
@@ -241,10 +241,10 @@ def _settled(g: HostGame, states: np.ndarray, most: int) -> np.ndarray:
 
 def _found(g: HostGame, above: np.ndarray, layers: list[np.ndarray], choices: list[_Choice]) -> Found:
     upper = float(g.initial @ above)
-    return Found(upper + g.off_at_start * float(g.initial @ np.abs(above)), _graph(g, layers, choices))
+    return Found(upper + g.off_at_start * float(g.initial @ np.abs(above)), _reached(g, layers, choices))
 
 
-def _graph(g: HostGame, layers: list[np.ndarray], choices: list[_Choice]) -> Nodes:
+def _reached(g: HostGame, layers: list[np.ndarray], choices: list[_Choice]) -> Nodes:
     """The robot from the starts on: a node for each (time, state, subset) that it may come to."""
     AH, D, B = g.num_human_actions, g.ahead.shape[1], 1 << g.num_thetas
     humans = np.arange(AH)[:, None]

@@ -38,7 +38,7 @@ def game(
         >>> game([(1, 1, 0), (2, 0, 0)], 1).mdp.num_states
         11
     """
-    recipes = _checked(recipes)
+    recipes = _whole_recipes(recipes)
     horizon, most = check_count("horizon", horizon), check_count("most", most)
     pots = [p for p in itertools.product(range(most + 1), repeat=len(recipes[0])) if sum(p) <= 2 * horizon]
     table = _kitchen(pots, recipes)
@@ -70,7 +70,7 @@ def mini(num_recipes: int, *, discount: float = 0.9) -> Game:
     return Game.from_table(*table, _prior(recipes, None), np.eye(len(pots) + 1)[0], discount=discount)
 
 
-def _checked(recipes) -> list[tuple[int, ...]]:
+def _whole_recipes(recipes) -> list[tuple[int, ...]]:
     """Recipes as whole numbers, `[Θ, I]`."""
     counts = np.asarray(check_indices("recipes", recipes, 1000, "how many of each ingredient"))
     if counts.ndim != 2 or 0 in counts.shape:

@@ -73,10 +73,10 @@ def values_of(g: HostGame, nodes: Nodes, human: Human) -> Values:
     """
     human = on_host(human)
     chance = nodes.chance(g)
-    return _without_end(g, nodes, human, chance) if g.horizon is None else _backward(g, nodes, human, chance)
+    return _without_end(g, nodes, human, chance) if g.horizon is None else _with_horizon(g, nodes, human, chance)
 
 
-def _backward(g: HostGame, nodes: Nodes, human: Human, chance: np.ndarray) -> Values:
+def _with_horizon(g: HostGame, nodes: Nodes, human: Human, chance: np.ndarray) -> Values:
     (N, AH), Theta = nodes.decision.shape, g.num_thetas
     value, error, play = np.zeros((N, Theta)), np.zeros((N, Theta)), np.zeros((N, Theta, AH))
     order = np.argsort(-nodes.step, kind="stable")

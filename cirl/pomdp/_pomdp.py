@@ -195,7 +195,7 @@ def coordination_pomdp(game: Game, *, human: Fixed | None = None) -> Pomdp:
     each = range(AR) if game.order is not Order.HUMAN_FIRST else None
     answers = [(b,) * AH for b in each] if each is not None else list(itertools.product(range(AR), repeat=AH))
     robots = np.array(answers)  # [B, A_H]: what the robot does after each human action
-    play = _play(game, human)[:, robots[:, 0]]  # [D, B, S, Θ, A_H]
+    play = _play_under_plans(game, human)[:, robots[:, 0]]  # [D, B, S, Θ, A_H]
     D, B = play.shape[:2]
     moved = dense[:, np.arange(AH), robots]  # [S, B, A_H, S']
     paid = np.asarray(game.reward, float)[:, np.arange(AH), robots]  # [S, B, A_H, Θ]
@@ -234,7 +234,7 @@ def _check_count(game: Game, X: int, O: int, *, planned: bool) -> None:
         )
 
 
-def _play(game: Game, human: Fixed | None) -> np.ndarray:
+def _play_under_plans(game: Game, human: Fixed | None) -> np.ndarray:
     """The human's probabilities under each plan, `[D, A_R, S, Θ, A_H]`; a fixed human has but one plan."""
     S, AH, AR, Theta = game.mdp.num_states, game.num_human_actions, game.num_robot_actions, game.num_thetas
     if human is None:

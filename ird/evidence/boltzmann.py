@@ -40,7 +40,7 @@ class Gains(NamedTuple):
 def rational(mdp: MDP, reward: Float[Array, " S *A"], beta: Float[Array, ""]) -> Gains:
     """β (Q* - V*), the log-odds of people whose choices are noisy, not their plans (Ramachandran & Amir 2007)."""
     q, slack = values_with_slack(mdp, reward, tol=accuracy(jnp.result_type(reward, mdp.probability), beta))
-    return Gains(_times(beta, differences(q, slack)), beta * slack)
+    return Gains(_scaled(beta, differences(q, slack)), beta * slack)
 
 
 def shaped(mdp: MDP, reward: Float[Array, " S *A"], beta: Float[Array, ""]) -> Gains:
@@ -51,7 +51,7 @@ def shaped(mdp: MDP, reward: Float[Array, " S *A"], beta: Float[Array, ""]) -> G
     tol = jax.lax.stop_gradient(accuracy(jnp.result_type(reward, mdp.probability), beta))
     q, slack = values_with_slack(*jax.lax.stop_gradient((mdp, reward)), tol=tol)
     moving = lookahead(dataclasses.replace(mdp, available=None), reward, jnp.max(q, axis=-1))
-    return Gains(_times(beta, moved_by(differences(q, slack), moving)), beta * slack)
+    return Gains(_scaled(beta, moved_by(differences(q, slack), moving)), beta * slack)
 
 
 def foresighted(mdp: MDP, gain: Float[Array, " ... S A"]) -> Float[Array, " ... S A"]:
@@ -72,7 +72,7 @@ def accuracy(dtype, beta: ArrayLike) -> Array | None:
     return None if dtype == jnp.float32 else jnp.asarray(1e-6, dtype) / jnp.maximum(beta, 1).astype(dtype)
 
 
-def _times(beta, differences):
+def _scaled(beta, differences):
     """β times differences, -inf where there is no action, with finite derivatives."""
     exist = differences > -jnp.inf
     return jnp.where(exist, beta * jnp.where(exist, differences, 0), -jnp.inf)

@@ -69,7 +69,7 @@ class _Demonstration:
         """
         weights = check_candidates(weights, self.feature_names, self.mdp.features.dtype)
         known = is_known(self, weights)
-        likely, doubt = _likelihood(self, weights, with_doubt=known)
+        likely, doubt = _log_likelihood_of_paths(self, weights, with_doubt=known)
         if known:
             warn_if_blunt(type(self).__name__, self.beta, likely, doubt)
         return likely
@@ -136,7 +136,7 @@ class RationalDemonstration(_Demonstration):
 
 
 @functools.partial(jax.jit, static_argnames="with_doubt")
-def _likelihood(
+def _log_likelihood_of_paths(
     shown: _Demonstration, weights: Float[Array, " N K"], *, with_doubt: bool
 ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
     """Log probability of what was shown under each candidate, and what it may be off by."""

@@ -65,7 +65,7 @@ class InitialState:
         """
         weights = check_candidates(weights, self.feature_names, self.mdp.features.dtype)
         known = is_known(self, weights)
-        likely, doubt = _likelihood(self, weights, with_doubt=known)
+        likely, doubt = _log_likelihood_of_state(self, weights, with_doubt=known)
         if known:
             warn_if_blunt("InitialState", self.beta, likely, doubt)
         return likely
@@ -84,7 +84,7 @@ class InitialState:
 
 
 @functools.partial(jax.jit, static_argnames="with_doubt")
-def _likelihood(
+def _log_likelihood_of_state(
     found: InitialState, weights: Float[Array, " N K"], *, with_doubt: bool
 ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
     """Log probability of the state under each candidate, and what it may be off by."""

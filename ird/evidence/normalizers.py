@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from ird.blocks import stream
 from ird.evidence.boltzmann import accuracy
-from ird.evidence.plans import plan
+from ird.evidence.plans import plan_for
 from ird.evidence.protocol import Normalizer
 from mdps import MDP, solve
 from mdps.pytrees import frozen_pytree
@@ -56,7 +56,7 @@ class SumWithCandidate:
     def log_sum_with_doubt(self, weights, beta, origin) -> tuple[Array, Array]:
         """The same, and β times what the candidates' own values may be off by, `[N]` each."""
         # The derivative of the best return is its features (the envelope theorem): plans themselves need none.
-        plans = plan(*jax.lax.stop_gradient((self.mdp, weights, beta)))
+        plans = plan_for(*jax.lax.stop_gradient((self.mdp, weights, beta)))
         own = jnp.sum(weights * (plans.features - origin[None]), axis=1)
         log_sum = self.proxies.log_sum(weights, beta, origin)
         share = jax.lax.stop_gradient(jax.nn.sigmoid(beta * own - log_sum))

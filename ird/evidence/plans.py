@@ -21,7 +21,7 @@ def plan_features(mdp: MDP, weights: Float[Array, " M K"]) -> Float[Array, " M K
 
 
 @jax.jit
-def plan(mdp: MDP, weights: Float[Array, " M K"], beta: Float[Array, ""]) -> Optimum:
+def plan_for(mdp: MDP, weights: Float[Array, " M K"], beta: Float[Array, ""]) -> Optimum:
     """The optimum for each row of weights, as accurate as people of this β make it matter."""
     tol = accuracy(jnp.result_type(weights, mdp.features), beta)
     return jax.vmap(lambda w: optimum(mdp, w, tol=tol))(weights)

@@ -165,7 +165,7 @@ def _plan(mdp: MDP, weights, log_weights, risk: Risk, offset, units, tol, max_st
         hopeless = jnp.isnan(s.upper) | (s.stalled >= 12 + samples.shape[1])
         return (s.steps < 1) | (~close & (s.steps < max_steps) & ~hopeless)
 
-    search = jax.lax.while_loop(unfinished, functools.partial(_step, given), _nothing_yet(given))
+    search = jax.lax.while_loop(unfinished, functools.partial(_round, given), _nothing_yet(given))
     best = jnp.where(search.best < 1e-4 * tol, 0, search.best)[: len(search.taken)]
     taken = jnp.tensordot(best, search.taken, axes=1)
     here = jnp.sum(taken, axis=-1, keepdims=True)
@@ -208,7 +208,7 @@ def _nothing_yet(given: _Problem) -> _Search:
     )
 
 
-def _step(given: _Problem, s: _Search) -> _Search:
+def _round(given: _Problem, s: _Search) -> _Search:
     """The planner answers the adversary's mixture of rewards, and the adversary a few times the planner's."""
     now = _plan_against(given, s)
     now = jax.lax.fori_loop(0, ROUNDS, lambda _, s: _tilt_against(given, s), now)

@@ -110,13 +110,13 @@ def exchange(
     num_samples, num_chains = check_count("num_samples", num_samples), check_count("num_chains", num_chains)
     sizes = (inner_steps, num_warmup, num_samples, num_chains, check_count("thinning", thinning))
     ready, beta_prior = check_unknowns(evidence, prior, beta)
-    drawn = _run(as_pytrees(evidence), ready, beta_prior, key, sizes=sizes)
+    drawn = _run_chains(as_pytrees(evidence), ready, beta_prior, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     return tell(chains_as_posterior(*drawn, num_chains=num_chains, names=names))
 
 
 @functools.partial(jax.jit, static_argnames="sizes")
-def _run(evidence, prior, beta, key, *, sizes):
+def _run_chains(evidence, prior, beta, key, *, sizes):
     """Weights, parameters, the prior, the covariance, diagnostics and notes: what `chains_as_posterior` takes."""
     evidence, (inner_steps, num_warmup, num_samples, C, thinning) = opened(evidence), sizes
     for_prior, for_starts, for_steps = jax.random.split(key, 3)
@@ -124,7 +124,7 @@ def _run(evidence, prior, beta, key, *, sizes):
     with jax.numpy_rank_promotion("allow"):  # numpyro relies on it
         unknown = Unknowns.of(evidence, prior, beta, key=for_prior)
         start = unknown.starts(C, key=for_starts)
-        step = jax.vmap(_step(unknown, inner_steps), in_axes=(0, 0, None))
+        step = jax.vmap(_move(unknown, inner_steps), in_axes=(0, 0, None))
         D = start.shape[1]
 
         def move(carry, key):
@@ -152,7 +152,7 @@ def _run(evidence, prior, beta, key, *, sizes):
     return weights, parameters, unknown.before(), sum_of_covariances(evidence), diagnostics, {"acceptance_rate": accept}
 
 
-def _step(unknown, inner_steps: int | None) -> Callable:
+def _move(unknown, inner_steps: int | None) -> Callable:
     """One step of a chain: (key, z, root of the moves' covariance) -> (z, probability of acceptance)."""
 
     def at(z):

@@ -59,7 +59,7 @@ def to_arviz(belief: "Posterior", num_samples: int | None = None):
     return az.from_dict(data, coords=coords, dims=dims)
 
 
-def save(belief: "Posterior", path) -> None:
+def save_npz(belief: "Posterior", path) -> None:
     """Write every field to an `.npz` file: arrays by field name, those of a dictionary as `field/key`."""
     arrays: dict[str, np.ndarray] = {"format": np.array(f"{_FORMAT} {_NUMBER}")}
     for field in fields(belief):
@@ -74,7 +74,7 @@ def save(belief: "Posterior", path) -> None:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def load(cls: type["Posterior"], path) -> "Posterior":
+def load_npz(cls: type["Posterior"], path) -> "Posterior":
     """Read what `save` wrote; see `Posterior.load`."""
     try:
         with _path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:

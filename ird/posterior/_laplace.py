@@ -86,13 +86,13 @@ def laplace(
     heavy = weighted and degrees_of_freedom is not None
     sizes = (num_samples, max_steps, degrees_of_freedom or 5)
     how = (jnp.asarray(weighted), jnp.asarray(heavy))
-    belief = _run(as_pytrees(evidence), ready, beta_prior, how, key, sizes=sizes, names=names)
+    belief = _approximate(as_pytrees(evidence), ready, beta_prior, how, key, sizes=sizes, names=names)
     check_finite_likelihood(belief.log_weights)
     return belief
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names"))
-def _run(evidence, prior, beta, how, key, *, sizes, names) -> Posterior:
+def _approximate(evidence, prior, beta, how, key, *, sizes, names) -> Posterior:
     evidence, (weighted, heavy), (num_samples, max_steps, nu) = opened(evidence), how, sizes
     for_prior, for_starts, for_draws = jax.random.split(key, 3)
     with jax.numpy_rank_promotion("allow"):  # numpyro and optax rely on it

@@ -90,14 +90,14 @@ def nuts(
     )
     progress_bar = check_truth("progress_bar", progress_bar)
     ready, beta_prior = check_unknowns(evidence, prior, beta)
-    run = functools.partial(_run, progress_bar=True) if progress_bar else _compiled
+    run = functools.partial(_sample, progress_bar=True) if progress_bar else _compiled
     sizes = (num_warmup, num_samples, num_chains)
     drawn = run(as_pytrees(evidence), ready, beta_prior, target_accept, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     return tell(chains_as_posterior(*drawn, num_chains=num_chains, names=names))
 
 
-def _run(evidence, prior, beta, target_accept, key, *, sizes, progress_bar=False):
+def _sample(evidence, prior, beta, target_accept, key, *, sizes, progress_bar=False):
     """Weights, parameters, the prior, the covariance, diagnostics and notes: what `chains_as_posterior` takes."""
     evidence, (num_warmup, num_samples, num_chains) = opened(evidence), sizes
     for_prior, for_starts, for_run = jax.random.split(key, 3)
@@ -128,7 +128,7 @@ def _run(evidence, prior, beta, target_accept, key, *, sizes, progress_bar=False
     return weights, parameters, unknown.before(), sum_of_covariances(evidence), diagnostics, stats
 
 
-_compiled = jax.jit(_run, static_argnames=("sizes", "progress_bar"))
+_compiled = jax.jit(_sample, static_argnames=("sizes", "progress_bar"))
 
 
 @functools.partial(jax.jit, static_argnames=("num_chains", "names"))

@@ -170,7 +170,7 @@ class Posterior:
         Args:
             path: the file, replaced if it is there; no ending is added.
         """
-        _export.save(self, path)
+        _export.save_npz(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Posterior":
@@ -184,7 +184,7 @@ class Posterior:
             ValueError: if it is no such file, is of another format, holds arrays of sizes that do not belong
                 together, or holds float64 while JAX runs in float32.
         """
-        return _export.load(cls, path)
+        return _export.load_npz(cls, path)
 
     def _take(self, rows) -> "Posterior":
         """Equally weighted samples at `rows`; they are worth no more than what they are drawn from."""

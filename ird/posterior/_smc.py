@@ -86,13 +86,13 @@ def smc(
         raise ImportError("posterior.smc needs blackjax: pip install 'inverse-reward-design[smc]'.") from error
     limits = (target_size, jnp.asarray(max_stages))
     settings = {"sizes": (num_samples, num_moves), "names": names, "blackjax": blackjax}
-    belief = _run(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)
+    belief = _temper(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)
     check_finite_likelihood(belief.log_weights)
     return tell(belief)
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names", "blackjax"))
-def _run(evidence, prior, beta, limits, key, *, sizes, names, blackjax) -> Posterior:
+def _temper(evidence, prior, beta, limits, key, *, sizes, names, blackjax) -> Posterior:
     evidence, (target_size, max_stages), (N, num_moves) = opened(evidence), limits, sizes
     for_prior, for_draws, for_stages = jax.random.split(key, 3)
     with jax.numpy_rank_promotion("allow"):  # numpyro and blackjax rely on it

@@ -161,11 +161,11 @@ def choose_environment(
             )
         stacked = stack([check_mdp(mdp, f"environments[{i}]") for i, mdp in enumerate(environments)])
     check_asked(tuple(stacked.feature_names), belief)
-    scores = _scores(stacked, belief, objective)
+    scores = _score_each(stacked, belief, objective)
     return EnvironmentChoice(jnp.argmax(scores).astype(jnp.int32), scores)
 
 
 @jax.jit
-def _scores(stacked: MDP, belief: Belief, objective: EnvironmentObjective) -> Array:
+def _score_each(stacked: MDP, belief: Belief, objective: EnvironmentObjective) -> Array:
     together = min(_TOGETHER, stacked.probability.shape[0])
     return jax.lax.map(lambda mdp: objective.score(mdp, belief), stacked, batch_size=together)

@@ -63,7 +63,7 @@ class Program:
         """The devices in a row."""
         return Mesh(np.array(self.devices), (AXIS,))
 
-    def spread(self, host: np.ndarray) -> jax.Array:
+    def over_devices(self, host: np.ndarray) -> jax.Array:
         """One number per trial, laid out over the devices, of which each process fills its own."""
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
@@ -73,7 +73,9 @@ class Program:
         settings = {name: np.concatenate([s[name] for s, _ in blocks]) for name, _ in self.settings}
         seeds = np.concatenate([seed for _, seed in blocks])
         key = np.asarray(jax.random.key_data(key))
-        return compiled(self)(key, self.spread(seeds), {name: self.spread(x) for name, x in settings.items()})
+        return compiled(self)(
+            key, self.over_devices(seeds), {name: self.over_devices(x) for name, x in settings.items()}
+        )
 
     @property
     def memory(self) -> int:

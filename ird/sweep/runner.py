@@ -15,7 +15,7 @@ from ird.sweep.devices import agreed, check_devices, check_shard, wait_for_all
 from ird.sweep.fields import check_dims
 from ird.sweep.opening import begin, find_store, identity
 from ird.sweep.progress import Progress, clock
-from ird.sweep.stores import Store, check_path, open_store
+from ird.sweep.stores import Store, check_store_path, open_store
 from ird.sweep.trials import check_key, examine
 from ird.sweep.zarr_files import METADATA
 
@@ -131,7 +131,7 @@ def run(
             whole(name, value, "give a whole number ≥ 1, or None")
     if not isinstance(progress, bool | np.bool_):
         raise ValueError(f"progress is {brief(progress)}; give True or False.")
-    path, named = check_path(store), check_dims({} if dims is None else dims)
+    path, named = check_store_path(store), check_dims({} if dims is None else dims)
     share, mesh = check_shard(shard), check_devices(devices)
     axes = check_axes(trial, grid, {} if static is None else static, num_seeds)
     examined = examine(trial, axes, key, named, mesh[0].platform)
@@ -186,13 +186,13 @@ def _do(store: Store, made: Sequence[Program], numbers: Sequence[int], key: Any,
     for program, batch, running in _batches(store.blocks, made, numbers, key):
         need = max(need or 0, program.memory)
         for number, results in _results(program, batch, running):
-            _check_same(store, described)
-            _write(store, number, results, shown.count)
+            _check_same_sweep(store, described)
+            _write_or_say(store, number, results, shown.count)
         shown.advance(store.trials(batch))
     return need
 
 
-def _check_same(store: Store, described: bytes) -> None:
+def _check_same_sweep(store: Store, described: bytes) -> None:
     """Raise unless the store is still there, and still that of this sweep.
 
     Raises:
@@ -245,7 +245,7 @@ def _results(
     return list(found.items())
 
 
-def _write(store: Store, number: int, results: Mapping[str, np.ndarray], before: int) -> None:
+def _write_or_say(store: Store, number: int, results: Mapping[str, np.ndarray], before: int) -> None:
     """Write a block, or say what became of the sweep."""
     try:
         store.write(number, results)

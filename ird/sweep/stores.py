@@ -224,7 +224,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         ValueError: if there is none, one of a format that this version does not know, or one whose description is
             damaged.
     """
-    path = check_path(path)
+    path = check_store_path(path)
     file = path / zarr.METADATA
     try:
         group = json.loads(file.read_text(encoding="utf-8"))
@@ -270,7 +270,7 @@ def _damaged(file: Path) -> str:
     )
 
 
-def check_path(store: Any) -> Path:
+def check_store_path(store: Any) -> Path:
     """Where a store is.
 
     Raises:

@@ -77,7 +77,7 @@ def examine(trial: Callable, axes: Axes, key: Any, dims: Mapping[str, tuple[str,
         traced, text = _pure(trial, axes, key, static, platform)
         found = fields_of(trial, traced.out_info, dims, axes)
         fields = fields or found
-        _check_same(trial, fields, found, first, static)
+        _check_same_fields(trial, fields, found, first, static)
         digests.append(hashlib.sha256(text.encode()).hexdigest())
         programs.append(traced.jaxpr)
     unknown = [name for name in dims if name not in {field.name for field in fields}]
@@ -95,10 +95,10 @@ def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], plat
     """
     impure = f"{label(trial)} is not pure: "
     with watched(__name__) as seen:
-        traced = _trace(trial, axes, key, static)
+        traced = _trace_trial(trial, axes, key, static)
     text = _text(trial, traced, platform)
     with jax.checking_leaks():
-        twice = _trace(trial, axes, key, static)
+        twice = _trace_trial(trial, axes, key, static)
     again = _text(trial, twice, platform)
     if text != again:
         known = f"; it {seen.what or seen.draws}" if seen.what or seen.drawn else ""
@@ -114,7 +114,7 @@ def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], plat
         )
     if seen.drawn:
         with in_other_states() as states:
-            other = _text(trial, _trace(trial, axes, key, static), platform)
+            other = _text(trial, _trace_trial(trial, axes, key, static), platform)
             left = {name: state for name, state in states().items() if name in seen.drawn}
         if other != text or left != seen.drawn:  # else it seeds the generator itself, always alike
             raise ValueError(
@@ -124,7 +124,7 @@ def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], plat
     return traced, text
 
 
-def _trace(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any]) -> Any:
+def _trace_trial(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any]) -> Any:
     """The program of one trial, as JAX has traced it."""
 
     def one(key, settings):  # a new function each time, so that JAX traces anew
@@ -198,7 +198,7 @@ def _largest(part: Any) -> int:
     return max(0, *(_largest(each) for each in part), 0) if isinstance(part, list | tuple) else 0
 
 
-def _check_same(
+def _check_same_fields(
     trial: Callable, first: Sequence[Field], other: Sequence[Field], at: Mapping[str, Any], here: Mapping[str, Any]
 ) -> None:
     """Raise if a choice of the static axes changes what is returned, naming the field."""

@@ -173,7 +173,7 @@ def publish(files: Mapping[Path, np.ndarray]) -> None:
     try:
         for path, data in files.items():
             begun[path] = partial = partial_name(path)
-            _write(partial, data)
+            _write_synced(partial, data)
         for path, data in files.items():
             _put(begun[path], path, data)
     except OSError:
@@ -193,7 +193,7 @@ def publish_first(path: Path, data: np.ndarray) -> bool:
     """
     partial = partial_name(path)
     try:
-        _write(partial, data)
+        _write_synced(partial, data)
         try:
             os.link(partial, path)  # which fails where the file is
         except OSError:
@@ -219,7 +219,7 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
 
 
-def _write(path: Path, data: np.ndarray) -> None:
+def _write_synced(path: Path, data: np.ndarray) -> None:
     """Write a file, and force it to the disk."""
     make_directory(path.parent)
     try:
@@ -242,7 +242,7 @@ def _put(partial: Path, path: Path, data: np.ndarray) -> None:
             if error.errno not in (errno.ENOENT, errno.ESTALE) or not left:
                 raise
         partial.unlink(missing_ok=True)
-        _write(partial, data)
+        _write_synced(partial, data)
 
 
 def make_directory(path: Path) -> None:

@@ -210,16 +210,12 @@ class GridWorld:
         xp = np if known else jnp
         features = xp.asarray(emitted, dtype)[ground]
         if check_truth("step", step):
-            if "step" in emitted_names:
-                raise ValueError(
-                    "step=True adds a feature 'step', but a terrain or feature bears that name; rename it."
-                )
-            emitted_names = (*emitted_names, "step")
+            emitted_names = _with_step(emitted_names)
             features = xp.concatenate([features, xp.asarray(~(goals | ends), dtype)[:, None]], axis=1)
         mdp = MDP(
             next_state=jnp.asarray(next_state),
             probability=jnp.asarray(
-                _moves.probability(xp, blocked, goals, ends, xp.asarray(slip, dtype), bool(terminal))
+                _moves.chance_of_slots(xp, blocked, goals, ends, xp.asarray(slip, dtype), bool(terminal))
             ),
             predecessor_state=jnp.asarray(predecessor_state),
             predecessor_slot=jnp.asarray(predecessor_slot),
@@ -231,7 +227,7 @@ class GridWorld:
             layout=Layout(
                 shifts=shifts,
                 aligned=True,
-                slots=_moves.taken_slots(slip, bool(terminal)),
+                slots=_moves.slots_of_moves(slip, bool(terminal)),
                 sink=S - 1 if terminal else None,
                 stay=_moves.STAY,
             ),
@@ -299,7 +295,7 @@ class GridWorld:
         for name in wanted:
             if name not in known:
                 raise ValueError(
-                    f"there is no feature {name!r} here; the features of this grid are {_maps.listed(known)}."
+                    f"there is no feature {name!r} here; the features of this grid are {_maps.quoted(known)}."
                 )
         dtype = self.mdp.features.dtype
         values = [check_number(name, wanted.get(name, 0.0), dtype=dtype) for name in known]
@@ -320,7 +316,7 @@ class GridWorld:
         """
         for name in terrains:
             if name not in self.names:
-                raise ValueError(f"there is no terrain {name!r} here; this grid has {_maps.listed(self.names)}.")
+                raise ValueError(f"there is no terrain {name!r} here; this grid has {_maps.quoted(self.names)}.")
         return _states_of(self.cell, self.terrain, tuple(map(self.names.index, terrains)), self.mdp.num_states)
 
     def most_likely_path(
@@ -430,6 +426,13 @@ def _states_of(cell: Array, terrain: Array, numbers: tuple[int, ...], num_states
 def _pad(xp, x, length: int):
     """`x` with zeros for the end state."""
     return xp.concatenate([x, np.zeros((length - x.shape[0], *x.shape[1:]), x.dtype)])
+
+
+def _with_step(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of features with that of the step."""
+    if "step" in names:
+        raise ValueError("step=True adds a feature 'step', but a terrain or feature bears that name; rename it.")
+    return (*names, "step")
 
 
 def _warn_of_unreachable_goals(next_state, begins, goals, ends, row, column) -> None:

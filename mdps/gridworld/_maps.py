@@ -26,7 +26,7 @@ def parse(
         The terrain `[H, W]` (-1: wall), the terrain names, the starts `[H, W]` and the goals `[H, W]`.
     """
     legend = _check_legend(legend, start, goal, wall)
-    rows = _rows(text, meant={*legend, wall})
+    rows = _lines(text, meant={*legend, wall})
     names = tuple(dict.fromkeys(legend.values()))
     number = {character: names.index(name) for character, name in legend.items()}
     terrain = np.full((len(rows), len(rows[0])), -1)
@@ -36,7 +36,7 @@ def parse(
             if character == wall:
                 continue
             if character not in number:
-                knows = listed(legend) + (f" and the wall {wall!r}" if wall else "")
+                knows = quoted(legend) + (f" and the wall {wall!r}" if wall else "")
                 raise ValueError(
                     f"line {r + 1}, column {c + 1} of the map is {character!r} (in {row!r}), which the legend does not "
                     f"know; it knows {knows}. Add it to the legend or mend the map."
@@ -80,7 +80,7 @@ def frames_inside() -> int:
     return count
 
 
-def listed(names: Iterable) -> str:
+def quoted(names: Iterable) -> str:
     """Names in quotes, with commas."""
     return ", ".join(repr(name) for name in names)
 
@@ -94,7 +94,7 @@ def check_terrains(names: Sequence[str], terminal: Sequence[str]) -> tuple[tuple
         raise ValueError(f"names is {names}; give distinct, non-empty terrain names.")
     for name in terminal:
         if not isinstance(name, str) or name not in names:
-            raise ValueError(f"terminal names {name!r}, which is no terrain here; the terrains are {listed(names)}.")
+            raise ValueError(f"terminal names {name!r}, which is no terrain here; the terrains are {quoted(names)}.")
     return names, tuple(name for name in names if name in terminal)
 
 
@@ -207,8 +207,8 @@ def check_emissions(names: tuple[str, ...], emissions, feature_names):
         missing = [name for name in names if name not in emissions]
         unknown = [name for name in emissions if name not in names]
         if missing or unknown:
-            wrong = [f"{listed(missing)} missing"] * bool(missing) + [f"{listed(unknown)} unknown"] * bool(unknown)
-            raise ValueError(f"emissions must give features for exactly {listed(names)}; {' and '.join(wrong)}.")
+            wrong = [f"{quoted(missing)} missing"] * bool(missing) + [f"{quoted(unknown)} unknown"] * bool(unknown)
+            raise ValueError(f"emissions must give features for exactly {quoted(names)}; {' and '.join(wrong)}.")
         lengths = {np.shape(emissions[name]) for name in names}
         if len(lengths) != 1:
             raise ValueError(
@@ -279,7 +279,7 @@ def _check_legend(legend: Mapping[str, str], start: str, goal: str | None, wall:
     return legend
 
 
-def _rows(text: str | Sequence[str], *, meant: Set[str | None]) -> list[str]:
+def _lines(text: str | Sequence[str], *, meant: Set[str | None]) -> list[str]:
     """The lines of a map, all of one length; `meant` are the characters that stand for something.
 
     Lines end at a line feed, a carriage return or both, and nowhere else: `str.splitlines` would also break a row

@@ -40,7 +40,7 @@ def _slot_shifts(next_state, edges) -> tuple[int, ...] | None:
     return tuple(0 if found is None else found[0] for found in slots)
 
 
-def probability(xp, blocked, goals, ends, slip, end: bool):
+def chance_of_slots(xp, blocked, goals, ends, slip, end: bool):
     """Probability of each successor slot, `[S, 4, D]`: moves that slip or bump, goals that keep, terrain that ends."""
     D = 6 if end else 5
     ahead, side = np.eye(4, D), (np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1)) / 2
@@ -58,7 +58,7 @@ def probability(xp, blocked, goals, ends, slip, end: bool):
     return chance
 
 
-def taken_slots(slip, end: bool) -> tuple[tuple[int, ...], ...]:
+def slots_of_moves(slip, end: bool) -> tuple[tuple[int, ...], ...]:
     """`Layout.slots`: every action may stay or end, and a slip leads to either side but never back."""
     certain = is_concrete(slip) and float(np.asarray(slip)) == 0
     ways = [(a,) if certain else sorted({a, (a + 1) % 4, (a + 3) % 4}) for a in range(4)]

@@ -36,7 +36,7 @@ _WALL, _EDGE = "#4A4A4A", "#666666"
 
 def host_policy(grid, policy) -> np.ndarray:
     """A policy of one concrete grid, `[S, A]` or `[T, S, A]`, checked."""
-    _on_host(grid, policy)
+    _require_one_known(grid, policy)
     policy = np.asarray(check_real("policy", policy))
     S, A = grid.mdp.num_states, grid.mdp.num_actions
     if policy.ndim not in (2, 3) or policy.shape[-2:] != (S, A):
@@ -82,7 +82,7 @@ def _first_step(grid, policy) -> np.ndarray | None:
     return policy if policy.ndim == 2 else policy[0]
 
 
-def _on_host(grid, *more) -> None:
+def _require_one_known(grid, *more) -> None:
     if not all(is_concrete(x) for x in (grid.cell, grid.terrain, grid.mdp.initial, *more) if x is not None):
         raise TypeError("policies are drawn on the host and cannot be traced; call this outside jit and vmap.")
     if np.ndim(grid.cell) != 2:
@@ -119,7 +119,7 @@ def letters(names: tuple[str, ...]) -> dict[str, str]:
 
 def text(grid, policy=None) -> str:
     """The map as text; see `GridWorld.show`."""
-    _on_host(grid, policy)
+    _require_one_known(grid, policy)
     policy = _first_step(grid, policy)
     letter = letters(grid.names)
     terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
@@ -158,7 +158,7 @@ def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
         raise ImportError(
             'drawing needs matplotlib, which is not installed; pip install "inverse-reward-design[plot]".'
         ) from error
-    _on_host(grid, policy, values)
+    _require_one_known(grid, policy, values)
     policy = _first_step(grid, policy)
     terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
     H, W = cell.shape

@@ -167,7 +167,7 @@ def to_gymnasium(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]) ->
         >>> round(table.discount, 6)
         0.9
     """
-    rows = _rows("to_gymnasium", mdp, reward)
+    rows = _step_table("to_gymnasium", mdp, reward)
     initial = as_distributions("initial", mdp.initial, axes=(), dtype=np.float64)
     T, S = mdp.horizon, mdp.num_states
     if T is not None:
@@ -182,7 +182,7 @@ def to_gymnasium(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]) ->
     return GymnasiumTable(rows, initial, float(mdp.discount), T)
 
 
-def _rows(name: str, mdp: MDP, reward) -> dict[int, dict[int, list[tuple]]]:
+def _step_table(name: str, mdp: MDP, reward) -> dict[int, dict[int, list[tuple]]]:
     """The table of one step of an MDP, whatever its horizon."""
     mdp = check_mdp(mdp)
     require_concrete(name, mdp=mdp.probability, reward=reward)
@@ -244,7 +244,7 @@ def make_env(mdp: MDP, reward: Float[Array, " S"] | Float[Array, " S A"]):
         raise ImportError(
             'make_env needs gymnasium, which is not installed; pip install "inverse-reward-design[gymnasium]".'
         ) from error
-    table = _rows("make_env", mdp, reward)
+    table = _step_table("make_env", mdp, reward)
     initial = as_distributions("initial", mdp.initial, axes=(), dtype=np.float64)
     horizon, masked = mdp.horizon, mdp.available is not None
 

@@ -51,7 +51,7 @@ def read(P: Any, available: Any) -> Edges:
     for s, a in np.argwhere(exist).tolist():
         total = 0.0
         for entry in actions[s][a]:
-            rows.append((s, a, *_checked(s, a, entry, S)))
+            rows.append((s, a, *_entry(s, a, entry, S)))
             total += rows[-1][2]
         if abs(total - 1) > 1e-5:
             raise ValueError(f"the probabilities of P[{s}][{a}] sum to {total:.6g}; they must sum to one.")
@@ -74,7 +74,7 @@ def _flags(available: Any, num_states: int, num_actions: int) -> np.ndarray:
     return flags.astype(bool)
 
 
-def _checked(s: int, a: int, entry: Any, num_states: int) -> tuple[float, int, float, bool]:
+def _entry(s: int, a: int, entry: Any, num_states: int) -> tuple[float, int, float, bool]:
     if len(entry) != 4:
         raise ValueError(f"P[{s}][{a}] holds {entry!r}; every entry is (probability, next state, reward, terminated).")
     p, target, paid, ended = float(entry[0]), int(entry[1]), float(entry[2]), bool(entry[3])

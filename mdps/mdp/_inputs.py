@@ -26,8 +26,8 @@ from mdps.checks import (
 )
 
 
-def tensor(transition: Any) -> np.ndarray:
-    """A dense tensor `[S, A, S']`, which is refused in other shapes."""
+def check_tensor(transition: Any) -> np.ndarray:
+    """A dense check_tensor `[S, A, S']`, which is refused in other shapes."""
     if any(hasattr(x, "tocsr") for x in [transition, *(transition if isinstance(transition, list | tuple) else ())]):
         raise ValueError("transition is sparse; sparse matrices are read by MDP.from_sparse.")
     transition = np.asarray(check_real("transition", transition))
@@ -184,7 +184,7 @@ def edges_of(
             raise ValueError(
                 f"transition holds {len(transition)} matrices, with num_actions={num_actions}; give one per action."
             )
-        parts = [_rows(f"transition[{a}]", matrix) for a, matrix in enumerate(transition)]
+        parts = [_coordinates(f"transition[{a}]", matrix) for a, matrix in enumerate(transition)]
         S, A = parts[0][3][1], len(parts)
         for a, (*_, shape) in enumerate(parts):
             if shape != (S, S):
@@ -192,7 +192,7 @@ def edges_of(
         action = np.repeat(np.arange(A), [len(origin) for origin, *_ in parts])
         origin, target, probability = (np.concatenate([part[i] for part in parts]) for i in range(3))
         return origin, action, target, probability, S, A
-    row, target, probability, (rows, S) = _rows("transition", transition)
+    row, target, probability, (rows, S) = _coordinates("transition", transition)
     A = rows // S if num_actions is None and S else num_actions
     if not S or not A or rows != S * A:
         raise ValueError(
@@ -202,7 +202,7 @@ def edges_of(
     return row // A, row % A, target, probability, S, A
 
 
-def _rows(name: str, matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
+def _coordinates(name: str, matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
     """Row, column and value of each entry of a matrix that SciPy calls sparse, and its shape."""
     if not hasattr(matrix, "tocsr"):
         raise ValueError(

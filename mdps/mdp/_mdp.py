@@ -220,7 +220,7 @@ class MDP:
             (2, 2, 2)
         """
         require_concrete("MDP.from_dense", transition=transition, features=features, initial=initial)
-        transition, features = _inputs.tensor(transition), np.asarray(check_real("features", features))
+        transition, features = _inputs.check_tensor(transition), np.asarray(check_real("features", features))
         S, A, _ = transition.shape
         exist = _inputs.which_exist(available, S, A)
         if exist is not None:

@@ -38,7 +38,7 @@ def shard(mdp: MDP, mesh: Mesh) -> MDP:
             "large MDP. Spread a batch over devices by its batch axis: see docs/gpus.md."
         )
     if mdp.num_states % mesh.size:
-        mdp = _padded(mdp, mesh.size - mdp.num_states % mesh.size)
+        mdp = _with_padding_states(mdp, mesh.size - mdp.num_states % mesh.size)
     missing = -mdp.predecessor_state.shape[0] % mesh.size
     if missing:  # then there are further rows: blank ones join the last
         first, *others = mdp.predecessor_sums
@@ -59,7 +59,7 @@ def place(x: Array, mesh: Mesh, axis: int = 0) -> Array:
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*names)))
 
 
-def _padded(mdp: MDP, extra: int) -> MDP:
+def _with_padding_states(mdp: MDP, extra: int) -> MDP:
     """`mdp` with `extra` states at the end that lead, by one slot, to a state before them."""
     S, D = mdp.next_state.shape
     if mdp.layout.shifts is None:

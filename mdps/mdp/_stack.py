@@ -58,7 +58,7 @@ def stack(mdps: Sequence[MDP]) -> MDP:
         dense=all(m.layout.dense for m in mdps),
         undiscounted=head.layout.undiscounted,
     )
-    padded = [_padded(m, S, D, layout) for m in mdps]
+    padded = [_padded_to(m, S, D, layout) for m in mdps]
     if not layout.dense:
         padded = _with_predecessors(padded)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
@@ -71,7 +71,7 @@ def _flagged(m: MDP) -> MDP:
     return dataclasses.replace(m, available=jnp.ones((m.num_states, m.num_actions), bool))
 
 
-def _padded(m: MDP, S: int, D: int, layout: Layout) -> MDP:
+def _padded_to(m: MDP, S: int, D: int, layout: Layout) -> MDP:
     """`m` with `S` states and `D` successors, less its predecessors; extra states stay put and are never reached."""
     s, d = m.next_state.shape
     own = np.arange(S, dtype=np.int32)

@@ -70,7 +70,7 @@ class Potts:
             >>> [float(Potts(coupling=1.0).log_probability(m, (0.5, 0.5))) for m in (halves, checked)]
             [2.0, 0.0]
         """
-        r = _checked(shares)
+        r = _check_shares(shares)
         terrain = jnp.asarray(check_indices("terrain", terrain, len(r), "the shares", rank=2))
         wanted = r * terrain.size
         equal = jnp.sum(terrain[1:] == terrain[:-1]) + jnp.sum(terrain[:, 1:] == terrain[:, :-1])
@@ -101,7 +101,7 @@ class Potts:
             ValueError: for shares that are not in [0, 1] or sum to more than one, or a mask of the wrong
                 shape or (where it is concrete) with a cell that may have no terrain.
         """
-        r = _checked(shares)
+        r = _check_shares(shares)
         if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 2:
             raise ValueError(f"shape is {shown(shape)}; give how many rows and columns, (H, W).")
         (H, W), Q = (check_count("shape", n) for n in shape), len(r)
@@ -170,7 +170,7 @@ def _check_allowed(allowed, shape: tuple[int, int, int]) -> Bool[Array, " H W Q"
     return jnp.asarray(flags)
 
 
-def _checked(shares) -> Float[Array, " Q"]:
+def _check_shares(shares) -> Float[Array, " Q"]:
     """The shares as an array; those that are concrete are checked."""
     if isinstance(shares, str) or not hasattr(shares, "__len__"):
         raise ValueError(f"shares are {shown(shares)}; give one for each terrain.")
