@@ -11,10 +11,12 @@ from jaxtyping import Array, Float
 from mdps.kernels import on_cpu
 
 # Entries of one block of rows × columns, on a processor and on an accelerator: small enough for a cache there, large
-# enough to keep all of it busy here.  A query's score holds several arrays of its size.
-ENTRIES, ENTRIES_OF_QUERIES = (2**20, 2**26), (2**18, 2**26)
-# Rows that pass side by side where each needs work of its own.
-ROWS = 256
+# enough to keep all of it busy here.  A query's score holds several arrays of its size; plans are held whole, for all
+# states and actions, and memory alone bounds them.
+ENTRIES, ENTRIES_OF_QUERIES, ENTRIES_OF_PLANS = (2**20, 2**26), (2**18, 2**26), (2**24, 2**24)
+# Rows that pass side by side where each needs work of its own, such as a plan; and maps, each of which holds
+# many of those.
+ROWS, MAPS = 256, 8
 
 
 def in_blocks(function: Callable, rows: Any, size: int) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.blocks import in_blocks
+from ird.blocks import in_blocks, rows_per_block
 from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.feedback import features_of, same_length
 from mdps import MDP
@@ -140,7 +140,7 @@ class Comparison:
             each = jnp.sum(jax.nn.log_sigmoid(logits[:, None] + biased[None]), axis=2)  # [n, G]
             return jax.scipy.special.logsumexp(each + self.log_prior[None], axis=1)
 
-        return in_blocks(block, weights, max(1, 2**20 // biased.size))
+        return in_blocks(block, weights, rows_per_block(biased.size, least=1))
 
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same labels from a labeller of another β."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ird.blocks import in_blocks
+from ird.blocks import ENTRIES_OF_PLANS, in_blocks, rows_per_block
 from ird.evidence import boltzmann
 from ird.evidence.boltzmann import Gains
 from ird.evidence.checks import check_beta, check_candidates
@@ -152,4 +152,4 @@ def _log_likelihood_of_paths(
         return in_doubt(of_gains, gains) if with_doubt else (of_gains(gains.value), jnp.zeros((), w.dtype))
 
     entries = (shown.mdp.horizon or 1) * shown.mdp.num_states * shown.mdp.num_actions
-    return in_blocks(jax.vmap(one), weights, max(1, 2**24 // entries))
+    return in_blocks(jax.vmap(one), weights, rows_per_block(entries, ENTRIES_OF_PLANS, least=1))

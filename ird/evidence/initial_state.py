@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ird.blocks import in_blocks
+from ird.blocks import ENTRIES_OF_PLANS, in_blocks, rows_per_block
 from ird.evidence.boltzmann import foresighted, shaped
 from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.choice import Choice
@@ -100,7 +100,7 @@ def _log_likelihood_of_state(
         gains = shaped(mdp, mdp.reward(w), found.beta)
         return in_doubt(of_gains, gains) if with_doubt else (of_gains(gains.value), jnp.zeros((), w.dtype))
 
-    return in_blocks(jax.vmap(one), weights, max(1, 2**24 // (T * S * mdp.num_actions)))
+    return in_blocks(jax.vmap(one), weights, rows_per_block(T * S * mdp.num_actions, ENTRIES_OF_PLANS, least=1))
 
 
 class InitialStateChoice(Choice):

@@ -12,13 +12,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, check_samples, is_proxy
-from ird.blocks import stream
+from ird.blocks import ROWS, in_blocks, stream
 from mdps.checks import check_array, check_mdp, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 from mdps.policies import feature_expectations
-
-BLOCK = 256  # planning problems solved side by side
 
 
 class Proxy(Protocol):
@@ -126,8 +124,7 @@ def _training_offset(mdp: MDP, weights, log_weights, each) -> Array:
 def _regret_offset(mdp: MDP, weights, log_weights, tol) -> Array:
     check_sums(mdp)
     weights = _counting(log_weights, weights)
-    size = min(BLOCK, weights.shape[0])
-    return jax.lax.map(lambda w: optimum(mdp, w, tol=tol).value, weights, batch_size=size)
+    return in_blocks(jax.vmap(lambda w: optimum(mdp, w, tol=tol).value), weights, ROWS)
 
 
 def training_stakes(belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:

@@ -4,10 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, counting
+from ird.blocks import ROWS, in_blocks
 from ird.planning._offsets import check_units
 from ird.planning._risk_plan import (
     RiskPlan,
@@ -20,8 +20,6 @@ from ird.risk import Risk
 from mdps.checks import check_array
 from mdps.mdp import MDP
 from mdps.solvers import Solution, solve
-
-BLOCK = 256  # visits whose risk is measured side by side
 
 
 def plan_per_step(
@@ -75,11 +73,7 @@ def _careful_reward(mdp: MDP, weights, log_weights, risk: Risk, baseline, units,
         weights = weights / jnp.where(jnp.isfinite(units), units, jnp.nan).astype(dtype)[:, None]
     [weights] = counting(log_weights, weights)
     features = mdp.features.astype(dtype).reshape(-1, mdp.num_features) - baseline.astype(dtype)[None]
-    # In blocks of one size, so that the measure is compiled once.
-    count = features.shape[0]
-    size = -(-count // -(-count // BLOCK))
-    rows = features[np.arange(-(-count // size) * size) % count].reshape(-1, size, features.shape[1])
-    each = jax.lax.map(lambda block: risk.value(block @ weights.T, log_weights), rows).reshape(-1)[:count]
+    each = in_blocks(lambda block: risk.value(block @ weights.T, log_weights), features, ROWS)
     slack = rounding_of_sums(dtype, *weights.shape) * jnp.max(jnp.abs(features) @ jnp.max(jnp.abs(weights), axis=0))
     return each.reshape(mdp.features.shape[:-1]), slack
 

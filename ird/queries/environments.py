@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ird.beliefs import Belief, check_belief, counting
+from ird.blocks import MAPS, in_blocks
 from ird.evidence.checks import check_beta
 from ird.evidence.plans import plan_features
 from ird.queries._choose import Pool, check_asked, choose
@@ -18,8 +19,6 @@ from ird.queries.searches import Greedy, Search
 from mdps import MDP, stack
 from mdps.checks import check_array, check_count, check_mdp, check_part, shown
 from mdps.pytrees import frozen_pytree, set_fields
-
-_TOGETHER = 8  # environments that are scored side by side
 
 
 class EnvironmentObjective(Protocol):
@@ -167,5 +166,4 @@ def choose_environment(
 
 @jax.jit
 def _score_each(stacked: MDP, belief: Belief, objective: EnvironmentObjective) -> Array:
-    together = min(_TOGETHER, stacked.probability.shape[0])
-    return jax.lax.map(lambda mdp: objective.score(mdp, belief), stacked, batch_size=together)
+    return in_blocks(jax.vmap(lambda mdp: objective.score(mdp, belief)), stacked, MAPS)
