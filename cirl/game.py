@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +25,9 @@ from mdps.mdp import from_table
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
+if TYPE_CHECKING:
+    from ird.beliefs import Belief
+
 
 class Order(enum.Enum):
     """Who sees whose action within a step.
@@ -36,20 +39,6 @@ class Order(enum.Enum):
     SIMULTANEOUS = "simultaneous"
     HUMAN_FIRST = "human first"
     ROBOT_FIRST = "robot first"
-
-
-class Belief(Protocol):
-    """What a game needs of a posterior; `ird.Posterior` is one."""
-
-    @property
-    def weights(self) -> Array:
-        """Reward weights, `[N, K]`."""
-        ...
-
-    @property
-    def log_weights(self) -> Array:
-        """Log probability of each, `[N]`."""
-        ...
 
 
 class CastError(NamedTuple):
@@ -252,7 +241,7 @@ class Game:
     def from_belief(
         transition: Float[Array, " S AH AR S"] | np.ndarray,
         features: Float[Array, " S AH AR K"] | np.ndarray,
-        belief: Belief,
+        belief: "Belief",
         initial: Float[Array, " S"] | np.ndarray | Sequence[float],
         *,
         num_atoms: int,

@@ -23,6 +23,20 @@ class Belief(Protocol):
     def feature_names(self) -> tuple[str, ...]: ...
 
 
+class Proxy(Protocol):
+    """What an offset needs to know of a proxy; `ird.evidence.ProxyReward` is one."""
+
+    @property
+    def mdp(self) -> MDP: ...
+    @property
+    def beta(self) -> float | Float[Array, ""]: ...
+    @property
+    def feature_expectations(self) -> Float[Array, " K"]: ...
+    @property
+    def alternative_features(self) -> Float[Array, " M K"]: ...
+    def log_normalizer(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]: ...
+
+
 def check_belief(mdp: MDP, belief: Belief) -> tuple[Array, Array]:
     """The belief's samples, once they are known to be about this MDP's features."""
     if not isinstance(mdp, MDP) and (is_belief(mdp) or is_proxy(mdp)):

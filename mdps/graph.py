@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mdps import tables
-from mdps.checks import check_flags, check_mdp, check_real, check_rows, require_concrete, shown
+from mdps.checks import check_flags, check_mdp, check_policy, require_concrete, shown
 from mdps.mdp import MDP, from_table
 
 
@@ -30,7 +30,7 @@ def to_networkx(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = Non
         {'probability': 1.0}
     """
     _require_known("to_networkx", mdp)
-    share = None if policy is None else _one_policy(mdp, policy)
+    share = None if policy is None else np.asarray(check_policy(mdp, policy, stationary=True))
     initial, features = np.asarray(mdp.initial), np.asarray(mdp.features)
     graph = nx.MultiDiGraph(discount=float(mdp.discount), horizon=mdp.horizon, feature_names=mdp.feature_names)
     graph.add_nodes_from((s, {"features": features[s], "initial": float(initial[s])}) for s in range(mdp.num_states))
@@ -218,7 +218,7 @@ def is_proper(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray, targets: Bool
     """
     _require_known("is_proper", mdp)
     targets = np.asarray(check_flags("targets", targets, mdp.num_states))
-    edges = _support(mdp, _one_policy(mdp, policy)) & ~targets[:, None]
+    edges = _support(mdp, np.asarray(check_policy(mdp, policy, stationary=True))) & ~targets[:, None]
     seen = walk_from(np.asarray(mdp.next_state), edges, np.asarray(mdp.initial) > 0)
     chain = _chain(mdp, edges)
     arrived = mdp.num_states  # one node behind all targets
@@ -245,7 +245,12 @@ def is_unichain(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray) -> bool:
         (True, False)
     """
     _require_known("is_unichain", mdp)
-    return nx.number_attracting_components(_chain(mdp, _support(mdp, _one_policy(mdp, policy)))) == 1
+    return (
+        nx.number_attracting_components(
+            _chain(mdp, _support(mdp, np.asarray(check_policy(mdp, policy, stationary=True))))
+        )
+        == 1
+    )
 
 
 def walk_from(next_state: np.ndarray, edges: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -270,27 +275,13 @@ def _require_known(where: str, mdp: MDP) -> None:
     require_concrete(where, mdp=mdp.probability, initial=mdp.initial, next_state=mdp.next_state)
 
 
-def _one_policy(mdp: MDP, policy) -> np.ndarray:
-    policy = np.asarray(check_real("policy", policy))
-    if policy.shape != (mdp.num_states, mdp.num_actions):
-        raise ValueError(
-            f"policy has shape {policy.shape}; it must be [{mdp.num_states}, {mdp.num_actions}], "
-            "the same at every step."
-        )
-    check_rows("policy", policy, axes=("state",), tolerance=1e-4)
-    if mdp.available is not None and (policy[~np.asarray(mdp.available)] != 0).any():
-        s, a = (int(i) for i in np.argwhere((policy != 0) & ~np.asarray(mdp.available))[0])
-        raise ValueError(f"policy takes action {a} in state {s}, which is not available there; give it no share.")
-    return policy
-
-
 def _support(mdp: MDP, policy) -> np.ndarray:
     """Which successor slots have positive probability, `[S, D]`."""
     possible = np.asarray(mdp.probability) > 0
     if mdp.available is not None:
         possible = possible & np.asarray(mdp.available)[:, :, None]
     if policy is not None:
-        possible = possible & (_one_policy(mdp, policy) > 0)[..., None]
+        possible = possible & (np.asarray(check_policy(mdp, policy, stationary=True)) > 0)[..., None]
     return np.any(possible, axis=1)
 
 

@@ -13,13 +13,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mdps import bellman
 from mdps.checks import (
-    as_distributions,
-    check_array,
     check_count,
     check_flags,
     check_key,
     check_mdp,
-    check_real,
+    check_policy,
     check_reward,
     check_sums,
     check_tolerance,
@@ -54,7 +52,7 @@ def occupancy(
     Raises:
         ValueError: for a policy of the wrong shape or whose rows are not distributions.
     """
-    policy = _check_policy(mdp, policy)
+    policy = check_policy(check_mdp(mdp), policy)
     check_sums(mdp)
     check_tolerance(tol, policy.dtype)
     if mesh is None:
@@ -95,7 +93,7 @@ def policy_return(mdp: MDP, policy: Float[Array, " ... S A"], reward: Float[Arra
         ValueError: for a policy or a reward of the wrong shape, or values that are not finite.
     """
     reward = check_reward(check_mdp(mdp), reward)
-    policy = _check_policy(mdp, policy)
+    policy = check_policy(check_mdp(mdp), policy)
     check_sums(mdp)
     return _policy_return(mdp, policy, reward)
 
@@ -264,7 +262,7 @@ def rollout(mdp: MDP, policy: Float[Array, " ... S A"], *, key: Key[Array, ""], 
     """
     check_key(key)
     num_steps = check_count("num_steps", num_steps)
-    return _rollout(mdp, _check_policy(mdp, policy, num_steps=num_steps), key, num_steps)
+    return _rollout(mdp, check_policy(check_mdp(mdp), policy, at_least=num_steps), key, num_steps)
 
 
 @functools.partial(jax.jit, static_argnames="num_steps")
@@ -285,31 +283,7 @@ def _rollout(mdp: MDP, policy, key, num_steps: int) -> Trajectory:
 
 
 def _check_visits(mdp: MDP, policy, where) -> tuple[Array, Array]:
-    return _check_policy(mdp, policy), check_flags("where", where, mdp.num_states)
-
-
-def _check_policy(mdp: MDP, policy, num_steps: int | None = None) -> Array:
-    check_mdp(mdp)
-    policy = check_real("policy", policy)
-    S, A, T = mdp.num_states, mdp.num_actions, mdp.horizon
-    steps = T if num_steps is None else num_steps
-    per_step = policy.ndim == 3 and policy.shape[1:] == (S, A) and steps is not None
-    if per_step:
-        per_step = policy.shape[0] == T if num_steps is None else policy.shape[0] >= num_steps
-    if policy.shape != (S, A) and not per_step:
-        shapes = f"[{S}, {A}]" + ("" if steps is None else f" or [{steps}, {S}, {A}]")
-        raise ValueError(f"policy has shape {policy.shape}; it must be {shapes}.")
-    if is_concrete(policy):
-        policy = as_distributions("policy", policy, axes=("step", "state")[3 - policy.ndim :])
-        if mdp.available is not None and is_concrete(mdp.available):
-            taken = np.argwhere((np.asarray(policy) != 0) & ~np.asarray(mdp.available))
-            if len(taken):
-                s, a = (int(i) for i in taken[0, -2:])
-                raise ValueError(
-                    f"policy takes action {a} in state {s}, which is not available there (mdp.available); give it no "
-                    "share."
-                )
-    return check_array("policy", policy, finite=False)
+    return check_policy(check_mdp(mdp), policy), check_flags("where", where, mdp.num_states)
 
 
 def uniform_policy(mdp: MDP) -> Float[Array, " S A"]:

@@ -4,33 +4,17 @@ Each offset is scaled to the deployment map's total visits, so that a shift of t
 no plan.  `ird.planning` offers all of these by the same names.
 """
 
-from typing import Protocol
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, check_belief, check_samples, is_proxy
+from ird.beliefs import Belief, Proxy, check_belief, check_samples, is_proxy
 from ird.blocks import ROWS, in_blocks, stream
 from mdps.checks import check_array, check_mdp, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 from mdps.policies import feature_expectations
-
-
-class Proxy(Protocol):
-    """What an offset needs to know of a proxy; `ird.evidence.ProxyReward` is one."""
-
-    @property
-    def mdp(self) -> MDP: ...
-    @property
-    def beta(self) -> float | Float[Array, ""]: ...
-    @property
-    def feature_expectations(self) -> Float[Array, " K"]: ...
-    @property
-    def alternative_features(self) -> Float[Array, " M K"]: ...
-    def log_normalizer(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]: ...
 
 
 def no_offset(belief: Belief) -> Float[Array, " N"]:

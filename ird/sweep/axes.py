@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from mdps.checks import check_count
+
 SEED = "seed"
 RESERVED = (SEED, "key", "done")
 
@@ -151,22 +153,11 @@ def check_axes(trial: Callable, grid: Mapping[str, Values], static: Mapping[str,
         if not isinstance(table, Mapping):
             raise ValueError(f"{name} is a {type(table).__name__}; give a mapping from setting to its values.")
     _check_names(trial, list(grid), list(static))
-    seeds = whole("num_seeds", num_seeds, "give a whole number ≥ 1 (each seed is one trial per setting)")
+    seeds = check_count("num_seeds", num_seeds)
     if seeds >= 2**32:
         raise ValueError(f"num_seeds is {seeds}, and seeds are numbered below 2**32; fold more into the key.")
     kept = {name: _check_static(name, values) for name, values in static.items()}
     return Axes(kept, {name: _check_setting(name, values) for name, values in grid.items()}, seeds)
-
-
-def whole(name: str, value: Any, cure: str) -> int:
-    """A whole number of at least one, as Python has it.
-
-    Raises:
-        ValueError: for anything else; flags are no numbers.
-    """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} is {brief(value)}; {cure}.")
-    return int(value)
 
 
 def brief(value: Any) -> str:

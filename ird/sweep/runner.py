@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ird.sweep.axes import Blocks, Values, brief, check_axes, chunk_of, label, whole
+from ird.sweep.axes import Blocks, Values, brief, check_axes, chunk_of, label
 from ird.sweep.compilation import Program, fitting, prepare
 from ird.sweep.devices import agreed, check_devices, check_shard, wait_for_all
 from ird.sweep.fields import check_dims
@@ -18,6 +18,7 @@ from ird.sweep.progress import Progress, clock
 from ird.sweep.stores import Store, check_store_path, open_store
 from ird.sweep.trials import check_key, examine
 from ird.sweep.zarr_files import METADATA
+from mdps.checks import check_count
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def run(
     check_key(key)
     for name, value in (("block", block), ("memory", memory)):
         if value is not None:
-            whole(name, value, "give a whole number ≥ 1, or None")
+            check_count(name, value)
     if not isinstance(progress, bool | np.bool_):
         raise ValueError(f"progress is {brief(progress)}; give True or False.")
     path, named = check_store_path(store), check_dims({} if dims is None else dims)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mdps.checks import check_real, is_concrete, shown
+from mdps.checks import check_policy, check_real, is_concrete, shown
 from mdps.gridworld._moves import MOVES
 
 # Lines towards the tied actions, by (up, right, down, left).
@@ -37,11 +37,7 @@ _WALL, _EDGE = "#4A4A4A", "#666666"
 def host_policy(grid, policy) -> np.ndarray:
     """A policy of one concrete grid, `[S, A]` or `[T, S, A]`, checked."""
     _require_one_known(grid, policy)
-    policy = np.asarray(check_real("policy", policy))
-    S, A = grid.mdp.num_states, grid.mdp.num_actions
-    if policy.ndim not in (2, 3) or policy.shape[-2:] != (S, A):
-        raise ValueError(f"policy has shape {policy.shape}; for this grid it must be [{S}, {A}] or [T, {S}, {A}].")
-    return policy
+    return np.asarray(check_policy(grid.mdp, policy, at_least=0, shares=False))
 
 
 def state_of(grid, cell) -> int:

@@ -1,10 +1,4 @@
-"""The door of every public function: one set of checks for numbers, arrays, flags, counts, keys, rewards and MDPs.
-
-Each check returns what it was given as the function will use it (numbers and arrays in a floating dtype, flags as
-booleans), or raises a `ValueError` that names the argument, what it was and what to give instead.  Values are judged
-*after* they were brought into the dtype in which they will be used: 1e300 is infinite in float32, and 1e-50 is zero.
-Of a tracer only its shape and dtype can be judged; its values pass.
-"""
+"""Numbers, arrays, flags, counts, indices, names and keys."""
 
 import math
 import numbers
@@ -83,9 +77,9 @@ def _judged(name: str, x, allowed: Callable[[float], bool], cure: str, dtype) ->
         raise ValueError(f"{name} is {shown(x)}; {cure}")
     if isinstance(x, jax.core.Tracer):
         return x.astype(dtype)
-    value = _as_dtype(np.asarray(_as_float(x)), dtype)
+    value = in_dtype(np.asarray(as_float(x)), dtype)
     if not allowed(float(value)):
-        raise ValueError(f"{name} is {shown(x)}{_cast(float(value), x, dtype)}; {cure}")
+        raise ValueError(f"{name} is {shown(x)}{as_cast(float(value), x, dtype)}; {cure}")
     return value
 
 
@@ -111,7 +105,7 @@ def check_array(name: str, x, *, finite: bool = True, dtype=None, like=None) -> 
         dtype = jnp.promote_types(dtype, like)
     if not is_concrete(held):
         return jnp.asarray(held, dtype)
-    values = _as_dtype(np.asarray(held), dtype)
+    values = in_dtype(np.asarray(held), dtype)
     if finite:
         fine = np.isfinite(values)
         if not fine.all():
@@ -144,7 +138,7 @@ def check_real(name: str, x) -> np.ndarray | Array:
             ) from error
         if x.dtype == object and x.size and all(isinstance(each, numbers.Real) for each in np.ravel(x)):
             # Fractions, and integers beyond int64.
-            x = np.array([_as_float(each) for each in np.ravel(x)]).reshape(x.shape)
+            x = np.array([as_float(each) for each in np.ravel(x)]).reshape(x.shape)
     if not _is_real(x.dtype):
         if jnp.issubdtype(x.dtype, jnp.complexfloating):
             raise ValueError(f"{name} is {shown(x)}; give real numbers, such as x.real.")
@@ -290,136 +284,6 @@ def check_part(name: str, x, kind: type, method: str, such_as: str):
     return x
 
 
-def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) -> None:
-    """Raise if the last axis of a concrete array is not a probability distribution, naming the row by `axes`."""
-    if not is_concrete(x):
-        return
-    x = np.asarray(check_real(name, x), np.float64)
-
-    def at(index) -> str:
-        return "".join(f" of {axis} {int(i)}" for axis, i in zip(axes, index, strict=False))
-
-    bad = np.argwhere(~np.isfinite(x) | (x < 0))
-    if bad.size:
-        raise ValueError(f"{name}{at(bad[0])} holds {x[tuple(bad[0])]}; probabilities must be finite and not negative.")
-    total = x.sum(axis=-1)
-    bad = np.argwhere(np.abs(total - 1) > tolerance)
-    if bad.size or (total.ndim == 0 and abs(total - 1) > tolerance):
-        index = bad[0] if bad.size else ()
-        raise ValueError(f"{name}{at(index)} sums to {float(total[tuple(index)]):.6g}; it must sum to one.")
-
-
-def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, tolerance: float = 1e-5) -> np.ndarray:
-    """Concrete rows that are let in as probability distributions: checked, and divided by their sums.
-
-    A row that misses one by less than `tolerance` was meant to sum to one (printed with six digits, say), and is
-    divided by its sum, in float64, before anything is rounded to the dtype that it is stored in.  A row that
-    misses it by no more than four units in the last place of that dtype is left to the bit.  What misses it by
-    more is refused.  This is the one place where numbers from outside become probabilities.
-
-    Args:
-        name: what the rows are, for errors.
-        x: the rows, along the last axis; a single row when one-dimensional.
-        axes: names of the leading axes, for errors; they name the first bad row.
-        dtype: floating dtype that the rows will be stored in; JAX's default for `x` when left out.
-        tolerance: how far from one a sum may be.
-
-    Returns:
-        The rows as a floating NumPy array, as they are where no row was divided.
-
-    Raises:
-        ValueError: for a negative or non-finite entry, or a sum that is not one.
-
-    Example:
-        >>> as_distributions("initial", [0.333333, 0.333333, 0.333333], axes=()).tolist() == [1 / 3] * 3
-        True
-    """
-    check_rows(name, x, axes=axes, tolerance=tolerance)
-    x = np.asarray(check_real(name, x))
-    if dtype is None:
-        dtype = jnp.result_type(float, *(x,) * (x.dtype.kind == "f"))
-    total = x.sum(axis=-1, keepdims=True, dtype=np.float64)
-    kept = np.abs(total - 1) <= 4 * float(jnp.finfo(dtype).eps)
-    return x if kept.all() else np.where(kept, x, np.divide(x, total, dtype=np.float64))
-
-
-def check_horizon_and_discount(horizon: int | None, discount, *, ends: bool = False) -> None:
-    """Raise unless the horizon is a positive whole number or None and the discount fits it.
-
-    `ends`: whether a discount of 1 without a horizon is judged elsewhere, by where ways lead (`tables.check_ends`).
-    """
-    if horizon is not None and (not isinstance(horizon, numbers.Integral) or isinstance(horizon, bool) or horizon < 1):
-        raise ValueError(f"horizon is {shown(horizon)}; give a whole number of steps ≥ 1, or None for an endless MDP.")
-    check_number("discount", discount, lambda gamma: 0 <= gamma <= 1, "it must lie in [0, 1).")
-    if horizon is None and is_concrete(discount):
-        dtype = jnp.result_type(float)
-        gamma = float(_as_dtype(np.asarray(_as_float(discount)), dtype))
-        if gamma >= 1 and not (ends and float(discount) == 1):
-            raise ValueError(
-                f"discount is {float(discount)}{_cast(gamma, discount, dtype)} without a horizon; give a discount "
-                "below 1, or a horizon."
-            )
-
-
-def check_sums(mdp) -> None:
-    """Raise where visits are counted, but nothing is discounted and there is no horizon."""
-    if mdp.layout.undiscounted:
-        raise ValueError(
-            "mdp has neither a discount below 1 nor a horizon, so that visits have no sum; give a horizon "
-            "(mdp.replace(horizon=T)) or a discount (mdp.replace(discount=0.99))."
-        )
-
-
-def check_mdp(mdp, name: str = "mdp"):
-    """One `mdps.MDP`: not the grid or the game that holds it, and not a stack of them."""
-    from mdps.mdp import MDP
-
-    if not isinstance(mdp, MDP):
-        held = getattr(mdp, "mdp", None)
-        cure = f"pass {_instance(mdp)}.mdp" if isinstance(held, MDP) else "pass an mdps.MDP, such as grid.mdp"
-        raise ValueError(f"{name} is {shown(mdp)}; {cure}.")
-    shape = np.shape(mdp.probability)
-    if len(shape) != 3:
-        raise ValueError(
-            f"{name} is a stack of MDPs (probability has shape {shape}); this takes one: index it, or use jax.vmap "
-            "over the stack."
-        )
-    return mdp
-
-
-def check_weights(mdp, weights) -> Array:
-    """Reward weights `[K]`, one for each feature of the MDP."""
-    weights = check_array("weights", weights, finite=False)
-    if weights.shape != (mdp.num_features,):
-        raise ValueError(
-            f"weights has shape {weights.shape}, but this MDP has {mdp.num_features} features "
-            f"{mdp.feature_names}; give one weight per feature, in that order."
-        )
-    return check_array("weights", weights)
-
-
-def check_reward(mdp, reward) -> Array:
-    """A reward `[S]` or `[S, A]` of one MDP; weights `[K]`, and -inf for actions that do not exist, get their cure."""
-    held = check_real("reward", reward)
-    S, A, K = mdp.num_states, mdp.num_actions, mdp.num_features
-    if held.shape not in ((S,), (S, A)):
-        cure = " Did you mean mdp.reward(weights)?" if held.shape == (K,) else ""
-        raise ValueError(
-            f"reward has shape {tuple(held.shape)}; with S={S} states and A={A} actions it must be [S] or [S, A].{cure}"
-        )
-    if is_concrete(held) and np.isneginf(np.asarray(held)).any():
-        where = tuple(int(i) for i in np.argwhere(np.isneginf(np.asarray(held)))[0])
-        raise ValueError(
-            f"reward is -inf at index {where}; for actions that do not exist build the MDP with available=[S, A], "
-            "and give every reward a finite number."
-        )
-    return check_array("reward", held)
-
-
-def _instance(x) -> str:
-    return {"GridWorld": "grid", "Game": "game"}.get(type(x).__name__, "it")
-
-
 def _is_real(dtype) -> bool:
     """Whether a dtype holds real numbers (or booleans, which count as 0 and 1)."""
     return jnp.issubdtype(dtype, jnp.bool_) or (
@@ -427,21 +291,21 @@ def _is_real(dtype) -> bool:
     )
 
 
-def _as_float(x) -> float:
+def as_float(x) -> float:
     try:
         return float(x)
     except OverflowError:  # an integer beyond every float
         return math.inf if x > 0 else -math.inf
 
 
-def _as_dtype(values: np.ndarray, dtype) -> np.ndarray:
+def in_dtype(values: np.ndarray, dtype) -> np.ndarray:
     with np.errstate(over="ignore", under="ignore"):
         return values.astype(dtype)
 
 
-def _cast(value: float, x, dtype) -> str:
+def as_cast(value: float, x, dtype) -> str:
     """What became of a number in some dtype, where that is another thing: zero, one or infinity."""
-    moved = value != float(_as_float(x)) and (math.isinf(value) or value.is_integer())
+    moved = value != float(as_float(x)) and (math.isinf(value) or value.is_integer())
     return f", which is {value} in {np.dtype(dtype).name}" if moved else ""
 
 
