@@ -73,7 +73,7 @@ def solve(
         temperature: τ, in units of reward; 0 means hard.  A number that is known (Python's, NumPy's or an array's) is
             not traced if it is 0; a traced one may be 0, too, and then gives the hard optimum.
         tol: absolute bound on `error_bound`; None: 1e-6 in float64, the rounding floor in float32.
-        max_steps: most sweeps (endless MDPs; static).
+        max_steps: most sweeps that find the values (endless MDPs; static); telling ties apart may take as many again.
         mesh: devices over which to spread the states of one large MDP (`jax.sharding.Mesh`); None: wherever the
             arrays are.
 

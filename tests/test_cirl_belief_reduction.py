@@ -52,7 +52,7 @@ def test_as_many_atoms_as_rewards_cost_nothing(x64):
     np.testing.assert_allclose(np.sort(game.prior), [1 / 3, 2 / 3], atol=1e-12)
 
 
-def test_bad_input_is_told_apart():
+def test_a_belief_that_cannot_be_reduced_is_refused_by_name():
     transition, features, belief = problem(20)
     for message, changes in (
         ("K=2", {"features": features[..., :1]}),

@@ -63,7 +63,7 @@ def test_the_exact_value_lies_between_the_bounds_after_every_trial(kind, order, 
 
 
 @pytest.mark.parametrize("order", [Order.SIMULTANEOUS, Order.HUMAN_FIRST])
-def test_endless_games(order, x64):
+def test_bounds_hold_the_value_of_endless_games(order, x64):
     rng = np.random.default_rng(1)
     for i in range(10):
         _, game = oracles.random_game(rng, Theta=3, T=None, order=order, discount=0.7)
@@ -78,7 +78,7 @@ def test_endless_games(order, x64):
 
 
 @pytest.mark.parametrize("count, order", [(2, Order.HUMAN_FIRST), (4, Order.SIMULTANEOUS)])
-def test_fewer_and_more_rewards(count, order, x64):
+def test_bounds_hold_the_value_whatever_the_number_of_rewards(count, order, x64):
     rng = np.random.default_rng(2)
     for _ in range(20):
         _, game = oracles.random_game(rng, Theta=count, T=3, order=order)
@@ -113,13 +113,13 @@ def test_an_independent_pomdp_solver_agrees(order, x64):
         (SPREAD, 4, None, 0.6075),
     ],
 )
-def test_chefworld(recipes, horizon, prior, expected, x64):
+def test_bounds_hold_the_published_value_of_chefworld(recipes, horizon, prior, expected, x64):
     search = closed(chefworld.game(recipes, horizon, prior=prior))
     assert search.lower() - 1e-12 <= expected <= search.upper() + 1e-12
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
-def test_mini_chefworld(count, x64):
+def test_bounds_hold_the_published_value_of_mini_chefworld(count, x64):
     search = closed(chefworld.mini(count))
     assert search.lower() - 1e-9 <= 0.9 <= search.upper() + 1e-9
 
@@ -137,7 +137,7 @@ def test_games_with_a_fixed_human(x64):
         assert search.lower() - 5e-6 <= expected <= search.upper() + 5e-6  # the figures are rounded
 
 
-def test_the_tiger(x64):
+def test_bounds_hold_the_interval_of_another_solver_for_the_tiger(x64):
     """What `tiger` explains: the interval that another solver gives holds the value, and so does a narrower one."""
     human = Fixed(tiger.human())
     for low, high in ((19.3711, 19.3721), (19.37136, 19.37138)):
@@ -239,7 +239,7 @@ def test_what_the_robot_believes_at_its_nodes(x64):
     np.testing.assert_allclose(belief, left * np.asarray(game.prior) / (left @ np.asarray(game.prior))[:, None])
 
 
-def test_it_is_chosen_by_size():
+def test_games_too_large_for_the_exact_solvers_go_to_the_bounded_one():
     garden = apprenticeship.game(5, 4, lesson=2, work=4)
     assert solve(garden).history is None
     slips = solve(garden, human=EpsilonGreedy(0.1), tol=0.5)  # no subsets, and too many plans
@@ -248,7 +248,7 @@ def test_it_is_chosen_by_size():
     assert float(slips.lower) < float(solve(garden).upper)
 
 
-def test_bad_input_is_told_apart():
+def test_bad_settings_are_refused_by_name():
     game = chefworld.mini(2)
     for message, build in (
         ("max_backups is 0", lambda: Bounded(max_backups=0)),

@@ -34,7 +34,7 @@ def value(game, human=None, **settings):
         (SPREAD, 4, None, 0.6075),
     ],
 )
-def test_chefworld(recipes, horizon, prior, expected):
+def test_chefworld_is_worth_what_was_published_and_play_makes_the_meals(recipes, horizon, prior, expected):
     game = chefworld.game(recipes, horizon, prior=prior)
     solution = solve(game, tol=1e-6)
     assert value(game) == pytest.approx(expected, abs=1e-9)
@@ -47,11 +47,11 @@ def test_chefworld(recipes, horizon, prior, expected):
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
-def test_mini_chefworld(count):
+def test_mini_chefworld_is_worth_what_was_published(count):
     assert value(chefworld.mini(count)) == pytest.approx(0.9, abs=1e-6)
 
 
-def test_paperclips():
+def test_paperclips_are_worth_what_the_closed_form_says():
     game = paperclips.game(92)
     solution = solve(game, tol=1e-6)
     assert float(solution.lower) == pytest.approx(69 + 25 / 92, abs=2e-5)
@@ -92,7 +92,7 @@ def test_off_switch_with_a_boltzmann_human(mu, expected):
 
 
 @pytest.mark.parametrize("order", [Order.SIMULTANEOUS, Order.ROBOT_FIRST])
-def test_red_blue(order):
+def test_red_blue_is_worth_what_the_closed_form_says(order):
     human = Fixed(red_blue.human())
     assert value(red_blue.game(order=order), human) == pytest.approx(1.71, abs=1e-9)
     assert value(red_blue.game(order=order, may_wait=False), human) == pytest.approx(1.4, abs=1e-9)
@@ -102,12 +102,12 @@ def test_red_blue(order):
     "discount, only_at_start, expected",
     [(0.99, False, 1.95232), (0.99, True, 1.85628), (0.9, False, 1.7136), (0.9, True, 1.584)],
 )
-def test_wormy_apples(discount, only_at_start, expected):
+def test_wormy_apples_are_worth_what_the_closed_form_says(discount, only_at_start, expected):
     human = Fixed(wormy_apples.human(only_at_start=only_at_start))
     assert value(wormy_apples.game(discount), human) == pytest.approx(expected, abs=1e-6)
 
 
-def test_meal_choice():
+def test_the_meal_choice_is_worth_what_the_closed_form_says():
     assert value(meal_choice.game(), Fixed(meal_choice.human())) == pytest.approx(1.80495, abs=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_another_human_than_the_one_planned_for():
     assert abs(float(np.mean(played.returns)) - matrix[0, 1]) < 3 * error
 
 
-def test_bad_input_is_told_apart():
+def test_bad_simulations_are_refused_by_name():
     game = chefworld.game(LINE[:2], 2)
     solution = solve(game)
     for message, build in (

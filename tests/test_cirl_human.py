@@ -147,7 +147,7 @@ def test_episodes_with_a_literal_human():
     assert float(value[solution.robot.start[0]] @ game.prior) == pytest.approx(float(solution.lower), abs=1e-5)
 
 
-def test_what_does_not_go_together_is_said():
+def test_models_that_a_concept_or_solver_cannot_take_are_refused():
     game = chefworld.game(KITCHEN, 2)
     with pytest.raises(ValueError, match="SubgameConsistent"):
         solve(game, human=Pedagogic(1.0), concept=Commitment())

@@ -36,7 +36,7 @@ def one_step(order, human_actions=2):
 
 @pytest.mark.parametrize("order", list(Order))
 @pytest.mark.parametrize("human", [EpsilonGreedy(0.2), Boltzmann(1.5)], ids=str)
-def test_one_step_is_solved_by_counting(order, human):
+def test_means_of_one_step_converge_to_sums_written_out(order, human):
     """Nothing is uncertain but θ and the human's draw, so means converge to sums that can be written out."""
     reward, game = one_step(order)
     decision = Pomcp.plan_for(game, human=human, num_simulations=4000).initial(0, key=jax.random.key(2)).decision
@@ -95,7 +95,7 @@ def test_one_compile_and_the_same_key_the_same_plan():
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_bad_input_is_told_apart():
+def test_bad_settings_are_refused_by_name():
     game = chefworld.mini(2)
     for settings, told in (
         ({"num_simulations": 0}, "num_simulations is 0"),

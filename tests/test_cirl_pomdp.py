@@ -161,7 +161,7 @@ def test_a_discount_of_0_leaves_the_first_step(there_and_back, x64):
     assert endless_value(p) == pytest.approx(oracles.coordination_value(arrays, 0.0, 1), abs=1e-12)
 
 
-def test_with_a_fixed_human(there_and_back, x64):
+def test_a_fixed_human_leaves_the_robots_own_problem(there_and_back, x64):
     rng = np.random.default_rng(1)
     _, game = oracles.random_game(rng)
     human = Fixed(rng.dirichlet(np.ones(2), size=(2, 2)))
@@ -220,7 +220,7 @@ def test_a_prior_that_misses_one_is_written_as_one(there_and_back):
     assert abs(there_and_back(coordination_pomdp(game)).start.sum() - 1) < 1e-12
 
 
-def test_names_come_back(there_and_back):
+def test_names_survive_writing_and_reading(there_and_back):
     stay = np.broadcast_to(np.eye(2), (2, 2, 2))
     names = {"states": ("sunny", "b&w"), "actions": ("go", "wait"), "observations": ("<3", "no")}
     p = Pomdp(stay, stay, np.eye(2), np.full(2, 0.5), 0.5, **names)

@@ -59,7 +59,7 @@ def test_rewards_by_end_state_and_observation_are_averaged(reading):
     assert reading(A2.replace("values: reward", "values: cost")).reward.tolist() == [[-3.0, 0.0], [0.0, -7.0]]
 
 
-def test_windows_files(reading):
+def test_marks_of_byte_order_and_ends_of_line_do_not_matter(reading):
     p = reading(b"\xef\xbb\xbf" + A2.replace("\n", "\r\n").encode())
     assert p.reward.tolist() == [[3.0, 0.0], [0.0, 7.0]] and p.transition[0, 0].tolist() == [0.3, 0.7]
     old = reading(A2.replace("\n", "\r").encode())
@@ -181,7 +181,7 @@ def test_a_file_that_names_no_discount_gets_it_from_its_reader(reading):
         reading(text, discount=1.5)
 
 
-def test_tiger(reading):
+def test_cassandras_tiger_opens(reading):
     """Cassandra, Kaelbling and Littman (1994): names, identity, uniform, no start."""
     p = reading(
         "discount: 0.95\nvalues: reward\nstates: left right\nactions: listen open-left open-right\n"
@@ -295,7 +295,7 @@ def hallway():
     return "\n".join(lines)
 
 
-def test_the_hallway(reading, x64):
+def test_littmans_hallway_opens_with_its_values(reading, x64):
     p = reading(hallway())
     value = np.asarray(full_information_value(p).value)
     assert p.start @ value == pytest.approx(1.5357730, abs=1e-7)

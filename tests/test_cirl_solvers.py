@@ -100,7 +100,7 @@ def test_bounds_are_valid_when_stopped_early(x64):
     assert single.values.shape == (len(single.robot.state), 3)
 
 
-def test_in_float32():
+def test_bounds_hold_in_float32():
     solution = solve(chefworld.game(chefworld.THREE, 3, prior=[0.5, 0.25, 0.25]))
     assert float(solution.lower) <= 0.2025 <= float(solution.upper)
     assert bool(solution.converged)
@@ -318,7 +318,7 @@ def bad_inputs():
     yield "plans would have to be listed", lambda: solve(build(horizon=6), human=Boltzmann(1.0), method=Exact())
 
 
-def test_bad_input_is_told_apart():
+def test_bad_games_and_humans_are_refused_by_name():
     for message, build in bad_inputs():
         with pytest.raises(ValueError, match=message):
             build()

@@ -168,7 +168,7 @@ def test_it_maps_and_compiles_once():
     np.testing.assert_allclose(many[0], lesson(thetas[0], CENTRES, 0.5), atol=1e-9)
 
 
-def test_bad_input_is_told_apart():
+def test_bad_lessons_are_refused_by_name():
     theta = jnp.ones(2)
     with pytest.raises(ValueError, match="give the MDP a horizon"):
         teaching.infer(world().replace(horizon=None, discount=0.9), theta, rationality=1.0)

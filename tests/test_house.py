@@ -82,7 +82,7 @@ from jax._src import xla_bridge
 print(json.dumps({
     "backends": sorted(xla_bridge._backends),
     "optional": sorted(
-        {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "tyro", "xarray", "zarr"}
+        {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "xarray", "zarr"}
         & set(sys.modules)
     ),
     "x64": bool(jax.config.jax_enable_x64),
@@ -132,7 +132,7 @@ def test_source_file_is_one_sitting_and_says_what_it_is(path):
 
 
 def test_imports_of_optional_packages_stay_inside_functions():
-    optional = {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "tyro", "scipy", "xarray", "zarr"}
+    optional = {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "scipy", "xarray", "zarr"}
     for path in SOURCES:
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

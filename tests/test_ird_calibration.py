@@ -154,7 +154,7 @@ def test_the_study_writes_tables_and_pictures(small):
         assert f"| {name}" in page
 
 
-def test_bad_input():
+def test_bad_ranks_are_refused_by_name():
     for made, message in [
         (lambda: calibration.ranks(jnp.zeros(2), jnp.zeros((5, 3)), key=KEY), "draws has shape"),
         (lambda: calibration.ranks(jnp.zeros(2), jnp.zeros((0, 2)), key=KEY), "draws has shape"),

@@ -135,7 +135,7 @@ def test_proxies_are_evidence_and_plan_nothing_again():
     np.testing.assert_allclose(traced.T, designer.log_probabilities(weights), atol=1e-5)
 
 
-def test_bad_input():
+def test_bad_designers_are_refused_by_name():
     stacked = mdps.stack([MDP, MDP])
     for made, message in [
         (lambda: Designer.from_rewards(np.zeros((0, K)), MDP), "alternatives is empty"),

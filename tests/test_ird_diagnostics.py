@@ -69,7 +69,7 @@ def test_every_number_is_diagnosed_by_itself():
     assert together[0].shape == (2, 1)
 
 
-def test_what_the_numbers_say():
+def test_known_troubles_of_chains_show_in_the_numbers():
     value = {name: [float(x) for x in diagnostics.diagnose(jnp.asarray(x, jnp.float32))] for name, x in CHAINS.items()}
     assert value["independent"][0] < 1.01
     assert value["apart"][0] > 1.4
@@ -88,7 +88,7 @@ def test_too_few_draws_or_none_that_differ_are_not_judged():
     assert float(diagnostics.ess_bulk(jnp.ones((2, 50)))) == 100
 
 
-def test_it_traces():
+def test_diagnostics_run_under_jit_and_vmap():
     x = jnp.asarray(CHAINS["slow"], jnp.float32)
     batched = jax.jit(jax.vmap(diagnostics.diagnose))(jnp.stack([x, 2 * x]))
     np.testing.assert_allclose(batched[1][0], diagnostics.ess_bulk(x), rtol=1e-5)

@@ -128,7 +128,7 @@ def test_an_utterance_is_the_mean_of_its_trajectories():
     check(Utterance(mdp, meanings, "around", beta=BETA), chosen_log_probability(options, 0, w), w)
 
 
-def test_comparisons_multiply():
+def test_the_likelihoods_of_comparisons_multiply():
     mdp, w = world(), candidates()
     features = np.asarray(mdp.features)
     pairs = [(AROUND, ROBOT), ([0, 0, 1, 2], [0, 3, 4, 5])]
@@ -357,7 +357,7 @@ def bad_inputs():
     yield "mdp is a stack", lambda: InitialState(both, 0)
 
 
-def test_bad_input_is_told_apart():
+def test_bad_evidence_is_refused_by_name():
     for message, build in bad_inputs():
         with pytest.raises(ValueError, match=message):
             build()

@@ -162,7 +162,7 @@ def test_every_normalizer_of_a_proxy():
 
 
 @pytest.mark.parametrize("horizon", [T, None])
-def test_optima_and_visits(horizon):
+def test_optima_and_visits_take_only_what_is_available(horizon):
     mdp = world(horizon)
     for w in WEIGHTS[:2]:
         found = mdps.optimum(mdp, w)

@@ -132,7 +132,7 @@ def test_alternatives_that_share_a_plan_are_merged_and_counted(x64):
 
 
 @hypothesis.given(order=st.permutations([1, 1, 2, 3, 4, 5]))
-def test_multiplicity_counts(order):
+def test_a_plan_that_many_proxies_share_counts_for_each(order):
     counts = np.array(order)  # of fixed sum, so that nothing is compiled again
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
@@ -347,7 +347,7 @@ def test_bad_input_is_refused_before_anything_is_compiled(change, message):
         ProxyReward(weights, mdp, **given)
 
 
-def test_more_bad_input():
+def test_bad_candidates_are_refused_by_name():
     _, _, _, alternatives, mdp = random_problem(16)
     proxy = ProxyReward(alternatives[0], mdp, alternatives=alternatives)
     with pytest.raises(ValueError, match=r"weights\[None\]"):

@@ -180,7 +180,7 @@ def test_tiny_aversions_keep_their_bounds_per_step(dtype):
         assert float(careful.bound - careful.objective) <= (1e-3 if dtype == np.float32 else 1e-10)
 
 
-def test_many_features(x64):
+def test_a_dozen_features_converge_to_one_in_a_million(x64):
     """A dozen, to 1e-6: more policies pass than there are places, and the optimum mixes many of them."""
     rng = np.random.default_rng(0)
     S, A, K, N = 12, 3, 12, 60
@@ -329,7 +329,7 @@ def test_offsets_are_what_they_say(x64):
 
 
 @pytest.mark.parametrize(("kind", "per_action"), [(ENDLESS, False), (FINITE, True)], ids=str)
-def test_per_step(kind, per_action, x64):
+def test_the_plan_per_step_is_the_optimum_of_risk_adjusted_rewards(kind, per_action, x64):
     """The per-step plan is the optimum of the per-step rewards, and more cautious than the plan per trajectory."""
     mdp, samples, alpha = model(4, per_action, **kind), belief(4), 0.3
     p, W = probabilities(samples), np.asarray(samples.weights)
@@ -385,7 +385,7 @@ class TestBadInput:
             planning.plan(mdp, samples, **given)
         assert _per_trajectory._plan._cache_size() == before
 
-    def test_offset(self):
+    def test_an_offset_of_another_shape_or_not_finite_is_refused(self):
         self.refused(r"offset has shape \(29,\), but the belief holds 30 samples", offset=jnp.zeros(N - 1))
         self.refused("offset is nan at index", offset=self.offset.at[3].set(jnp.nan))
         self.refused("offset is None; say what returns are measured from", offset=None)
@@ -395,11 +395,11 @@ class TestBadInput:
         self.refused(r"risk is .*; give a measure from ird.risk", risk=risk)
 
     @pytest.mark.parametrize("tol", [0.0, -1e-3, float("nan"), float("inf")])
-    def test_tolerance(self, tol):
+    def test_a_tolerance_that_is_not_positive_is_refused(self, tol):
         self.refused("tol is .*; it must be positive", tol=tol)
 
     @pytest.mark.parametrize("max_steps", [0, 2.5, True])
-    def test_steps(self, max_steps):
+    def test_steps_that_are_no_whole_number_are_refused(self, max_steps):
         self.refused("max_steps is .*whole number", max_steps=max_steps)
 
     def test_worst_case_on_unequal_weights(self):
@@ -423,7 +423,7 @@ class TestBadInput:
         samples = posterior.exact(candidates=jnp.ones((N, K + 1)))
         self.refused("the belief's weights have shape .*this MDP has 4 features", samples=samples)
 
-    def test_baseline(self):
+    def test_a_baseline_of_other_features_is_refused(self):
         with pytest.raises(ValueError, match=r"baseline has shape \(3,\), but this MDP has 4 features"):
             planning.plan_per_step(self.mdp, self.samples, risk=CVaR(0.1), baseline=jnp.zeros(3))
         with pytest.raises(ValueError, match="baseline is inf at index"):

@@ -276,12 +276,12 @@ def test_batched_over_maps_in_one_jit():
         beliefs.summary()
 
 
-def test_exact_traces():
+def test_exact_runs_under_jit():
     belief = jax.jit(lambda c, p: posterior.exact(candidates=c, log_prior=p))(jnp.eye(2), jnp.zeros(2))
     np.testing.assert_allclose(belief.mean(), [0.5, 0.5])
 
 
-def test_summary_numbers():
+def test_the_summary_holds_the_moments_and_quantiles():
     weights = np.random.default_rng(0).normal(size=(4000, 2)) * [1.0, 3.0]
     table = posterior.exact(candidates=weights).summary()
     np.testing.assert_allclose(table.mean, weights.mean(axis=0), atol=1e-5)
@@ -324,7 +324,7 @@ def test_plot_has_as_many_bars_as_the_samples_are_worth_and_draws_a_known_prior_
     plt.close(drawn)
 
 
-def test_to_arviz(proxy):
+def test_arviz_gets_chains_parameters_and_prior(proxy):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pytest.importorskip("arviz")
@@ -512,7 +512,7 @@ def test_a_missing_package_is_one_clear_sentence(proxy, package, method, monkeyp
         getattr(belief, method)()
 
 
-def test_bad_input(proxy):
+def test_bad_candidates_and_priors_are_refused_by_name(proxy):
     good = np.zeros((5, K))
     for change, message in [
         ({"candidates": np.zeros((5, 2))}, r"must be \[N, K\].*K=3 features \('dirt', 'grass', 'goal'\)"),

@@ -348,13 +348,13 @@ def with_a_param():
     ],
 )
 @pytest.mark.parametrize("sampler", ["nuts", "laplace", "exchange", "importance", "smc"])
-def test_bad_priors(sampler, change, message):
+def test_every_sampler_refuses_bad_priors_by_name(sampler, change, message):
     settings = {"prior": BOX, "key": KEY} | ({} if sampler in ("nuts", "exchange") else {"num_samples": 10})
     with pytest.raises(ValueError, match=message):
         getattr(posterior, sampler)(written(MAPS[0]), **settings | change)
 
 
-def test_bad_settings():
+def test_every_sampler_refuses_bad_settings_by_name():
     proxy = written(MAPS[0])
     for sampler, change, message in [
         ("nuts", {"num_warmup": -1}, "num_warmup is -1; give a whole number ≥ 0"),

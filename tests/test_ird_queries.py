@@ -292,7 +292,7 @@ def bad_inputs():
     )
 
 
-def test_bad_input_is_told_apart():
+def test_bad_queries_are_refused_by_name():
     for message, ask in bad_inputs():
         with pytest.raises(ValueError, match=message):
             ask()

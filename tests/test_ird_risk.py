@@ -52,7 +52,7 @@ def log(p):
 
 @pytest.mark.parametrize("risk", RISKS, ids=str)
 @given(returns=returns_drawn, mass=masses)
-def test_value_and_adversary(risk, returns, mass):
+def test_values_agree_with_their_adversaries_and_with_numpy(risk, returns, mass):
     with jax.enable_x64(True):
         returns, p = returns.astype(float), mass / mass.sum()
         log_p = log(p)

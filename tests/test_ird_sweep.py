@@ -206,7 +206,7 @@ def test_progress_says_rate_and_time_left(monkeypatch):
     assert " trials/s, " in lines[0]
 
 
-def test_a_bar_in_a_terminal():
+def test_a_terminal_gets_a_bar():
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -503,7 +503,7 @@ def test_results_that_no_store_holds(tmp_path, out, match):
         ({"devices": []}, "give how many, or a sequence"),
     ],
 )
-def test_bad_arguments(tmp_path, change, match):
+def test_bad_arguments_are_refused_before_a_store_is_made(tmp_path, change, match):
     arguments = {"trial": trial, "grid": {"scale": [1.0]}} | change
     with pytest.raises(ValueError, match=match):
         run(arguments.pop("trial"), arguments.pop("grid"), tmp_path / "s", **arguments)

@@ -36,7 +36,7 @@ class TestPenalties:
     """One huge number must not make others look equal (float32: every state shared, worth 34.28, called 38.14)."""
 
     @pytest.mark.parametrize("penalty", [-1e6, -1e9])
-    def test_a_forbidden_action(self, penalty, dtype):
+    def test_a_forbidden_action_elsewhere_makes_no_ties(self, penalty, dtype):
         mdp, reward = robot(), paid(penalty)
         solution = mdps.solve(mdp, reward)
         assert shares(solution.policy) == [[False, True, False], [False, False, True]]
@@ -99,7 +99,7 @@ class TestFarGoals:
         if discount == 0.5:  # powers of two: no rounding at all
             np.testing.assert_array_equal(np.asarray(solution.value)[:-1], exact[:-1].astype(dtype))
 
-    def test_with_a_horizon(self, dtype):
+    def test_the_far_goal_is_walked_to_with_a_horizon_too(self, dtype):
         grid = corridor(60, discount=0.8, horizon=80)
         solution = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(goal=1.0)))
         assert (np.asarray(solution.policy)[0, :-1] == [0, 1, 0, 0]).all()
@@ -111,13 +111,13 @@ class TestTies:
     """True ties are shared, in whatever order their sums were added."""
 
     @pytest.mark.parametrize("settings", [{"discount": 0.95}, {"horizon": 9}, {"discount": 0.95, "slip": 0.1}])
-    def test_a_symmetric_map(self, settings, dtype):
+    def test_equally_long_ways_share(self, settings, dtype):
         grid = GridWorld.from_text("S..\n...\n..G", FLOOR, **settings)
         solution = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(floor=-0.1, goal=1.0)))
         first = np.asarray(solution.policy).reshape(-1, 9, 4)[0]
         assert shares(first[0]) == shares(first[4]) == [False, True, True, False]
 
-    def test_now_or_for_ever(self, dtype):
+    def test_the_same_worth_at_once_and_for_ever_share(self, dtype):
         """31 at once against 1 a step for ever: 31 = 31/32 · 32."""
         T = np.zeros((3, 2, 3))
         T[0, 0, 1] = T[0, 1, 2] = 1
@@ -128,7 +128,7 @@ class TestTies:
 
     @pytest.mark.parametrize("actions", [3, 12])
     @pytest.mark.parametrize("horizon", [None, 5])
-    def test_nothing_at_stake(self, actions, horizon, dtype):
+    def test_tiny_weights_collect_what_the_tie_sharing_policy_collects(self, actions, horizon, dtype):
         """With weights of zero, or of 1e-3, optimum collects what the tie-sharing policy collects."""
         P, features, initial = oracles.random_mdp(np.random.default_rng(1), S=6, A=actions)
         mdp = MDP.from_dense(P, features, initial, discount=0.9, horizon=horizon)
@@ -260,7 +260,7 @@ def test_action_values_are_the_backup_of_the_values(dtype):
     np.testing.assert_allclose(timed[-1], reward)
 
 
-def test_shares_in_both_forms(x64):
+def test_lists_by_action_and_one_array_give_the_same(x64):
     """Lists of arrays and one array give the same; the first of the largest is one action."""
     q = jnp.array([[1.0, 3.0, 3.0], [2.0, -jnp.inf, 0.0]])
     listed = [q[:, a] for a in range(3)]

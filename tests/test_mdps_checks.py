@@ -149,7 +149,7 @@ def test_indices_are_whole_numbers_in_range():
         checks.check_indices("rows", [[0], [0, 1]], 3, "states")
 
 
-def test_one_key_is_one_key():
+def test_only_one_typed_key_is_a_key():
     assert checks.check_key(jax.random.key(0)).shape == ()
     for x in (7, None, "a", jnp.zeros(3), jax.random.split(jax.random.key(0))):
         with refused("key is .*; give one random key, such as"):

@@ -94,9 +94,9 @@ def test_nan_stays_in_its_column(temperature):
     assert np.isnan(spoilt.value[1]).all() and not spoilt.converged[1]
 
 
-def test_max_steps_is_kept_and_reported(x64):
+def test_no_more_sweeps_than_max_steps_and_the_bound_still_holds(x64):
     solution = mdps.solve(model(discount=0.999), jnp.asarray(FEATURES[:, 0]), max_steps=20, tol=1e-12)
-    assert int(solution.steps) < 200
+    assert 1 < int(solution.steps) <= 2 * 20  # as many again to tell ties apart
     exact = oracles.policy_iteration(P, FEATURES[:, 0], 0.999)
     assert np.abs(solution.value - exact).max() <= float(solution.error_bound)
     assert not bool(solution.converged)

@@ -63,7 +63,7 @@ def test_a_stack_takes_the_slots_of_all(x64):
 
 
 @pytest.mark.parametrize("text", ["S.G", "S\n.\nG", "S.\n.G"])
-def test_narrow_maps(text, x64):
+def test_narrow_maps_shift_as_they_gather(text, x64):
     mdp = grid(text, discount=0.9).mdp
     assert mdp.layout.shifts is not None
     weights = jnp.asarray([0.1, -1.0, 1.0])

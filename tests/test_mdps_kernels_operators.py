@@ -103,7 +103,7 @@ def test_bounds_hold_for_values_and_policies(dtype, kind, masked):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ties_are_shared(dtype, kind):
+def test_equal_actions_share_in_every_operator(dtype, kind):
     del dtype
     chance = transition(kind)
     chance[:, 2] = chance[:, 1]
@@ -152,7 +152,7 @@ def test_optimal_features_are_those_of_the_optimal_policy(x64, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_a_horizon(x64, kind):
+def test_every_operator_agrees_with_loops_with_a_horizon(x64, kind):
     T = 5
     mdp, chance, features = build(kind, horizon=T)
     reward, value, here = features @ WEIGHTS, np.zeros(len(chance)), np.asarray(mdp.initial)
@@ -246,7 +246,7 @@ def test_what_mixes_fast_takes_few_sweeps(x64, kind):
 
 
 @pytest.mark.parametrize("length", [2, 3, 4, 30])
-def test_chains_that_go_round(dtype, length):
+def test_cycles_that_do_not_mix_are_solved(dtype, length):
     """Nothing mixes there, and no step of extrapolation along one mode is right."""
     for states in (length, 40 * length if length > 2 else 40):
         chance = np.zeros((states, A, states))

@@ -85,7 +85,7 @@ def test_reward_of_state_action_features(x64):
     ("discount", "horizon", "expected"),
     [(0.9, None, 10.0), (1.0, 7, 7.0), (0.5, 3, 1.75), (0.0, None, 1.0), (0.0, 4, 1.0)],
 )
-def test_total_visits(x64, discount, horizon, expected):
+def test_total_visits_are_the_sum_of_discounts(x64, discount, horizon, expected):
     assert float(build(*make(), discount=discount, horizon=horizon).total_visits) == pytest.approx(expected)
 
 
@@ -162,7 +162,7 @@ def spoil(which, index, value):
         (lambda P, f, i: (P, f, i[:3]), r"initial has shape \(3,\)"),
     ],
 )
-def test_bad_arrays_are_named(change, message):
+def test_bad_arrays_are_refused_by_name(change, message):
     with pytest.raises(ValueError, match=message):
         build(*change(*make()))
 
@@ -246,7 +246,7 @@ class TestReplace:
         self.check(traced, transition)
 
     @pytest.mark.parametrize("grid", [False, True])
-    def test_other_successors(self, grid):
+    def test_replacing_successors_rebuilds_what_follows(self, grid):
         if grid:
             mdp = GridWorld.from_text("S.G", self.legend, discount=0.9).mdp
         else:

@@ -131,7 +131,7 @@ def test_a_grid_exchanges_only_the_edges_of_its_shares(found):
     assert found["rough"]["gathers"] > 0
 
 
-def test_with_a_horizon(found):
+def test_shares_agree_with_the_whole_with_a_horizon(found):
     one = found["steps"]
     assert one["shape"] == [7, 651, 4]
     assert max(one["value"], one["policy"], one["visits"]) < 1e-10
@@ -147,7 +147,7 @@ def test_padding_changes_nothing():
     np.testing.assert_array_equal(alone.policy, shared.policy)
 
 
-def test_a_stack_is_refused():
+def test_a_stack_cannot_be_sharded():
     stacked = mdps.stack([world(3, 3, 0.9)] * 2)
     mesh = Mesh(np.array(jax.devices()[:1]), ("states",))
     with pytest.raises(ValueError, match="a stack of MDPs"):

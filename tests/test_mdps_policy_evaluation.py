@@ -79,7 +79,7 @@ def test_tolerance_is_the_error(x64):
         assert np.abs(mdps.occupancy(mdp, POLICY, tol=tol) - exact).sum() <= tol
 
 
-def test_maps_equal_loops(x64):
+def test_nested_vmaps_equal_loops(x64):
     rng = np.random.default_rng(4)
     policies = jnp.asarray(rng.dirichlet(np.ones(2), size=(3, 5)))
     gammas = jnp.asarray([0.0, 0.5, 0.95])

@@ -52,7 +52,7 @@ def test_no_class_is_registered_in_the_way_that_confuses_them():
             assert not [n for n in used if n.attr == "register_dataclass"], path
 
 
-def test_leaves_and_statics():
+def test_leaves_have_paths_and_statics_do_not_move():
     tree = Here(2.0, "n")
     [(path, leaf)], _ = jax.tree_util.tree_flatten_with_path(tree)
     assert (jax.tree_util.keystr(path), leaf) == (".x", 2.0)

@@ -57,7 +57,7 @@ def test_proper_and_improper_policies(dtype):
     assert solution.policy_bound < 5e-3
 
 
-def test_four_by_three(dtype):
+def test_russell_and_norvigs_world_has_its_utilities(dtype):
     grid = four_by_three()
     solution = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(floor=-0.04, plus=1, minus=-1)))
     assert solution.converged and solution.error_bound <= (1e-6 if dtype == "float64" else 1e-4)
@@ -66,7 +66,7 @@ def test_four_by_three(dtype):
     assert ways[[0, 1, 2, 4, 5, 7, 8, 9, 10]].tolist() == [1, 1, 1, 0, 0, 0, 3, 3, 3]
 
 
-def test_the_gambler(x64):
+def test_the_gamblers_values_are_exact_and_his_ties_shared(x64):
     """Exact ties, and stakes that do not exist (cases B2)."""
     mdp = gambler()
     solution = mdps.solve(mdp, mdp.reward(jnp.ones(1)))
@@ -80,7 +80,7 @@ def test_the_gambler(x64):
     assert sum(np.count_nonzero(row) > 1 for row in np.asarray(solution.policy)[1:100]) == 72
 
 
-def test_jit_and_vmap(x64):
+def test_batches_without_a_discount_are_certified(x64):
     mdp = two_ways()
     rewards = jnp.array([1.0, 0.5, 3.0])[:, None] * mdp.reward(COSTS)[None]
     found = jax.jit(jax.vmap(lambda r: mdps.solve(mdp, r)))(rewards)

@@ -33,7 +33,7 @@ def at(gamma, dtype=jnp.float64):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.3])
 @pytest.mark.parametrize("gamma", [0.0, 0.9, 0.95, 0.99, 0.999])
-def test_the_bound_is_a_bound(dtype, gamma, temperature):
+def test_the_error_bound_holds_at_every_tolerance(dtype, gamma, temperature):
     """The certified bound holds against an exact solution, at every tolerance, and is met where it can be."""
     rng = np.random.default_rng(1)
     mdp = at(gamma, dtype)
@@ -52,7 +52,7 @@ def test_the_bound_is_a_bound(dtype, gamma, temperature):
             assert int(solution.steps) < 60_000
 
 
-def test_default_tolerances():
+def test_the_default_tolerance_is_that_of_the_dtype():
     with jax.enable_x64(True):
         solution = mdps.solve(model(), jnp.asarray(REWARD))
         assert bool(solution.converged)
@@ -66,7 +66,7 @@ def test_default_tolerances():
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5])
-def test_finite_horizon(dtype, temperature):
+def test_a_finite_horizon_agrees_with_backward_induction(dtype, temperature):
     mdp = model(dtype == jnp.float64, horizon=T)
     values, policies = oracles.backward_induction(P, REWARD, 0.9, T, temperature)
     solution = mdps.solve(mdp, jnp.asarray(REWARD, dtype), temperature=temperature)
@@ -83,7 +83,7 @@ def test_policies_are_the_exact_ones(x64):
         np.testing.assert_allclose(solution.policy, exact, atol=1e-8)
 
 
-def test_soft_tends_to_hard(x64):
+def test_the_soft_optimum_tends_to_the_hard_one(x64):
     hard = mdps.solve(model(), jnp.asarray(REWARD)).value
     for temperature in (1e-1, 1e-3, 1e-6):
         soft = mdps.solve(model(), jnp.asarray(REWARD), temperature=temperature).value
@@ -91,13 +91,13 @@ def test_soft_tends_to_hard(x64):
         assert np.abs(soft - hard).max() <= temperature * np.log(A) * 10 + 2e-6
 
 
-def test_rewards_of_actions(x64):
+def test_rewards_of_actions_are_solved_exactly(x64):
     reward = np.random.default_rng(2).normal(size=(S, A))
     solution = mdps.solve(model(), jnp.asarray(reward), tol=1e-10)
     np.testing.assert_allclose(solution.value, oracles.policy_iteration(P, reward, 0.9), atol=1e-9)
 
 
-def test_ties_are_shared(dtype):
+def test_equal_actions_share_equally(dtype):
     """Equal actions share equally, whatever rounding does: a zero reward makes every policy optimal."""
     mdp = model(dtype == jnp.float64)
     np.testing.assert_allclose(mdps.solve(mdp, jnp.zeros(S, dtype)).policy, 1 / A, rtol=1e-6)
@@ -217,7 +217,7 @@ def test_the_hard_gradient_is_the_occupancy_of_shared_ties(x64):
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.4}])
-def test_vmap_is_a_loop(x64, options):
+def test_nested_vmaps_over_rewards_and_mdps_equal_loops(x64, options):
     """Maps over rewards, over MDPs of different sizes, and both nested either way round."""
     rng = np.random.default_rng(6)
     sizes, gammas = (6, 4, 2), (0.9, 0.5, 0.97)
@@ -254,7 +254,7 @@ def test_mixed_precision_is_as_exact(x64, temperature):
         assert np.abs(solution.value[i] - exact).max() <= float(solution.error_bound[i]) <= 1e-11 * scale[i]
 
 
-def test_gradients_batch(x64):
+def test_gradients_under_vmap_equal_loops(x64):
     mdp = model()
     gradient = jax.grad(lambda r: mdp.initial @ mdps.solve(mdp, r, temperature=0.5, tol=1e-12).value)
     rewards = jnp.asarray(np.random.default_rng(7).normal(size=(3, S)))

@@ -93,7 +93,7 @@ def test_lavaland_by_the_papers_likelihood_has_its_shares_and_its_patches_and_ha
     assert traces == [40, 20]  # one trace for each number of sweeps, whatever the keys
 
 
-def test_settings_from_a_file(tmp_path):
+def test_settings_are_read_from_a_file(tmp_path):
     file = tmp_path / "generator.toml"
     file.write_text("lava = 0.1\n[potts]\ncoupling = 0.5\n", encoding="utf-8")
     assert Lavaland.from_toml(file) == Lavaland(lava=0.1, potts=Potts(coupling=0.5))
