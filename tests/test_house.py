@@ -1,6 +1,7 @@
 """The house: what the wheel carries, what importing does, and how the files are laid out."""
 
 import ast
+import functools
 import importlib
 import json
 import os
@@ -317,3 +318,54 @@ def test_a_function_is_one_step():
             if isinstance(node, ast.FunctionDef) and body_lines(node, text) > 60:
                 long[f"{path.relative_to(ROOT)}:{node.name}"] = body_lines(node, text)
     assert not long
+
+
+NAMED = re.compile(
+    r"(?<![\w./-])((?:mdps|ird|cirl|examples|benchmarks|tests|fuzz|docs)(?:/[\w.-]+)*/[\w-]+\.\w+)(?![\w*])"
+)
+DOTTED = re.compile(r"(?<![\w./-])((?:mdps|ird|cirl)(?:\.[A-Za-z_]\w*)+)")
+
+
+def texts_that_name_things():
+    """Docstrings and comments of code, comments of TOML files, and pages; the CHANGELOG alone tells what was."""
+    for path in tracked_files():
+        name = path.relative_to(ROOT).as_posix()
+        if path.suffix == ".md" and path.name != "CHANGELOG.md":
+            yield name, path.read_text()
+        elif path.suffix == ".toml":
+            yield name, "\n".join(line for line in path.read_text().splitlines() if line.lstrip().startswith("#"))
+        elif path.suffix == ".py" and name.split("/")[0] != "tests":
+            text = path.read_text()
+            strings = (n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant))
+            comments = re.findall(r"(?m)#.*$", text)
+            yield name, "\n".join([*(s for s in strings if isinstance(s, str)), *comments])
+
+
+@functools.cache
+def reach(dotted):
+    """The module or attribute of this name, imported as far as it goes."""
+    parts = dotted.split(".")
+    for i in range(len(parts), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(parts[:i]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[i:]:
+            thing = getattr(thing, part, None) or getattr(thing, "__dataclass_fields__", {})[part]
+        return thing
+    raise KeyError(dotted)
+
+
+def test_what_a_page_or_a_docstring_names_is_there():
+    wrong = []
+    for where, text in texts_that_name_things():
+        for path in set(NAMED.findall(text)):
+            beside = (ROOT / where).parent / path
+            if not (ROOT / path).exists() and not beside.exists():
+                wrong.append(f"{where} names {path}")
+        for dotted in set(DOTTED.findall(text)):
+            try:
+                reach(dotted)
+            except (KeyError, ImportError):
+                wrong.append(f"{where} names {dotted}")
+    assert not wrong, "\n".join(sorted(wrong))
