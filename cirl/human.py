@@ -251,7 +251,6 @@ class Literal(_Model):
 
 
 @frozen_pytree
-@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Pedagogic(Boltzmann):
     """Knows that a robot is learning from every action, and plays by what each is worth when it does.
 

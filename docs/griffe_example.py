@@ -1,4 +1,4 @@
-"""Let the API pages read the docstrings' "Example:" as the section that griffe calls "Examples:"."""
+"""Let the API pages read an "Example:" as what griffe calls "Examples:"."""
 
 import re
 
@@ -10,4 +10,9 @@ class ExampleSection(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
+            obj.docstring.value = re.sub(
+                r"^( *)Example:$",
+                r"\1Examples:",
+                obj.docstring.value,
+                flags=re.MULTILINE,
+            )

@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^(?P<indent> *)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
@@ -49,3 +50,24 @@ def test_links_between_pages_and_pictures_exist():
             if "://" not in target and not (page.parent / target).exists():
                 missing.append((page.name, target))
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
+)
+def test_no_line_of_code_is_cut_at_the_width_of_a_page(page):
+    inside, long = False, []
+    for line in page.read_text().splitlines():
+        if line.lstrip().startswith("```"):
+            inside = not inside
+        elif inside and len(line) > 80:
+            long.append(line)
+    assert not inside and not long
+
+
+def test_the_navigation_holds_every_page_in_five_groups():
+    nav = yaml.safe_load(re.search(r"^nav:.*?(?=^\w)", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE | re.DOTALL)[0])
+    groups = {name: pages for group in nav["nav"] for name, pages in group.items()}
+    assert list(groups) == ["Start", "How it works", "Studies", "At scale", "Reference"]
+    listed = {path for pages in groups.values() for page in pages for path in page.values()}
+    assert listed == {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}

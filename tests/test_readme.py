@@ -1,12 +1,16 @@
 """The README's program, word for word, does what the README says."""
 
+import re
+
 from test_docs import ROOT, blocks, elsewhere, run  # noqa: F401
 
 import mdps
 
 
-def test_the_careful_plan_keeps_out_of_lava_and_still_arrives(unannotated, optimised):
+def test_the_careful_plan_keeps_out_of_lava_and_arrives_and_the_output_is_as_shown(unannotated, optimised, capsys):
     seen = run(ROOT / "README.md")
+    [shown] = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert capsys.readouterr().out.startswith(shown)
     field, naive, careful = seen["field"], seen["naive"], seen["careful"]
     risk = {
         name: (
