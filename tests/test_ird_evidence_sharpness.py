@@ -10,7 +10,7 @@ import pytest
 from numpyro.distributions import Normal
 
 from ird.evidence import InitialState, MaxEntDemonstration, ProxyReward, RationalDemonstration
-from ird.evidence.demonstration import _likelihood
+from ird.evidence.demonstration import _log_likelihood_of_paths
 from mdps import MDP, GridWorld
 
 BETAS = np.array([1e2, 1e4, 1e6])
@@ -80,7 +80,7 @@ def test_ties_are_ties_for_people_of_any_beta(case, reading, dtype, quiet):
     if case == "slippery" and reading == 1 and dtype == jnp.float32:
         # Later cells are no ties, and what float32 holds of them differs on the two sides of the diagonal; it is told.
         one = jnp.asarray([weights])
-        off += [_likelihood(shown.replace(beta=float(b)), one, with_doubt=True)[1][0] for b in BETAS]
+        off += [_log_likelihood_of_paths(shown.replace(beta=float(b)), one, with_doubt=True)[1][0] for b in BETAS]
         assert off[0] < 0.01
     assert np.all(np.abs(value - expected[reading]) <= off)
 
@@ -162,7 +162,7 @@ def test_what_is_left_open_covers_what_rounding_does():
     with jax.enable_x64(True):
         mdp = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, shown.mdp)
     for beta in (1.0, 10.0, 100.0):
-        value, doubt = _likelihood(shown.replace(beta=beta), jnp.asarray(weights), with_doubt=True)
+        value, doubt = _log_likelihood_of_paths(shown.replace(beta=beta), jnp.asarray(weights), with_doubt=True)
         with jax.enable_x64(True):
             exact = RationalDemonstration(mdp, [0, 1, 2, 5], [1, 1, 2, 2], beta=beta).log_likelihood(weights)
         # float32 cannot hold the sum itself any better.
