@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks import cirl_peers as peers
 from cirl import Bounded, Exact, Game, Pomcp, coordination_pomdp, simulate, solve
-from cirl.bounded import Search, _search
+from cirl.bounded import HeuristicSearch, _search
 from cirl.bounded._backup import backup
 from cirl.games import apprenticeship, chefworld
 from cirl.human import EpsilonGreedy, Rational
@@ -255,7 +255,7 @@ def footprint(game, tol):
 
     _search.backup = watched
     try:
-        search = Search(game, Rational(), LIMIT)
+        search = HeuristicSearch(game, Rational(), LIMIT)
         search.run(tol)
     finally:
         _search.backup = backup

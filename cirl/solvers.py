@@ -7,8 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from cirl.bounded import Bounded, Search
-from cirl.exact import LARGEST, MOST, TooManyPlansError, best_replies, cost_of_subsets, solve_plans, solve_subsets
+from cirl.bounded import Bounded, HeuristicSearch
+from cirl.exact import (
+    MOST_PLANS,
+    MOST_THETAS,
+    TooManyPlansError,
+    best_replies,
+    cost_of_subsets,
+    solve_plans,
+    solve_subsets,
+)
 from cirl.game import Game
 from cirl.host_game import HostGame
 from cirl.human import Boltzmann, Human, Literal, Pedagogic, Rational, check_game, check_sharpness, fitted
@@ -164,7 +172,7 @@ def _solve(job: _Job) -> GameSolution:
     if isinstance(job.human, Pedagogic):
         return _teach_and_learn(job, job.human)
     if isinstance(job.method, Exact):
-        return _solve_exactly(job, MOST)
+        return _solve_exactly(job, MOST_PLANS)
     most = _worth_listing(job) if job.method is None else 0
     try:
         if most:
@@ -179,16 +187,16 @@ def _solve(job: _Job) -> GameSolution:
 def _worth_listing(job: _Job) -> int:
     """How many plans to list before the bounded solver is the better choice; 0 where enumeration is dear anyhow."""
     T, game = job.game.mdp.horizon, job.game
-    if isinstance(job.human, Rational) and game.num_thetas <= LARGEST:
+    if isinstance(job.human, Rational) and game.num_thetas <= MOST_THETAS:
         return int(cost_of_subsets(game) <= _DEAR)
     if not job.human.monotone:
-        return MOST  # only a list finds what is best
+        return MOST_PLANS  # only a list finds what is best
     return 300 if T is not None and T * game.mdp.num_states <= 200 else 0
 
 
 def _solve_exactly(job: _Job, most: int) -> GameSolution:
     T, game, human = job.game.mdp.horizon, job.game, job.human
-    if isinstance(human, Rational) and (game.num_thetas <= LARGEST or T is None):
+    if isinstance(human, Rational) and (game.num_thetas <= MOST_THETAS or T is None):
         found = solve_subsets(game, MAX_STEPS if job.max_steps is None else job.max_steps)
     elif T is None:
         raise ValueError(f"the game is endless, and {human} has no exact solver then; use Bounded().")
@@ -213,8 +221,10 @@ def _close_in(job: _Job) -> GameSolution:
     return _solution(job, nodes, search.upper(), found, history=search.history)
 
 
-def _searched(job: _Job, human: Human) -> Search:
-    search = Search(job.game, human, Bounded() if job.method is None or isinstance(job.method, Exact) else job.method)
+def _searched(job: _Job, human: Human) -> HeuristicSearch:
+    search = HeuristicSearch(
+        job.game, human, Bounded() if job.method is None or isinstance(job.method, Exact) else job.method
+    )
     search.run(job.tol)
     return search
 

@@ -10,7 +10,7 @@ import numpy as np
 
 DENSE = 500  # states up to which a round solves a linear system; beyond, rounds are sweeps
 SWEEPS = 3000
-_ENTRIES = 4_000_000  # of the systems solved at once
+ENTRIES_SOLVED = 4_000_000  # of the systems solved at once
 
 
 def settle(
@@ -38,7 +38,7 @@ def settle(
         V `[X, K]`, and the rounds taken.
     """
     X, J, _ = ahead.shape
-    value, dense = start, X <= DENSE and X * X * J <= 5 * _ENTRIES
+    value, dense = start, X <= DENSE and X * X * J <= 5 * ENTRIES_SOLVED
     moves = _matrix(ahead, chance) if dense else None
     least, worse = np.inf, 0
     for count in range(most):
@@ -115,7 +115,7 @@ def _solved(paid: np.ndarray, weights: np.ndarray, moves: np.ndarray, gamma: flo
     """The value of always choosing with these weights: (I - γ P) V = R, for each of K."""
     X, K = paid.shape
     out = np.empty((X, K))
-    size = max(1, _ENTRIES // (X * X))
+    size = max(1, ENTRIES_SOLVED // (X * X))
     for k in range(0, K, size):
         part = np.matmul(np.swapaxes(weights[..., k : k + size], 1, 2), moves)  # [X, k, X]
         system = np.eye(X) - gamma * np.swapaxes(part, 0, 1)

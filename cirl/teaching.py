@@ -18,7 +18,7 @@ from mdps import MDP, policy_return, solve
 from mdps.checks import check_array, check_count, check_indices, check_mdp, check_number, is_concrete
 from mdps.policy_evaluation import evaluate
 
-MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left and rest, as (rows, columns)
+STEPS_OF_CELLS = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left and rest, as (rows, columns)
 
 
 class Inference(NamedTuple):
@@ -256,9 +256,9 @@ def navigation(centres: Float[Array, " K 2"], *, side: int, horizon: int, width:
     if centres.ndim != 2 or centres.shape[1] != 2 or not centres.shape[0]:
         raise ValueError(f"centres has shape {centres.shape}; give rows and columns, [K, 2].")
     cells = [(row, column) for row in range(side) for column in range(side)]
-    moves = np.zeros((side * side, len(MOVES), side * side))
+    moves = np.zeros((side * side, len(STEPS_OF_CELLS), side * side))
     for s, (row, column) in enumerate(cells):
-        for a, (down, right) in enumerate(MOVES):
+        for a, (down, right) in enumerate(STEPS_OF_CELLS):
             ahead = min(max(row + down, 0), side - 1) * side + min(max(column + right, 0), side - 1)
             moves[s, a, ahead] = 1  # a bump stays
     middle = np.eye(side * side)[side * side // 2]

@@ -6,7 +6,7 @@ import oracles_cirl as oracles
 import pytest
 
 from cirl import Bounded, Exact, Game, Order, SubgameConsistent, coordination_pomdp, evaluate, solve
-from cirl.bounded import Search
+from cirl.bounded import HeuristicSearch
 from cirl.bounded._backup import backup
 from cirl.exact import best_replies, solve_plans, solve_subsets
 from cirl.games import apprenticeship, chefworld, fork, meal_choice, red_blue, tiger, wormy_apples
@@ -19,7 +19,7 @@ LINE = ((4, 0, 0), (3, 1, 0), (2, 2, 0), (1, 3, 0), (0, 4, 0))
 def closed(game, human=None, tol=1e-6, **settings):
     """A search that has met its tolerance."""
     human = Rational() if human is None else human
-    search = Search(game, human.fit(game) if isinstance(human, Fixed) else human, Bounded(**settings))
+    search = HeuristicSearch(game, human.fit(game) if isinstance(human, Fixed) else human, Bounded(**settings))
     search.run(tol)
     assert search.upper() - search.lower() <= tol
     return search
@@ -53,7 +53,7 @@ def test_the_exact_value_lies_between_the_bounds_after_every_trial(kind, order, 
             exact = solve_subsets(game, 100).upper
         else:
             exact = solve_plans(game, human, consistent=False).upper
-        search = Search(game, human, Bounded())
+        search = HeuristicSearch(game, human, Bounded())
         search.run(1e-7)
         for _, _, lower, upper in search.history:
             assert lower - 1e-12 <= exact <= upper + 1e-12
@@ -68,7 +68,7 @@ def test_bounds_hold_the_value_of_endless_games(order, x64):
     for i in range(10):
         _, game = oracles.random_game(rng, Theta=3, T=None, order=order, discount=0.7)
         value = solve_subsets(game, 1000).upper
-        search = Search(game, Rational(), Bounded())
+        search = HeuristicSearch(game, Rational(), Bounded())
         search.run(1e-5)
         for _, _, lower, upper in search.history:
             assert lower - 1e-12 <= value <= upper + 1e-12
@@ -87,7 +87,7 @@ def test_bounds_hold_the_value_whatever_the_number_of_rewards(count, order, x64)
         for _, _, lower, upper in search.history:
             assert lower - 1e-12 <= exact <= upper + 1e-12
         # A rational human is worth no less than one who sometimes errs.
-        slips = Search(game, EpsilonGreedy(0.2), Bounded(max_backups=6))
+        slips = HeuristicSearch(game, EpsilonGreedy(0.2), Bounded(max_backups=6))
         slips.run(1e-6)
         assert slips.lower() <= exact + 1e-12
 
@@ -187,7 +187,7 @@ def test_bounds_for_a_boltzmann_human(x64):
         for _ in range(5):
             _, game = oracles.random_game(rng, S=2 if order is Order.SIMULTANEOUS else 1, order=order)
             commitment = solve_plans(game, human, consistent=False).upper
-            search = Search(game, human, Bounded(max_backups=30))
+            search = HeuristicSearch(game, human, Bounded(max_backups=30))
             search.run(1e-6)
             for _, _, lower, upper in search.history:
                 assert lower - 1e-12 <= commitment <= upper + 1e-12
@@ -222,8 +222,8 @@ def test_games_of_one_shape_compile_once(x64):
     rng, sizes = np.random.default_rng(6), []
     for T in (3, 4, 3):
         _, game = oracles.random_game(rng, Theta=3, T=T)
-        Search(game, Rational(), Bounded(max_backups=10)).run(1e-6)
-        Search(game, EpsilonGreedy(0.1), Bounded(max_backups=10)).run(1e-6)
+        HeuristicSearch(game, Rational(), Bounded(max_backups=10)).run(1e-6)
+        HeuristicSearch(game, EpsilonGreedy(0.1), Bounded(max_backups=10)).run(1e-6)
         sizes.append(backup._cache_size())
     assert sizes[0] == sizes[-1] > 0
 

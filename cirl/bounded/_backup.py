@@ -16,7 +16,7 @@ from cirl.bounded._sawtooth import interpolate
 from cirl.bounded._upper import Ahead, assign, beliefs
 from cirl.human import Fixed
 
-ROUNDS = 4  # of alternation, and of points taken out of a belief
+ROUNDS_OF_REPLIES = 4  # of alternation, and of points taken out of a belief
 
 
 class Batch(NamedTuple):
@@ -84,13 +84,13 @@ def _of_batch(human, team, batch: Batch, width: int) -> Backup:
     # Wherever a part may come: [L, W, AH I E, Θ].
     rows = jnp.repeat(parts.reshape(L, W, AH, Theta), I * E, axis=2)
     along = lambda x: x.reshape(L, 1, AH * I * E, *x.shape[5:])  # noqa: E731
-    above = interpolate(rows, along(ahead.informed), along(ahead.points), along(ahead.worth), rounds=ROUNDS)
+    above = interpolate(rows, along(ahead.informed), along(ahead.points), along(ahead.worth), rounds=ROUNDS_OF_REPLIES)
     now = jnp.sum(parts.reshape(L, W, AH, 1, Theta) * ahead.paid.reshape(L, 1, AH, I, Theta), axis=-1)
     later = jnp.sum(ahead.chance.reshape(L, 1, AH * I, E) * above.reshape(L, W, AH * I, E), axis=-1)
     g = now + later.reshape(L, W, AH, I)
     bound = jnp.minimum(bound, jnp.sum(jnp.max(g, axis=-1), axis=-1).reshape(K, O, W))
     # Sums of losses alone are off by a share of themselves.
-    terms = Theta + E + AH + ROUNDS + 16
+    terms = Theta + E + AH + ROUNDS_OF_REPLIES + 16
     least, most = jnp.max(bound, axis=(1, 2)), jnp.max(dropped, axis=1)
     upper = jnp.maximum(least, most) * (1 - terms * jnp.finfo(b.dtype).eps / 2)
 
@@ -107,7 +107,7 @@ def _of_batch(human, team, batch: Batch, width: int) -> Backup:
         upper=upper,
         loose=most > least,
         plan=best_plan(
-            human, b, plays, ahead.paid, ahead.chance, batch.vectors, batch.state, batch.step, rounds=ROUNDS
+            human, b, plays, ahead.paid, ahead.chance, batch.vectors, batch.state, batch.step, rounds=ROUNDS_OF_REPLIES
         ),
         split=split,
         answer=inside if I > 1 else jnp.broadcast_to(outside[:, None], (K, AH)),

@@ -19,7 +19,7 @@ from cirl.successors import short_lists
 VECTORS, POINTS = (32, 128, 512, 2048), (16, 64, 256, 1024, 4096)  # sizes of padded sets
 
 
-class Pool:
+class GrowingRows:
     """Rows of numbers that are appended and never move."""
 
     def __init__(self, width: int, dtype):
@@ -76,7 +76,11 @@ class Bounds:
         self.possible = chance > 0  # [S, A_H, A_R, E]
         vague = g.vagueness(*np.indices(chance.shape[:3]))
         self.chance = towards_zero(losses.discounted(chance, 0.0 if vague is None else vague[0] + vague[1]), self.dtype)
-        self.vectors, self.points, self.worth = Pool(Theta, self.dtype), Pool(Theta, self.dtype), Pool(1, self.dtype)
+        self.vectors, self.points, self.worth = (
+            GrowingRows(Theta, self.dtype),
+            GrowingRows(Theta, self.dtype),
+            GrowingRows(1, self.dtype),
+        )
         self.plans: list[Simple | Built] = []
         self.place: list[tuple[int, int]] = []  # (step, state) of each plan
         self.vectors_at: dict[int, list[int]] = {}

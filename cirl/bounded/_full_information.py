@@ -29,7 +29,7 @@ from cirl.human import Fixed, Human
 from cirl.replies import on_host, respond
 from cirl.stationary import enclosed, expected, settle
 
-MOST = 32  # rewards for which a robot that is sure of it is valued
+MOST_REWARDS = 32  # rewards for which a robot that is sure of it is valued
 
 
 class Told(NamedTuple):
@@ -187,7 +187,7 @@ def first_bounds(losses: Losses, human: Human, dtype) -> FirstBounds:
     g, team, human = losses.g, losses.team, on_host(human)
     T, S, Theta = g.horizon, g.num_states, g.num_thetas
     U, AR = 1 if T is None else T + 1, g.num_robot_actions
-    likely = np.argsort(-g.prior, kind="stable")[:MOST]
+    likely = np.argsort(-g.prior, kind="stable")[:MOST_REWARDS]
     informed = np.zeros((U, S, 1 if g.first else AR, Theta), dtype)
     robots = np.zeros((AR + len(likely), max(U - 1, 1), S, g.num_human_actions), np.int32)
     robots[:AR] = np.arange(AR)[:, None, None, None]

@@ -83,7 +83,7 @@ def _of_dtype(human: Human, dtype) -> Human:
     return human
 
 
-class Search:
+class HeuristicSearch:
     """One run of the solver; bounds are valid after any number of trials."""
 
     WIDEST = 256

@@ -1,13 +1,13 @@
 """Exact solvers, which list what can happen: subsets of Θ for a rational human, the robot's plans, all histories."""
 
 from cirl.exact._dominance import Comparisons, TooManyComparisonsError, undominated
-from cirl.exact._plans import MOST, TooManyPlansError, solve_plans
+from cirl.exact._plans import MOST_PLANS, TooManyPlansError, solve_plans
 from cirl.exact._subgame_consistent import best_replies
-from cirl.exact._subsets import LARGEST, Found, cost_of_subsets, solve_subsets
+from cirl.exact._subsets import MOST_THETAS, Found, cost_of_subsets, solve_subsets
 
 __all__ = [
-    "LARGEST",
-    "MOST",
+    "MOST_PLANS",
+    "MOST_THETAS",
     "Comparisons",
     "Found",
     "TooManyComparisonsError",

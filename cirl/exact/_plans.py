@@ -21,7 +21,7 @@ from cirl.human import Human
 from cirl.policy_graph import Nodes
 from cirl.replies import on_host, worth
 
-MOST = 400_000  # plans listed at once
+MOST_PLANS = 400_000  # plans listed at once
 DECISIONS = 10_000  # of the robot at one node
 COMPARISONS = 2e10  # of numbers in all: 15 to 30 seconds
 LISTED = 500  # comparisons that take as long as to work out one number of a plan
@@ -56,7 +56,7 @@ class _Plans:
         return _Plans(*(np.concatenate([getattr(p, x) for p in parts]) for x in ("alpha", "error", "action", "child")))
 
 
-def solve_plans(game: Game, human: Human, *, consistent: bool, most: int = MOST) -> Found:
+def solve_plans(game: Game, human: Human, *, consistent: bool, most: int = MOST_PLANS) -> Found:
     """The best robot at the prior, and a bound of what any robot attains.
 
     Args:

@@ -18,7 +18,7 @@ from cirl.human import Fixed, Human
 from cirl.policy_graph import Nodes
 from cirl.replies import on_host, respond
 
-MOST = 50_000  # histories
+MOST_HISTORIES = 50_000  # histories
 ROUNDS = 50
 
 
@@ -132,10 +132,10 @@ def _histories(g: HostGame, T: int) -> list[_Layer]:
     """Every sequence of human actions and successors that some decisions of the robot allow."""
     used = np.asarray((g.chance > 0).any(axis=2))  # [S, AH, D]
     total = _count(g, used, T)
-    if total > MOST:
+    if total > MOST_HISTORIES:
         raise ValueError(
             f"the game has {total:,.0f} histories, and a subgame-consistent robot for this human is found by listing "
-            f"at most {MOST:,}. Shorten the horizon; Commitment() does without histories."
+            f"at most {MOST_HISTORIES:,}. Shorten the horizon; Commitment() does without histories."
         )
     state, layers = g.starts, []
     for t in range(T):

@@ -24,8 +24,8 @@ from cirl.host_game import HostGame
 from cirl.policy_graph import Nodes
 from cirl.stationary import settle
 
-LARGEST = 12  # rewards; tables hold 2^Θ columns
-_ENTRIES = 4_000_000  # numbers compared at once
+MOST_THETAS = 12  # rewards; tables hold 2^Θ columns
+ENTRIES_COMPARED = 4_000_000  # numbers compared at once
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def solve_subsets(game: Game, max_steps: int) -> Found:
     Raises:
         ValueError: for more rewards than the tables can hold.
     """
-    if game.num_thetas > LARGEST:
+    if game.num_thetas > MOST_THETAS:
         raise ValueError(
             f"the game has {game.num_thetas} rewards; the exact solver for a rational human keeps 2^Θ columns and "
-            f"takes at most {LARGEST}. Merge rewards that are alike, or use Bounded()."
+            f"takes at most {MOST_THETAS}. Merge rewards that are alike, or use Bounded()."
         )
     g = HostGame(game)
     return _backward(g) if g.horizon is not None else _endless(g, max_steps)
@@ -112,7 +112,7 @@ class _Split:
         n, AH, O, _ = self.gain.shape
         rest = subsets[:, None] ^ parts
         self.best[0][..., subsets], self.taken[0][..., subsets] = self.gain[:, 0][..., subsets], subsets
-        rows = max(1, _ENTRIES // (O * parts.size))
+        rows = max(1, ENTRIES_COMPARED // (O * parts.size))
         for i in range(0, n, rows):
             here = slice(i, i + rows)
             for a in range(1, AH):

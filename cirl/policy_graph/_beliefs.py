@@ -5,7 +5,7 @@ import numpy as np
 from cirl.host_game import HostGame
 from cirl.policy_graph._values import Nodes, Values
 
-MOST = 5_000  # nodes that are kept apart by belief, or twice as many as there were
+MOST_NODES = 5_000  # nodes that are kept apart by belief, or twice as many as there were
 _DIGITS = 9  # to which beliefs that are alike agree
 
 
@@ -19,7 +19,7 @@ def believed(g: HostGame, nodes: Nodes, found: Values) -> tuple[Nodes, Values, n
     Returns:
         The nodes, their values, and the belief at each, `[N, Θ]`.
     """
-    apart = _kept_apart(g, nodes, found.play, max(MOST, 2 * len(nodes.state)))
+    apart = _kept_apart(g, nodes, found.play, max(MOST_NODES, 2 * len(nodes.state)))
     if apart is None:
         return nodes, found, _mixed(g, nodes, found.play)
     old, child, start, belief = apart

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from cirl.pomdp._pomdp import Pomdp
 
-LARGEST = 20_000_000  # numbers in a file
+MOST_NUMBERS = 20_000_000  # numbers in a file
 Rows = tuple[np.ndarray, ...]  # an array for each index, then the numbers
 
 
@@ -55,7 +55,7 @@ def endless(p: "Pomdp") -> Listing:
     makes it e times larger at most.  The step before the first is made up for in the same way.
 
     Raises:
-        ValueError: for a discount of 1 without a horizon, or more than `LARGEST` numbers.
+        ValueError: for a discount of 1 without a horizon, or more than `MOST_NUMBERS` numbers.
     """
     A, X, _ = p.transition.shape
     T = 1 if p.discount == 0 else p.horizon  # with a discount of 0 only the first step counts
@@ -70,8 +70,8 @@ def endless(p: "Pomdp") -> Listing:
     first = X if T is None and early else 0  # where the states of the first step begin
     gamma = p.discount if 0 < p.discount < 1 else (copies + early) / (copies + early + 1)
     (ma, mx, my, moved), (sa, sy, so, seen), (pa, px, paid) = map(_nonzero, (p.transition, p.observation, p.reward))
-    if copies * (len(moved) + len(seen) + len(paid)) > LARGEST:
-        raise ValueError(f"with {T} steps in its states the file would hold more than {LARGEST:,} numbers.")
+    if copies * (len(moved) + len(seen) + len(paid)) > MOST_NUMBERS:
+        raise ValueError(f"with {T} steps in its states the file would hold more than {MOST_NUMBERS:,} numbers.")
     moves, sights, pays = [], [], []
     for own in range(0, end, X):
         t, ahead = (0, 0) if T is None else (own // X, own + X)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mdps.checks import as_distributions
 
-LARGEST = 100_000_000  # entries of one table
+MOST_ENTRIES = 100_000_000  # entries of one table
 _MOST = 1_000_000  # states, actions or observations
 _TOLERANCE = 1e-5  # how far from one a row may be, which is then divided by its sum
 _KEY = re.compile(r"(:\s*)?(?<!\S)(start\s+(?:include|exclude)|[^\s:]++)(?=\s*:)")
@@ -137,7 +137,7 @@ def _tables(statements: list[_Statement], discount: float | None) -> Tables:
     gamma, sign = _read_discount(preamble.get("discount"), discount), _read_sign(preamble["values"])
     sets = [_read_set(preamble.get(key), key) for key in _SETS]
     (X, _), (A, _), (O, _) = sets
-    if A * X * max(X, O) > LARGEST:
+    if A * X * max(X, O) > MOST_ENTRIES:
         raise _Refused(
             None, f"{X} states, {A} actions and {O} observations make tables of {A * X * max(X, O):,} entries"
         )
@@ -295,7 +295,7 @@ def _rewards(statements: list[_Statement], sets: tuple[_Members, ...], T: np.nda
         sights = O if index[3:4] != (every,) else sights
         for action in range(A) if isinstance(index[0], slice) else (index[0],):
             by_action[action].append((index[1:], block))
-    if X * ends * sights > LARGEST:
+    if X * ends * sights > MOST_ENTRIES:
         raise _Refused(None, f"rewards by end state and observation make a table of {X * ends * sights:,} entries")
     paid = np.zeros((A, X))
     for a, written in enumerate(by_action):

@@ -15,7 +15,7 @@ from cirl.pomdp import _export, _format
 from mdps.checks import as_distributions, check_finite, check_horizon_and_discount, check_real, require_concrete
 from mdps.pytrees import set_fields
 
-LARGEST = 20_000_000  # entries of the transition tensor
+LARGEST_TENSOR = 20_000_000  # entries of the transition tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +226,7 @@ def _check_count(game: Game, X: int, O: int, *, planned: bool) -> None:
     """Refuse tables that are too large, before anything is built."""
     AH, AR = game.num_human_actions, game.num_robot_actions
     count = (AR**AH if game.order is Order.HUMAN_FIRST else AR) * (AH**game.num_thetas if planned else 1)
-    if count * X * max(X, O) > LARGEST:
+    if count * X * max(X, O) > LARGEST_TENSOR:
         told = f"{count:,}" if count < 10**9 else f"10^{math.log10(count):.0f}"
         raise ValueError(
             f"the coordination POMDP has {told} actions and {X:,} states, too many to write down; "

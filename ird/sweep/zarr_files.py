@@ -25,7 +25,7 @@ METADATA = "zarr.json"
 PARTIAL = ".part"  # how the name of a file ends that is being written
 TRIES = 20  # how often a file may be removed by others while it is being written
 
-Index = tuple[int, ...]
+ChunkIndex = tuple[int, ...]
 
 
 def array_metadata(shape: Sequence[int], chunk: Sequence[int], dtype: str, dims: Sequence[str]) -> Metadata:
@@ -97,7 +97,7 @@ def as_json(metadata: Metadata) -> np.ndarray:
 
 def find_chunks(
     root: Path, grid: Sequence[int], rank: int, finished: np.ndarray | None = None
-) -> tuple[np.ndarray, list[tuple[Index, Path]]]:
+) -> tuple[np.ndarray, list[tuple[ChunkIndex, Path]]]:
     """Which chunks of an array are there, in one walk that reads how long they are on the way.
 
     Whatever else lies there is no chunk: directories, files by other names, places beyond the grid.
@@ -116,7 +116,7 @@ def find_chunks(
     names = [{str(i): i for i in range(n)} for n in grid]
     last, below = len(names) - 1, "/0" * rank
 
-    def walk(folder: str, place: Index) -> None:
+    def walk(folder: str, place: ChunkIndex) -> None:
         known = names[len(place)]
         for entry in _entries(folder):
             i = known.get(entry.name)
