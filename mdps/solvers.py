@@ -143,7 +143,7 @@ def _found(mdp: MDP, reward, temperature, target, task: Task) -> tuple[Optimal, 
         sound = sound & jnp.all(jnp.isfinite(reward) | ~mdp.available)
         reward = jnp.where(mdp.available, reward, -jnp.inf)  # an action that does not exist
     mdp = replace(mdp, probability=mdp.probability.astype(dtype), discount=gamma)
-    return Optimal(*_optimum(task, mdp, reward, tau, target)), sound, target
+    return Optimal(*_differentiable(task, mdp, reward, tau, target)), sound, target
 
 
 def action_values(
@@ -219,7 +219,7 @@ def _primal(task: Task, mdp: MDP, reward, tau, tol):
     return value, policy, within, bound, short, bound, jnp.asarray(mdp.horizon, jnp.int32)
 
 
-def _optimum_jvp(task: Task, primals, tangents):
+def _differentiable_jvp(task: Task, primals, tangents):
     """The implicit derivative, from V = backup(Q(V)) at the optimum.
 
     dV = Σ_a π (dr + dγ E[V] + γ dE[V]) + dτ H(π) + γ M dV, a linear system of the optimal policy.
@@ -230,7 +230,7 @@ def _optimum_jvp(task: Task, primals, tangents):
         )
     mdp, reward, tau, tol = primals
     d_mdp, d_reward, d_tau, _ = tangents
-    value, policy, *rest = _optimum(task, mdp, reward, tau, tol)
+    value, policy, *rest = _differentiable(task, mdp, reward, tau, tol)
     gamma, probability = mdp.discount, mdp.probability
 
     def ahead(p, x):
@@ -265,8 +265,8 @@ def _optimum_jvp(task: Task, primals, tangents):
     return (value, policy, *rest), (d_value, d_policy, *flat)
 
 
-_optimum = jax.custom_jvp(_primal, nondiff_argnums=(0,))
-_optimum.defjvp(_optimum_jvp, symbolic_zeros=True)
+_differentiable = jax.custom_jvp(_primal, nondiff_argnums=(0,))
+_differentiable.defjvp(_differentiable_jvp, symbolic_zeros=True)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-MOST_STEPS = 60  # steps
+MOST_ITERATIONS = 60  # steps
 NEAREST = 0.99  # share of the way to the boundary that a step may go
 
 
@@ -100,7 +100,7 @@ def equilibrium(
         )
 
     def unfinished(now: _Iterate):
-        return (now.gap > target) & (now.stalled < 4) & (now.steps < MOST_STEPS)
+        return (now.gap > target) & (now.stalled < 4) & (now.steps < MOST_ITERATIONS)
 
     far, none = jnp.asarray(jnp.inf, dtype), jnp.zeros((), jnp.int32)
     v = used.astype(dtype)
