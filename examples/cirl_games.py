@@ -233,7 +233,7 @@ def draw_off_switch(curves: dict[str, np.ndarray]) -> Figure:
 @_style.drawing
 def draw_graph(solution: GameSolution) -> Figure:
     """The part of the policy graph that is played: what the robot adds in the boxes, the human on the arrows."""
-    figure, axis = plt.subplots(figsize=(_style.WIDTH, 3.8), layout="constrained")
+    figure, axis = plt.subplots(figsize=(11, 3.8), layout="constrained")
     names = {"robot_actions": INGREDIENTS, "human_actions": INGREDIENTS, "thetas": "ABC"}
     solution.robot.plot(solution.human_policy, ax=axis, **names)
     recipes = "; ".join(f"{letter} = {recipe}" for letter, recipe in zip("ABC", RECIPES, strict=True))
@@ -254,13 +254,15 @@ def draw_backups(found: dict[str, list[float]]) -> Figure:
     value.set_ylabel("value at the prior, in reward")
     value.set_title("Both backups find the same value")
     value.legend(loc="lower left")
-    for name, colour, what in (
-        ("coordinator", _style.ORANGE, "coordinator: tries $|A_H|^{|Θ|} · |A_R|$ actions"),
-        ("adapted", _style.BLUE, "adapted: $|A_R|$ actions"),
+    for name, colour, what, where in (
+        ("coordinator", _style.ORANGE, "coordinator: tries\n$|A_H|^{|Θ|} · |A_R|$ actions", (-44, 4)),
+        ("adapted", _style.BLUE, "adapted: $|A_R|$ actions", (0, 18)),
     ):
         times = found[f"{name} seconds"]
         seconds.semilogy(x, times, "o-", color=colour)
-        seconds.annotate(what, (x[0], times[0]), (0, 8), textcoords="offset points", color=colour)
+        seconds.annotate(
+            what, (x[-1], times[-1]), where, textcoords="offset points", color=colour, ha="right", va="top"
+        )
     seconds.set_ylabel("seconds, compiled")
     seconds.set_title("What each costs")
     for axis in (value, seconds):

@@ -169,7 +169,7 @@ def draw(matrix: np.ndarray, names: list[str], gains: dict[str, np.ndarray], opt
     best = gains["best"][np.isfinite(gains["best"])]
     bars.hist(best, edges, color=_style.ORANGE, histtype="step", lw=1.8, label="best fixed point")
     bars.axvline(0, color=_style.INK, lw=1)
-    bars.set_xlabel("value of pedagogic minus literal play, in reward")
+    bars.set_xlabel("value of pedagogic less literal play, in reward")
     bars.set_ylabel("games")
     bars.set_title(f"Teaching with one signal:\n{options.games} random games, β = {options.beta:g}")
     bars.legend()

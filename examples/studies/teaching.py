@@ -34,7 +34,7 @@ RULES = {
     **dict.fromkeys(("width", "rationality"), POSITIVE),
     **dict.fromkeys(("sweep", "efforts"), POSITIVES),
 }
-SMALL = {"trials": 20, "choosing": 10, "sweep": [1e-3, 1.0, 100.0], "efforts": [0.1, 1.0, 10.0]}
+SMALL = {"trials": 20, "choosing": 20, "sweep": [1e-3, 1.0, 100.0], "efforts": [0.1, 1.0, 10.0]}
 SMALL |= {"gradient_steps": 60, "beams": 8}
 MEASURES = {
     "regret": "regret of the robot, in return",
