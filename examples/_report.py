@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 def save(
@@ -68,6 +70,18 @@ def command(module: str, options: argparse.Namespace, given: Sequence[str] = ())
         words += [f"--{name} {value}"] if value is not None and not isinstance(value, list) else []
     words += [f"--{name}" for name in ("main", "small") if getattr(options, name, False)]
     return " ".join(words)
+
+
+def progress(console: Console | None = None, **more: Any) -> Progress:
+    """A bar with the name of what runs, how much of it is done, the time it took and the time that is left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, **more)
 
 
 def kept(out: Path, file: str) -> dict[str, Any]:

@@ -136,13 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def _count(gain: np.ndarray) -> dict[str, Any]:
     """How often more, and less, than literal play; mean and standard error where there is a fixed point."""
     there = gain[np.isfinite(gain)]
-    error = float(there.std(ddof=1) / len(there) ** 0.5) if len(there) > 1 else 0.0
+    mean, error = _report.mean_and_error(there) if len(there) else (0.0, None)
     return {
         "games": len(there),
         "worth more": int((there > 1e-4).sum()),
         "worth less": int((there < -1e-4).sum()),
-        "mean gain": float(there.mean()) if len(there) else 0.0,
-        "standard error": error,
+        "mean gain": mean,
+        "standard error": error or 0.0,
     }
 
 
@@ -169,7 +169,7 @@ def draw(matrix: np.ndarray, names: list[str], gains: dict[str, np.ndarray], opt
     best = gains["best"][np.isfinite(gains["best"])]
     bars.hist(best, edges, color=_style.ORANGE, histtype="step", lw=1.8, label="best fixed point")
     bars.axvline(0, color=_style.INK, lw=1)
-    bars.set_xlabel("value of pedagogic less literal play, in reward")
+    bars.set_xlabel("value of pedagogic less literal play,\nin reward")
     bars.set_ylabel("games")
     bars.set_title(f"Teaching with one signal:\n{options.games} random games, β = {options.beta:g}")
     bars.legend()

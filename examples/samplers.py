@@ -94,6 +94,23 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     exact = posterior.exact(proxy, candidates=grid)
     truth, sd = np.asarray(exact.mean()), np.sqrt(np.diag(np.asarray(exact.covariance())))
 
+    beliefs, rows = compare(options, proxy, truth, sd, keys)
+    console = Console(width=max(100, Console().width))
+    console.print(as_table(rows))
+    pictures = [_style.save(draw(exact, beliefs, options.cells), options.out / "samplers.png")]
+    if "nuts" in options.only:
+        pictures.append(_style.save(ridge(for_ridge).plot_pairs(), options.out / "ridge.png"))
+    settings = {"only": list(options.only), "cells": options.cells, "beta": options.beta}
+    found = {"features": train.mdp.feature_names, "exact": {"mean": truth, "sd": sd}, "results": rows}
+    manifest = _report.save(options.out, began, settings, options.seed, found, pictures=pictures)
+    console.print(_report.told(manifest, options.out))
+    return manifest
+
+
+def compare(
+    options: argparse.Namespace, proxy: ProxyReward, truth: np.ndarray, sd: np.ndarray, keys: Sequence[jax.Array]
+) -> tuple[dict[str, Posterior], list[dict[str, Any]]]:
+    """Every sampler's posterior, and a row of how far it is off, what its draws are worth and what it took."""
     beliefs, rows = {}, []
     with Progress() as progress:
         for name in progress.track(options.only, description="samplers"):
@@ -117,6 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                     "warnings": list(belief.warnings()),
                 }
             )
+    return beliefs, rows
+
+
+def as_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """The rows for people."""
     table = Table(
         title="One posterior, sampled in every way",
         caption="worth: effective sample size; error: of the worst mean, in posterior standard deviations, and in "
@@ -130,17 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         more = (f"{row['error in standard errors']:.1f}", f"{row['Pareto k']:.2f}")
         took = (f"{row['seconds first']:.1f}", f"{row['seconds then']:.2f}")
         table.add_row(row["sampler"], *numbers, *more, *took)
-    console = Console(width=max(100, Console().width))
-    console.print(table)
-
-    pictures = [_style.save(draw(exact, beliefs, options.cells), options.out / "samplers.png")]
-    if "nuts" in options.only:
-        pictures.append(_style.save(ridge(for_ridge).plot_pairs(), options.out / "ridge.png"))
-    settings = {"only": list(options.only), "cells": options.cells, "beta": options.beta}
-    found = {"features": train.mdp.feature_names, "exact": {"mean": truth, "sd": sd}, "results": rows}
-    manifest = _report.save(options.out, began, settings, options.seed, found, pictures=pictures)
-    console.print(_report.told(manifest, options.out))
-    return manifest
+    return table
 
 
 @_style.drawing

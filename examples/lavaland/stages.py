@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from examples import _report
 from examples.lavaland import inputs, limits, planners
 from examples.lavaland.inputs import Input
 from examples.lavaland.table import Plan, Results
@@ -147,8 +147,7 @@ def run_all(
     else:
         groups = inputs.batches([*inputs.lavalands(settings, k_maps), inputs.shift(settings)])
     worlds = [] if maps is not None else limits.worlds(settings, k_limits)
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
+    with _report.progress(console, transient=True) as progress:
         extra = 0 if maps is not None else 2 + limits.COUNT * len(worlds)
         task = progress.add_task("drawing maps", total=len(groups) * count_of(settings) + extra)
 

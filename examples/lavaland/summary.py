@@ -151,7 +151,9 @@ def short_table(every: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
     return "\n".join([*lines, *textwrap.wrap(notes, WIDTH)])
 
 
-def text(every: Sequence[dict[str, Any]], titles: dict[str, str], found: Sequence[Results], limits: Sequence[Results]):
+def text(
+    every: Sequence[dict[str, Any]], titles: dict[str, str], found: Sequence[Results], limits: Sequence[Results]
+) -> str:
     """The sentences, then the short table."""
     said = [textwrap.fill(sentence, WIDTH) for sentence in sentences(found, limits)]
     return "\n\n".join([*said, short_table(every, titles)])

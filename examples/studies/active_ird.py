@@ -21,7 +21,6 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from examples import _report, _settings, _style
 from examples._settings import COUNT, COUNTS, POSITIVE, SEED, Rule, count
@@ -340,9 +339,8 @@ def study(
     settings: dict[str, Any], options: argparse.Namespace, table: list[dict[str, Any]], console: Console
 ) -> list[dict[str, Any]]:
     """The rows of every world that is asked for, in place of those that the table held of it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     chosen = [options.world] if options.world else list(WORLDS)
-    with Progress(*columns, console=console) as progress:
+    with _report.progress(console) as progress:
         blocks = len(chosen) * len(settings["sizes"]) * -(-settings["repetitions"] // settings["block"])
         task = progress.add_task("drawing maps", total=blocks)
         for name in chosen:

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import mdps
 from examples import _report, _settings, _style
@@ -224,18 +223,11 @@ def chosen(options: argparse.Namespace) -> dict[str, Any]:
 
 def study(settings: dict[str, Any], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every condition, or one of them with what the folder holds of the others; saved after each."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     there = options.condition and (options.out / "lavaland.json").exists()
     found = _report.kept(options.out, "lavaland.json")["results"] if there else []
     titles = [each["title"] for each in settings["conditions"].values()]
     names = [options.condition] if options.condition else list(settings["conditions"])
-    with Progress(*columns) as progress:
+    with _report.progress() as progress:
         for name in names:
             title = settings["conditions"][name]["title"]
             blocks = -(-settings["maps"] // settings["block"]) - (-settings["curve_maps"] // settings["block"])

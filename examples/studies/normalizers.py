@@ -22,7 +22,6 @@ import numpyro.distributions as dist
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import mdps
 from examples import _report, _settings, _style
@@ -334,8 +333,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL)
     if options.small:
         settings["worlds"] = dict(list(settings["worlds"].items())[:1])
-    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*bars, TimeRemainingColumn()) as progress:
+    with _report.progress() as progress:
         total = len(settings["worlds"]) * len(settings["betas"]) * settings["designers"]
         task = progress.add_task("worlds", total=total)
         table, curve = study(settings, lambda title: progress.update(task, advance=1, description=title))

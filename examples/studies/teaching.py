@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cirl import teaching
 from examples import _report, _settings, _style
@@ -198,8 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         _style.save(draw(manifest["results"]), options.out / "teaching.png")
         return manifest
     settings = _settings.chosen(options, SETTINGS, RULES, small=SMALL, given=("trials", "seed"))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
+    with _report.progress() as progress:
         steps = len(settings["features"]) * len({settings["rationality"], *settings["sweep"]})
         task = progress.add_task("values of λ", total=steps)
         found = study(settings, partial(progress.advance, task))

@@ -19,11 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import mdps
 from examples import _report, _settings, _style
-from examples._settings import COUNT, NUMBERS, POSITIVE, POSITIVES, SEED, SHARE, TABLE, Rule
+from examples._settings import COUNT, NUMBERS, POSITIVE, POSITIVES, SEED, SHARE, TABLE, Rule, count
 from examples.studies.calibration import misspecified, pictures
 from ird import ProxyReward, calibration, posterior
 from ird.designer import Designer
@@ -32,12 +31,13 @@ from ird.diagnostics import diagnose
 SETTINGS = Path(__file__).with_name("settings.toml")
 RULES: dict[str, Rule] = {
     "seed": SEED,
-    **dict.fromkeys(("designers", "draws", "block", "proxies"), COUNT),
+    **dict.fromkeys(("designers", "misspecified.designers"), count(2)),  # standard errors need two
+    **dict.fromkeys(("draws", "block", "proxies"), COUNT),
     "beta": POSITIVE,
     "world": TABLE,
     **dict.fromkeys(("samplers.lattice", "samplers.importance", "samplers.laplace", "samplers.thinning"), COUNT),
     "samplers.nuts": TABLE,
-    **{f"misspecified.{name}": COUNT for name in ("designers", "block", "proxies", "samples", "planned")},
+    **{f"misspecified.{name}": COUNT for name in ("block", "proxies", "samples", "planned")},
     "misspecified.beta": POSITIVE,
     "misspecified.alpha": SHARE,
     **{f"misspecified.{name}": POSITIVES for name in ("factors", "widths")},
@@ -271,8 +271,7 @@ def study(
     settings: dict[str, Any], options: argparse.Namespace, table: list, wrong: list, console: Console
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of both parts, or of the one that is asked for beside what there was of the other."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with _report.progress(console) as progress:
         blocks = len(options.methods) * -(-settings["designers"] // settings["block"]) * (options.part != "models")
         other = misspecified.blocks(settings["misspecified"]) * (options.part != "samplers")
         task = progress.add_task("designers", total=blocks + other)

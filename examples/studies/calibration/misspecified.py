@@ -14,6 +14,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 import mdps
+from examples._report import mean_and_error
 from ird import calibration, planning, posterior
 from ird.designer import Designer
 from ird.risk import CVaR
@@ -166,11 +167,6 @@ def summary(found: Outcome) -> dict[str, Any]:
     for name in ("lava", "mean_lava", "literal_lava"):
         made[name], made[f"{name} ±"] = mean_and_error(getattr(found, name))
     return made | {"worth": float(np.median(found.worth)), "least worth": float(found.worth.min())}
-
-
-def mean_and_error(x: np.ndarray) -> tuple[float, float]:
-    """Mean over designers, and its standard error."""
-    return float(x.mean()), float(x.std(ddof=1) / len(x) ** 0.5)
 
 
 def markdown(table: list[dict[str, Any]]) -> str:

@@ -20,7 +20,6 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from examples import _report, _settings
 from examples._settings import COUNT, NUMBER, POSITIVE, POSITIVES, SEED, SHARE, Rule
@@ -188,8 +187,7 @@ def study(settings: dict[str, Any], options: argparse.Namespace, console: Consol
             jobs += [("separation", each, separations["maps"], 10 + i, {"separation": value}) for each in latent]
         for i, share in enumerate(shares["shares"]):
             jobs += [("harmless", each, shares["maps"], 100 + i, {"new": share}) for each in chosen]
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with _report.progress(console, transient=True) as progress:
         task = progress.add_task("drawing maps", total=sum(-(-n // size) for _, _, n, _, _ in jobs))
         tell = lambda text: progress.update(task, description=f"{text:<34}", advance=1)  # noqa: E731
         made = Study(settings, options.small, tell)
