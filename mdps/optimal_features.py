@@ -108,7 +108,7 @@ def _optimum(mdp: MDP, weights, tol) -> Optimum:
     value, features, bound = kernel(*tables, *arrays)
     may_be = gamma < 1 if mdp.horizon is None else gamma <= 1
     sound = (gamma >= 0) & may_be & jnp.isfinite(value) & jnp.all(jnp.isfinite(features))
-    sound = sound & jnp.all(jnp.isfinite(mdp.probability))  # of an action that is never taken for it, too
+    sound = sound & jnp.isfinite(jnp.sum(mdp.probability))  # of an action that is never taken for it, too
     return Optimum(value, features, jnp.where(sound, bound, jnp.inf))
 
 

@@ -99,7 +99,8 @@ def solve(
     S, dtype = mdp.num_states, jnp.result_type(reward, mdp.probability)
     to_floor = tol is None and dtype == jnp.float32
     target = (0.0 if to_floor else 1e-6) if tol is None else tol
-    task = Task(hard, not is_concrete(temperature), max_steps, mesh is None and on_cpu(), mdp.layout)
+    layout = mdp.layout if mesh is None else replace(mdp.layout, own=None)  # lists by action would be made everywhere
+    task = Task(hard, not is_concrete(temperature), max_steps, mesh is None and on_cpu(), layout)
     compiled = functools.partial(_solve, task=task, to_floor=to_floor)
     if mesh is None:
         return compiled(mdp, reward, temperature, target)
@@ -136,7 +137,7 @@ def _found(mdp: MDP, reward, temperature, target, task: Task) -> tuple[Optimal, 
     may_be = gamma < 1 if mdp.horizon is None and not task.layout.undiscounted else gamma <= 1
     sound = (gamma >= 0) & may_be & (tau >= 0) & (tau < jnp.inf)
     # -inf there would make an action worth -inf, which is then never taken, and nothing else would show it.
-    sound = sound & jnp.all(jnp.isfinite(mdp.probability))
+    sound = sound & jnp.isfinite(jnp.sum(mdp.probability))  # one pass over the table
     if mdp.available is None:
         sound = sound & jnp.all(jnp.isfinite(reward))
     else:

@@ -155,7 +155,8 @@ def lay_out(next_state: np.ndarray, probability: np.ndarray, edges: np.ndarray, 
     shifts = common_shifts(next_state, np.asarray(edges & probability.any(axis=1)), most) if sink is None else None
     if shifts is not None:
         next_state, probability, edges = align(next_state, probability, shifts)
-    layout = Layout(shifts=shifts, aligned=shifts is not None, slots=taken_slots(probability), sink=sink)
+    own = most_successors(probability) if shifts is None else None
+    layout = Layout(shifts=shifts, aligned=shifts is not None, slots=taken_slots(probability), sink=sink, own=own)
     return next_state, probability, *predecessors(next_state, edges, aligned=layout.aligned), layout
 
 
@@ -227,6 +228,17 @@ def check_ends(next_state: np.ndarray, probability: np.ndarray, features: np.nda
 def taken_slots(probability: np.ndarray) -> Slots:
     """`Layout.slots` of a table `[S, A, D]`."""
     return tuple(tuple(np.flatnonzero(row).tolist()) for row in np.any(probability != 0, axis=0))
+
+
+def most_successors(probability: np.ndarray) -> int | None:
+    """`Layout.own` of a table `[S, A, D]`, rounded up so that tables of like shapes share their programs."""
+    _, A, D = probability.shape
+    if A * D <= MOST_PAIRS:
+        return None
+    most = int(np.count_nonzero(probability, axis=2).max(initial=1))
+    step = max(1, 2 ** (most.bit_length() - 3))  # 1, ..., 8, 10, 12, 14, 16, 20, ...
+    most += -most % step
+    return most if D > 2 * most else None
 
 
 def either(slots: Sequence[Slots | None]) -> Slots | None:

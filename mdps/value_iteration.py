@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -140,13 +140,13 @@ class Problem:
         """The optimal value for given action values."""
         return bellman.backup(self.hard, q, self.tau)
 
-    def improve(self, q: ByAction, table) -> tuple[Array, ByAction]:
-        """The backup of `q`, and γ times the probability of each successor under the policy that attains it."""
+    def improve(self, q: ByAction, table) -> tuple[Array, Any]:
+        """The backup of `q`, and γ times the policy that attains it, as `follow` and `sweeps` of the table take it."""
         ahead, share = bellman.attain(self.hard, q, self.tau)
         dtype = jax.tree.leaves(table.probability)[0].dtype
         share = each(lambda x: x.astype(dtype), share)
         scale = self.gamma.astype(dtype) / jnp.maximum(bellman.sum_of(share), 1)
-        return ahead, table.mixed(each(lambda x, c: c * x, share, scale))
+        return ahead, table.following(each(lambda x, c: c * x, share, scale), one=self.hard)
 
     def astype(self, dtype, table, rewards: ByAction) -> "Problem":
         """The problem with other rewards in another precision."""
@@ -183,7 +183,8 @@ def _side_by_side(task: Task, refining: bool, next_state, probability, reward, g
     full = task.hard and math.prod(probability.shape[3:]) < math.prod(batch)
     period = CYCLE_OF_BACKUPS if full else CYCLE_OF_BATCH if batch else CYCLE_OF_ONE
     table = operator(task.layout, next_state, probability, in_place=task.in_place)
-    problem = Problem(task.hard, table, table.by_action(reward), gamma, tau, next_state.shape[1])
+    terms = task.layout.own if task.hard and task.layout.own else next_state.shape[1]  # what else is added up is zero
+    problem = Problem(task.hard, table, table.by_action(reward), gamma, tau, terms)
     start, known = jnp.zeros((reward.shape[0], *batch), reward.dtype), None
     if refining:
         low = table.astype(jnp.float32)

@@ -35,6 +35,7 @@ from mdps.kernels.neighbourhood import (
     sweep,
 )
 from mdps.kernels.operators import Columns, Gathered, Matrix, Operator, operator
+from mdps.kernels.own_successors import Own
 from mdps.kernels.predecessors import Arrivals, summed
 from mdps.kernels.xla import apart, on_cpu
 
@@ -48,6 +49,7 @@ __all__ = [
     "Margins",
     "Matrix",
     "Operator",
+    "Own",
     "Settled",
     "apart",
     "arrivals",

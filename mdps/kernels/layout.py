@@ -18,6 +18,8 @@ class Layout:
         sink: index of a state to which the last slot of *every* state leads, or None.
             Those edges are left out of the predecessor table, which a state with `S`
             predecessors would otherwise make quadratic.
+        own: no action leads to more states than this, from any state, and a state's actions together lead to more than
+            twice as many; None elsewhere.
         undiscounted: whether nothing is discounted and there is no horizon; the constructors have then made sure that
             ends absorb, without features, and that a way leads to one from every state.
         dense: slot `d` of every state leads to state `d`: the table is a transition tensor, sweeps are matrix
@@ -31,4 +33,5 @@ class Layout:
     sink: int | None = None
     dense: bool = False
     stay: int | None = None
+    own: int | None = None
     undiscounted: bool = False

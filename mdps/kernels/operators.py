@@ -1,10 +1,11 @@
 """A successor table as an operator: what every action expects of the next state, and sweeps of a fixed policy.
 
-Three ways to hold a table, each the fastest for its kind, and none that takes longer to compile for a larger table:
+Four ways to hold a table, each the fastest for its kind, and none that takes longer to compile for a larger table:
 
 - `Columns`: few slots and actions.  Each pair is an array of its own; the compiler fuses all of a sweep into one loop,
   and on a grid neighbours are slices.
 - `Gathered`: many slots or actions.  A loop takes a few slots at a time, and the actions are an axis.
+- `Own`: as many, but an action leads to less than half of what a state's actions lead to.  Each has a list of its own.
 - `Matrix`: where a state leads to most others.  Every sweep is a matrix product, and nothing is gathered.
 """
 
@@ -31,6 +32,7 @@ from mdps.kernels.neighbourhood import (
     repeat,
     rows_at,
 )
+from mdps.kernels.own_successors import Own
 
 
 def operator(layout: Layout, next_state: Array, probability: Array, *, in_place: bool) -> "Operator":
@@ -41,7 +43,11 @@ def operator(layout: Layout, next_state: Array, probability: Array, *, in_place:
     if layout.shifts is not None or A * D <= MOST_PAIRS:
         index = layout.shifts or columns(next_state)
         return Columns(index, [columns(x) for x in columns(probability)], layout.slots, in_place)
-    return Gathered.of(next_state, probability)
+    by_state = lambda: Gathered.of(next_state, probability)  # noqa: E731
+    if layout.own is None or next_state.size > next_state.shape[0] * D or probability.size > probability.shape[0] * A * D:
+        return by_state()  # MDPs of a batch have their successors in different slots
+    first = lambda table, rank: table.reshape(table.shape[:rank])  # noqa: E731
+    return Own.of(layout.own, first(next_state, 2), first(probability, 3), by_state, in_place=in_place)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,11 @@ class Columns:
             for d, some in enumerate(taking)
         ]
 
+    def following(self, share, *, one: bool) -> list[Array]:
+        """What `follow` and `sweeps` take for a policy; with `one`, any one of its actions will do for all of them."""
+        del one
+        return self.mixed(share)
+
     def follow(self, weight, values: Array) -> Array:
         """Σ_d weight(d | s) V(s_d)."""
         return dot(weight, neighbours(self.index, values, in_place=self.in_place))
@@ -129,6 +140,12 @@ def _as_it_is(self: "Gathered | Matrix", numbers: Array) -> Array:
     return numbers
 
 
+def _following(self: "Gathered | Matrix", share, *, one: bool) -> Array:
+    """What `follow` and `sweeps` take for a policy; with `one`, any one of its actions will do for all of them."""
+    del one
+    return self.mixed(share)
+
+
 def _sweeps(self: "Gathered | Matrix", weight, paid: Array, values: Array, count) -> Array:
     """`V <- paid + Σ_d weight(d | s) V(s_d)`, `count` times."""
     return jax.lax.fori_loop(0, count, lambda _, x: paid + self.follow(weight, x), values)
@@ -162,7 +179,7 @@ class Gathered:
     next_state: Array
     probability: Array
 
-    by_action, sweeps, backups = _as_it_is, _sweeps, _backups
+    by_action, following, sweeps, backups = _as_it_is, _following, _sweeps, _backups
     astype, whole = _astype, _whole
 
     @staticmethod
@@ -225,7 +242,7 @@ class Matrix:
     own: tuple[bool, ...]
     num_actions: int
 
-    by_action, sweeps, backups = _as_it_is, _sweeps, _backups
+    by_action, following, sweeps, backups = _as_it_is, _following, _sweeps, _backups
     astype, whole = _astype, _whole
 
     @property
@@ -306,4 +323,4 @@ class Matrix:
         return jax.lax.fori_loop(0, first.size, pair, nothing)
 
 
-Operator = Columns | Gathered | Matrix
+Operator = Columns | Gathered | Matrix | Own
