@@ -171,6 +171,11 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def milliseconds(seconds):
+    """Three digits, or all before the point."""
+    return f"{seconds * 1e3:,.{max(0, 2 - int(np.floor(np.log10(seconds * 1e3))))}f}"
+
+
 def compare(name, ours, peers, rounds, exact, fraction, compile_seconds, note=""):
     """Write a row for ours and one for each peer: {name: (run, how much longer the whole job is)}."""
     first = ours()
@@ -180,7 +185,7 @@ def compare(name, ours, peers, rounds, exact, fraction, compile_seconds, note=""
     medians, results = interleaved({"mdps": ours, **{k: run for k, (run, _) in peers.items()}}, rounds)
     best = medians["mdps"]
     ROWS.append(
-        f"| {name} | **mdps** | {best * 1e3:,.1f} | | {fraction(first, best)} "
+        f"| {name} | **mdps** | {milliseconds(best)} | | {fraction(first, best)} "
         f"| first call {compile_seconds:.1f} s{note} |"
     )
     for peer, (_, longer) in peers.items():
@@ -189,7 +194,7 @@ def compare(name, ours, peers, rounds, exact, fraction, compile_seconds, note=""
         if "toolbox" not in peer:
             assert off < 2 * TOL, (peer, off)
         ratio = medians[peer] * longer / best
-        ROWS.append(f"| {name} | {peer} | {medians[peer] * longer * 1e3:,.0f} | {ratio:.1f}x | | {note} |")
+        ROWS.append(f"| {name} | {peer} | {milliseconds(medians[peer] * longer)} | {ratio:.1f}x | | {note} |")
     print(*ROWS[-1 - len(peers) :], sep="\n", flush=True)
     return best
 
@@ -229,7 +234,7 @@ def one_grid(side, discount, rounds, dram, big):
         assert off <= float(results["low"].error_bound)
         note = f"off by {off:.0e}, certified {float(results['low'].error_bound):.0e}"
         ROWS.append(
-            f"| {name}, float32 | **mdps** | {medians['low'] * 1e3:,.1f} | | "
+            f"| {name}, float32 | **mdps** | {milliseconds(medians['low'])} | | "
             f"{share(int(results['low'].steps) * S * 4 * MOVED, medians['low'], *dram)} | {note} |"
         )
         print(ROWS[-1], flush=True)
@@ -265,7 +270,7 @@ def many_rewards(side, discount, count, rounds, cache):
     assert gap.max() < 0.1 * np.log(4) / (1 - discount) + 2 * TOL
     move = share(int(results["soft"].steps.max()) * S * count * 4 * MOVED, medians["soft"], *cache)
     ROWS.append(
-        f"| W2 {count} rewards, soft, τ = .1 | **mdps** | {medians['soft'] * 1e3:,.1f} | "
+        f"| W2 {count} rewards, soft, τ = .1 | **mdps** | {milliseconds(medians['soft'])} | "
         f"{medians['soft'] / medians['hard']:.2f}x hard W2 | {move} | interleaved with hard |"
     )
     print(ROWS[-1], flush=True)
@@ -280,7 +285,8 @@ def many_rewards(side, discount, count, rounds, cache):
     assert np.abs(np.asarray(solution_of_maps.value).reshape(-1, S) - exact[: maps * (count // maps)]).max() < 2 * TOL
     medians, _ = interleaved({"flat": lambda: hard(mdp, batch), "nested": lambda: nested(tables, grouped)}, rounds + 1)
     ROWS.append(
-        f"| W2 as {maps} maps x {grouped.shape[1]} rewards, nested vmap | **mdps** | {medians['nested'] * 1e3:,.1f} | "
+        f"| W2 as {maps} maps x {grouped.shape[1]} rewards, nested vmap | **mdps** "
+        f"| {milliseconds(medians['nested'])} | "
         f"{medians['nested'] / medians['flat']:.2f}x hard W2 | | interleaved with hard; first call {compiling:.1f} s |"
     )
     print(ROWS[-1], flush=True)

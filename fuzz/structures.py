@@ -53,6 +53,18 @@ def sparse(rng, S, A, D):
     return weight
 
 
+def own(rng, S, A, D):
+    """Each action has successors of its own, a third or less of what all of a state's actions lead to."""
+    weight = np.zeros((S, A, S))
+    for s in range(S):
+        near = rng.choice(S, size=max(S // 2, 1), replace=False)
+        most = max(min(D, len(near) // 3), 1)
+        for a in range(A):
+            some = (a * most + np.arange(rng.integers(1, most + 1))) % len(near)
+            weight[s, a, near[some]] = 1
+    return weight
+
+
 def dense(rng, S, A, D):
     """Every action may lead to any of the same D states."""
     weight = np.zeros((S, A, S))
@@ -126,7 +138,7 @@ def reflect(x):
     return x
 
 
-STRUCTURES = {f.__name__: f for f in (grid, sparse, dense, hub, blocks, line, periodic, absorbing, mirror)}
+STRUCTURES = {f.__name__: f for f in (grid, sparse, own, dense, hub, blocks, line, periodic, absorbing, mirror)}
 
 
 def pattern(name: str, S: int, A: int, D: int, variant: int, masked: bool = False) -> Pattern:

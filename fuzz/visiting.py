@@ -9,7 +9,7 @@ import numpy as np
 import mdps
 from fuzz import problems, truth
 from fuzz.calls import spelt
-from fuzz.problems import Problems
+from fuzz.problems import MAX_STEPS, Problems
 from fuzz.promises import Checked
 from fuzz.solving import action_values, largest
 
@@ -64,7 +64,7 @@ def asked(mdp, reward, policy, where, weights):
         "occupancy": mdps.occupancy(mdp, policy),
         "features": mdps.feature_expectations(mdp, policy),
         "return": mdps.policy_return(mdp, policy, reward),
-        "ever": mdps.visit_probability(mdp, policy, where),
+        "ever": mdps.visit_probability(mdp, policy, where, max_steps=MAX_STEPS),
         "total": mdp.total_visits,
         "optimum": mdps.optimum(mdp, weights),
     }

@@ -238,7 +238,7 @@ def most_successors(probability: np.ndarray) -> int | None:
     most = int(np.count_nonzero(probability, axis=2).max(initial=1))
     step = max(1, 2 ** (most.bit_length() - 3))  # 1, ..., 8, 10, 12, 14, 16, 20, ...
     most += -most % step
-    return most if D > 2 * most else None
+    return most if 2 * most < D else None
 
 
 def either(slots: Sequence[Slots | None]) -> Slots | None:

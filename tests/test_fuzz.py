@@ -1,5 +1,6 @@
 """The machine that looks for wrong numbers: its own answers are right, and it finds what is planted."""
 
+import itertools
 import sys
 
 import jax
@@ -101,6 +102,24 @@ def test_a_planted_fault_is_found_and_its_script_shows_it(monkeypatch):
     monkeypatch.setattr(mdps, "solve", right)
     solving.solver.cache_clear()
     exec(compile(violation.script, "script", "exec"), {})
+
+
+# Few programs, each for many problems: a dtype, a shape, 512 rewards of one MDP at once, a structure, hard or soft.
+SLICE = (
+    problems.Settings("float64", "middle", "shared", "own", False, False, False, False),
+    problems.Settings("float32", "tiny", "shared", "blocks", True, False, True, False),
+    problems.Settings("float64", "tiny", "shared", "sparse", False, True, False, False),
+)
+
+
+def test_a_slice_of_optima_holds(monkeypatch):
+    """`make fuzz` for some seconds: nearly all of them compile."""
+    monkeypatch.setattr(problems, "settings", lambda family, seed, batch: SLICE[batch % problems.PALETTE])
+    report = Report()
+    for k, turn in itertools.product(range(8), range(len(SLICE))):
+        machine.one_batch(report, "solve", 29, k * problems.PALETTE + turn)  # a palette later structures are the same
+    assert not report.violations, report.told()
+    assert report.problems == 8 * 512 * len(SLICE)
 
 
 def test_an_exception_is_a_violation(monkeypatch):

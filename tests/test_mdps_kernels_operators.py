@@ -121,7 +121,8 @@ def test_lists_by_action_follow_what_is_replaced_and_stacked():
     assert mdp.replace(probability=every).layout.own is None
     few = mdp.replace(probability=jnp.zeros_like(mdp.probability).at[:, :, 0].set(1.0))
     assert few.layout.own in (None, 1)
-    assert mdps.stack([mdp, mdp]).layout.own is None
+    assert mdps.stack([mdp, mdp]).layout.own == 6
+    assert mdps.stack([mdp, build("middling")[0]]).layout.own is None
     assert mdp.replace(horizon=3).layout.own == 6
     # A table that the layout is not of is no answer.
     table = operator(mdp.layout, mdp.next_state, every, in_place=True)
@@ -309,7 +310,8 @@ def test_what_mixes_fast_takes_few_sweeps(x64, kind):
     mdp = mdps.MDP.from_dense(rows, np.ones((len(rows), 1)), np.full(len(rows), 1 / len(rows)), discount=0.99)
     reward = np.random.default_rng(1).normal(size=len(rows))
     found = mdps.solve(mdp, reward)
-    assert bool(found.converged) and int(found.steps) < (100 if kind == "own" else 80)  # plain sweeps take log(1e-8)/log(.99) = 1,800
+    most = 100 if kind == "own" else 80  # plain sweeps take log(1e-8)/log(.99) = 1,800
+    assert bool(found.converged) and int(found.steps) < most
     again = mdps.policy_return(mdp, found.policy, reward)
     assert float(again) == pytest.approx(float(jnp.mean(found.value)), abs=1e-6)
 

@@ -44,8 +44,9 @@ def operator(layout: Layout, next_state: Array, probability: Array, *, in_place:
         index = layout.shifts or columns(next_state)
         return Columns(index, [columns(x) for x in columns(probability)], layout.slots, in_place)
     by_state = lambda: Gathered.of(next_state, probability)  # noqa: E731
-    if layout.own is None or next_state.size > next_state.shape[0] * D or probability.size > probability.shape[0] * A * D:
-        return by_state()  # MDPs of a batch have their successors in different slots
+    mapped = next_state.size > next_state.shape[0] * D or probability.size > probability.shape[0] * A * D
+    if layout.own is None or mapped:  # MDPs of a batch have their successors in different slots
+        return by_state()
     first = lambda table, rank: table.reshape(table.shape[:rank])  # noqa: E731
     return Own.of(layout.own, first(next_state, 2), first(probability, 3), by_state, in_place=in_place)
 

@@ -80,7 +80,7 @@ class Own:
         block = min(S, _BLOCK) if in_place else S
 
         def some(k, tables):
-            """The lists of one block of states, which stays in a processor's cache; the last one ends with the table."""
+            """The lists of one block of states, which stays in a processor's cache; the last ends with the table."""
             first = jnp.minimum(k * block, S - block)
             of = lambda table: jax.lax.dynamic_slice_in_dim(table, first, block)  # noqa: E731
             lists = _listed(most, of(next_state), of(probability))
@@ -162,7 +162,12 @@ class Own:
 
     def astype(self, dtype) -> "Own":
         """The same table in another precision."""
-        return replace(self, shared=self.shared.astype(dtype), again=lambda: self.again().astype(dtype), probability=self.probability.astype(dtype))
+        return replace(
+            self,
+            shared=self.shared.astype(dtype),
+            again=lambda: self.again().astype(dtype),
+            probability=self.probability.astype(dtype),
+        )
 
     def whole(self, probability: Array) -> "Own":
         """This operator, which is whole."""
