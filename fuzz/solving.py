@@ -136,7 +136,8 @@ def soft_policies(s, q, tau, reach, eps) -> Checked:
         off = np.abs(log_policy - np.take_along_axis(log_policy, best, -1) - odds)
     off = largest(np.where(odds > -60, off, 0))
     allowed = reach / tau.reshape(-1) + 256 * eps
-    return Checked("solve: soft policies are exp(Q/τ)", off, allowed, np.isfinite(reach))
+    told = allowed < 600  # beyond, a share may round to zero, and its logarithm to none
+    return Checked("solve: soft policies are exp(Q/τ)", off, allowed, told)
 
 
 def ties(p: Problems, policy, P, r, best) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ class Shares(NamedTuple):
 
 
 _FEW = 8  # actions
-_BLOCK = 512  # states whose lists are made at a time
+_TOGETHER = 512  # states whose lists are made at a time
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Own:
             in_place: as above.
         """
         S, A, _ = probability.shape
-        block = min(S, _BLOCK) if in_place else S
+        block = min(S, _TOGETHER) if in_place else S
 
         def some(k, tables):
             """The lists of one block of states, which stays in a processor's cache; the last ends with the table."""
             first = jnp.minimum(k * block, S - block)
             of = lambda table: jax.lax.dynamic_slice_in_dim(table, first, block)  # noqa: E731
-            lists = _listed(most, of(next_state), of(probability))
+            lists = _lists_of(most, of(next_state), of(probability))
             return tuple(jax.lax.dynamic_update_slice(x, y, (0, 0, first)) for x, y in zip(tables, lists, strict=True))
 
         empty = jnp.zeros((most, A, S), next_state.dtype), jnp.zeros((most, A, S), probability.dtype)
@@ -180,7 +180,7 @@ def _stacked(numbers: list[Array] | Array) -> Array:
     return jnp.stack(numbers, axis=1) if isinstance(numbers, list) else numbers
 
 
-def _listed(most: int, next_state: Array, probability: Array) -> tuple[Array, Array]:
+def _lists_of(most: int, next_state: Array, probability: Array) -> tuple[Array, Array]:
     """Each action's successors and their probabilities, `[most, A, S]`, of `[S, D]` and `[S, A, D]`."""
     S, A, D = probability.shape
     slot, beyond = _places(probability != 0, most)
