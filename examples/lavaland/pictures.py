@@ -32,14 +32,18 @@ def save_all(found: Sequence[Results], rows: Sequence[dict[str, Any]], out: Path
         if each.source.name in ("paper", "own"):
             made["lavaland"] = story(each)
     if any("lava_se" in row for row in rows):
-        sample = [row for row in rows if "lava_se" in row]
-        plain = [row for row in sample if row["planner"] in risk_curve.SINGLE]
-        panels = {
-            scheme.capitalize(): plain + [row for row in sample if row["scheme"] == scheme and not row["control"]]
-            for scheme in ("per step", "per trajectory")
-        }
-        made["risk_curve"] = risk_curve.draw(panels, f"{sample[0]['maps']} generated maps")
+        made["risk_curve"] = curves([row for row in rows if "lava_se" in row])
     return [_style.save(figure, out / f"{name}.png", bbox_inches="tight") for name, figure in made.items()]
+
+
+def curves(rows: Sequence[dict[str, Any]]) -> Figure:
+    """The risk curve of both schemes, side by side, over generated maps."""
+    plain = [row for row in rows if row["planner"] in risk_curve.SINGLE]
+    panels = {
+        scheme.capitalize(): plain + [row for row in rows if row["scheme"] == scheme and not row["control"]]
+        for scheme in ("per step", "per trajectory")
+    }
+    return risk_curve.draw(panels, f"{rows[0]['maps']} generated maps")
 
 
 def telling(results: Results) -> int:

@@ -76,7 +76,8 @@ def _panel(ax, rows: Sequence[dict[str, Any]], limits: Sequence[float]) -> None:
     for origin, curve in curves.items():
         curve.sort(key=lambda row: row["alpha"] or 0.0)
         colour = _colour(origin)
-        if all(_missed(row) > limits[0] or _lava(row) > limits[1] for row in curve):
+        inside = [row for row in curve if _missed(row) <= limits[0] and _lava(row) <= limits[1]]
+        if 2 * len(inside) < len(curve):
             away.append(origin)
             continue
         _points(ax, [row for row in curve if row["alpha"] is not None], colour, "o", "-")
