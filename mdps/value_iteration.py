@@ -162,7 +162,9 @@ def endless(task: Task):
     @batch_last(core_in, core_out)
     def kernel(*arrays):
         S, batch = arrays[0].shape[0], np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
-        refining = worth_refining(arrays[2].dtype, (S, *batch)) and not task.layout.dense
+        # Where each action has its own list, float32 gains nothing that its longer program is worth.
+        plain = task.layout.dense or (task.hard and task.layout.own is not None)
+        refining = worth_refining(arrays[2].dtype, (S, *batch)) and not plain
         entries = ENTRIES if task.hard else ENTRIES // 2  # a soft policy weighs every successor
         if task.layout.dense:
             entries = ENTRIES_OF_PRODUCTS
