@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mdps.kernels import held_once
 from mdps.mdp import MDP
 
 ByAction = list[Array] | Array
@@ -119,8 +120,7 @@ def attain(hard: bool, q: ByAction, tau: Array) -> tuple[Array, ByAction]:
         return best, first_of(q)
     if hard:
         return best, each(lambda x, b: (x >= b).astype(best.dtype), q, best)
-    # Held, or the compiler would compute each exponential once more wherever it is used.
-    share = jax.lax.optimization_barrier(softmax_shares(q, best, tau))
+    share = held_once(softmax_shares(q, best, tau))
     return best + tau * jnp.log(sum_of(share)), share
 
 

@@ -8,7 +8,7 @@ memory that the caller would only read once, which for finite horizons is many t
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,29 +19,34 @@ from mdps import bellman
 from mdps.bellman import ByAction, Interval, each
 from mdps.checks import check_mdp, check_tolerance, check_weights
 from mdps.kernels import (
-    VECTOR,
     Arrivals,
     Columns,
     Layout,
-    Margins,
+    Neighbours,
     Operator,
     arrivals,
+    as_columns,
     batch_last,
     columns,
+    columns_at_once,
     expect,
-    listed,
-    neighbours,
+    l1_change,
     on_cpu,
     operator,
     settle,
     tiled,
-    total,
 )
 from mdps.mdp import MDP
 from mdps.policy_evaluation import MAX_STEPS
-from mdps.value_iteration import CYCLE_OF_BACKUPS, CYCLE_OF_ONE, ENTRIES_OF_PRODUCTS, Problem, Task, iterate, judge
+from mdps.value_iteration import (
+    CYCLE_OF_BACKUPS,
+    CYCLE_OF_ONE,
+    Problem,
+    Task,
+    certified_values,
+    judge,
+)
 
-ENTRIES = 2**14  # states times rewards planned together on a CPU: they then stay in the caches
 MOST_EDGES = 12  # into a state, that are arrays of their own
 
 
@@ -137,9 +142,7 @@ def _kernel(known: _Known):
 
     @batch_last(core_in, core_out)
     def kernel(*arrays):
-        entries = ENTRIES_OF_PRODUCTS if known.layout.dense else ENTRIES
-        wide = max(entries // arrays[0].shape[0], 8 * VECTOR)
-        width = wide - wide % VECTOR if on_cpu() else None
+        width = columns_at_once(arrays[0].shape[0], dense=known.layout.dense, least=8) if on_cpu() else None
         return tiled(functools.partial(_plan, known), arrays, core_in, core_out, width)
 
     return kernel
@@ -148,7 +151,7 @@ def _kernel(known: _Known):
 def _plan(known: _Known, next_state, origin, slot, *others):
     """Plan, then push the optimal policy's probability forward; every array has its batch axes last."""
     *sums, probability, features, closed, initial, weights, gamma, tol = others
-    # Features by action, or for all of them; and features @ weights, [S, 1 or A, *batch].  Products are listed,
+    # Features by action, or for all of them; and features @ weights, [S, 1 or A, *batch].  Products are as_columns,
     # not reduced over an axis between others: the compiler's reductions there take longer than a plan.
     features = features[:, None] if known.feature_rank == 2 else features
     reward = functools.reduce(jnp.add, [features[:, :, k] * weights[k] for k in range(weights.shape[0])])
@@ -213,7 +216,7 @@ class _World(NamedTuple):
         """Features collected by visits to states and actions, `[K, *batch]`."""
         if self.known.feature_rank == 2:
             return _total(self.features[:, 0], state_visits)
-        return functools.reduce(jnp.add, [_total(self.features[:, a], n) for a, n in enumerate(listed(visits))])
+        return functools.reduce(jnp.add, [_total(self.features[:, a], n) for a, n in enumerate(as_columns(visits))])
 
 
 def _few(world: _World) -> bool:
@@ -230,7 +233,7 @@ def _of_endless(world: _World, initial, tol):
     period = CYCLE_OF_BACKUPS if full else CYCLE_OF_ONE
     # The estimate, and the policy that attains it, each take their part of the tolerance.
     part = 0.3 * jnp.broadcast_to(tol, world.batch)
-    settled = iterate(problem, world.zero, part, MAX_STEPS, period, full)
+    settled = certified_values(problem, world.zero, part, MAX_STEPS, period, full)
     optimal = judge(problem, Task(True, False, MAX_STEPS, on_cpu(), known.layout), settled)
     policy = table.by_action(optimal.policy)
     visits = _visits(world, policy, initial)
@@ -250,50 +253,7 @@ def _visits(world: _World, policy: ByAction, initial) -> Array:
     rounding = (transpose.terms + 3) * jnp.finfo(dtype).eps / 2
     tol = jnp.broadcast_to((1e-10 if dtype == jnp.float64 else 0.0) / (1 - gamma), world.batch)
     push = lambda y: initial + transpose.follow(weights, y)  # noqa: E731
-    return settle(push, start, gamma, total, tol, rounding, MAX_STEPS).value
-
-
-class _Neighbours(NamedTuple):
-    """How numbers of other states are read: where they lie, between margins, or gathered.
-
-    A processor reads neighbours where they lie; an accelerator would rather compute than copy.
-    """
-
-    margins: Margins | None
-    ahead: Any  # where each slot leads: shifts, or successors [S, D]
-    behind: Any  # where each edge into a state comes from: shifts, or origins [S, P]
-
-    @staticmethod
-    def of(world: _World) -> "_Neighbours":
-        layout, S = world.known.layout, world.zero.shape[0]
-        in_place = layout.sink is None and layout.shifts is not None and on_cpu()
-        return _Neighbours(
-            Margins(layout.shifts, S) if in_place and layout.shifts is not None else None,
-            layout.shifts or world.next_state,
-            tuple(-o for o in layout.shifts) if layout.shifts else world.transpose.origin,
-        )
-
-    def empty(self, x):
-        """Room for `x`; without margins none is needed."""
-        return None if self.margins is None else self.margins.empty(x)
-
-    def put(self, wide, x):
-        """`x` in its room."""
-        return x if self.margins is None else self.margins.put(wide, x)
-
-    def taken(self, wide):
-        """What was put there."""
-        return wide if self.margins is None else self.margins.at(wide, 0)
-
-    def of_slots(self, wide):
-        """A list over the slots: what lies where each leads."""
-        return neighbours(self.ahead, wide) if self.margins is None else self.margins.near(wide)
-
-    def of_edges(self, wide):
-        """A list over the edges into a state: what lies where each comes from."""
-        return (
-            neighbours(self.behind, wide) if self.margins is None else [self.margins.at(wide, o) for o in self.behind]
-        )
+    return settle(push, start, gamma, l1_change, tol, rounding, MAX_STEPS).value
 
 
 def _by_edges(world: _World, initial):
@@ -302,13 +262,13 @@ def _by_edges(world: _World, initial):
     Backward keeps one bit per state and action: may it be optimal?  Forward goes edge by edge, which reads the bits
     where the edges come from.
     """
-    reading = _Neighbours.of(world)
+    reading = Neighbours.of(world.known.layout, world.next_state, world.transpose.origin)
     estimate, within, chosen = _ties_backward(world, reading)
     visits = _visits_forward(world, reading, chosen, initial)
     return estimate, within, world.paid(visits, visits[0])
 
 
-def _ties_backward(world: _World, reading: _Neighbours):
+def _ties_backward(world: _World, reading: Neighbours):
     """Value at the start `[S, *batch]`, a bound on its error, and packed `[T, S, *batch]` which actions may be best."""
     gamma, zero, slots = world.gamma, world.zero, world.known.layout.slots
     discounted = [columns(gamma * x) for x in columns(world.probability)]
@@ -321,7 +281,7 @@ def _ties_backward(world: _World, reading: _Neighbours):
     def back(carry, _):
         v, loose, _ = carry
         seen = Interval(by_action(world.rewards, v), by_action(paid_off, loose))
-        tied = listed(seen.contenders())
+        tied = as_columns(seen.contenders())
         best, within = bellman.largest_of(seen.q), seen.loosest(tied)
         loose = reading.put(loose, within + world.unit * jnp.abs(best))
         return (reading.put(v, best), loose, within), _pack(tied)
@@ -331,7 +291,7 @@ def _ties_backward(world: _World, reading: _Neighbours):
     return reading.taken(value), within, chosen
 
 
-def _visits_forward(world: _World, reading: _Neighbours, chosen, initial):
+def _visits_forward(world: _World, reading: Neighbours, chosen, initial):
     """Discounted visits where optimal actions share: of states, or a list over actions where those have features."""
     zero, layout, transpose = world.zero, world.known.layout, world.transpose
     A, D = world.probability.shape[1:3]
@@ -363,9 +323,8 @@ def _visits_forward(world: _World, reading: _Neighbours, chosen, initial):
         placed = [reading.put(room, x) for room, x in zip(rooms, (share, *bits), strict=True)]
         shares, *near_bits = [reading.of_edges(x) for x in placed]
         moved = arrived(shares, near_bits)
-        if layout.sink is not None:
-            sent = functools.reduce(jnp.add, [from_here[a] * world.probability[:, a, -1] for a in range(A)])
-            moved = transpose.absorbed(moved, sent)
+        sent = functools.reduce(jnp.add, [from_here[a] * world.probability[:, a, -1] for a in range(A)])
+        moved = transpose.absorbed(moved, sent)
         return (world.gamma * moved, visits, rooms if reading.margins is None else placed), None
 
     rooms = [reading.empty(x) for x in (zero, *(b[0] for b in chosen))]

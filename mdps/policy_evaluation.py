@@ -18,13 +18,14 @@ from mdps.kernels import (
     Arrivals,
     Layout,
     batch_last,
-    largest,
+    into_sink,
+    l1_change,
+    max_change,
     operator,
+    pays_to_refine,
     refine,
     settle,
     summed,
-    total,
-    worth_refining,
 )
 from mdps.mdp import MDP
 
@@ -47,7 +48,7 @@ def evaluate(mdp: MDP, policy: Float[Array, " ... S A"], source: Float[Array, " 
         mdp: the MDP.
         policy: `[S, A]`, or `[T, S, A]` with a horizon.
         source: reward per step, `[S]`, or `[T, S]` with a horizon.
-        tol: absolute error allowed in the largest entry (endless MDPs); None: the rounding floor.
+        tol: absolute error allowed in the max_change entry (endless MDPs); None: the rounding floor.
 
     Returns:
         `x`, of the shape of `source`; with a horizon `x[t]` is the value from step `t` on.
@@ -105,8 +106,8 @@ def arrive(mdp: MDP, weights, y):
     else:
         rows = jnp.sum(_arrivals(mdp, weights) * y[..., mdp.predecessor_state], axis=-1)
         pushed = jnp.moveaxis(summed(jnp.moveaxis(rows, -1, 0), mdp.predecessor_sums, mdp.num_states), 0, -1)
-    if mdp.layout.sink is not None:
-        pushed = pushed.at[..., mdp.layout.sink].add(jnp.sum(weights[..., -1] * y, axis=-1))
+    sent = jnp.moveaxis(weights[..., -1] * y, -1, 0)
+    pushed = jnp.moveaxis(into_sink(mdp.layout, jnp.moveaxis(pushed, -1, 0), sent), 0, -1)
     if mdp.horizon is None:
         return pushed
     return jnp.concatenate([jnp.zeros_like(pushed[:1]), pushed[:-1]])
@@ -132,7 +133,7 @@ def _fixed_point(forward: bool, layout: Layout, levels: int):
         transpose = Arrivals(layout, table, origin, slot, tuple(sums))
         scaled = table.mixed(table.by_action(gamma * policy))
         weights = transpose.weights(scaled) if forward else scaled
-        measure = total if forward else largest
+        measure = l1_change if forward else max_change
 
         def rounding(dtype):
             terms = transpose.terms if forward else next_state.shape[1]
@@ -148,7 +149,7 @@ def _fixed_point(forward: bool, layout: Layout, levels: int):
             return settle(step, start, low_gamma, measure, low_tol, rounding(dtype), MAX_STEPS, known=known)
 
         start, known = jnp.broadcast_to(source, shape), None
-        if worth_refining(source.dtype, shape):
+        if pays_to_refine(source.dtype, shape):
             step = sweep(jnp.float64, source)
 
             def correct(x, ahead, _, context, tol):

@@ -21,29 +21,27 @@ from jaxtyping import Array
 from mdps import bellman
 from mdps.bellman import ByAction, Interval, each
 from mdps.kernels import (
-    VECTOR,
     Columns,
     Layout,
     Operator,
     Settled,
-    apart,
     batch_last,
+    columns_at_once,
+    fills_the_caches,
     operator,
+    pays_to_refine,
     refine,
     settle_in_cycles,
-    span,
+    span_change,
     tiled,
-    worth_refining,
+    unfused,
 )
-
-ENTRIES = 2**14  # states times columns solved together on a CPU: they then stay in the caches
-ENTRIES_OF_PRODUCTS = 2**21  # the same where a sweep is a matrix product, which takes care of the caches itself
 
 # Sweeps between two improvements of the policy, as measured: a backup of many columns that share one table costs
 # little more than a fixed policy's sweep; one problem, whose table is its own, improves its policy seldom.
 CYCLE_OF_BACKUPS, CYCLE_OF_BATCH, CYCLE_OF_ONE = 12, 16, 56
 
-# Ties are told apart by more sweeps of the values' error only if what the two actions are worth differs by at least
+# Ties are told unfused by more sweeps of the values' error only if what the two actions are worth differs by at least
 # this share of themselves.  What is closer is shared, which costs no more than that.
 WORTH_TELLING = 1e-3
 
@@ -164,13 +162,10 @@ def endless(task: Task):
         S, batch = arrays[0].shape[0], np.broadcast_shapes(*(x.shape[n:] for x, n in zip(arrays, core_in, strict=True)))
         # Where each action has its own list, float32 gains nothing that its longer program is worth.
         plain = task.layout.dense or (task.hard and task.layout.own is not None)
-        refining = worth_refining(arrays[2].dtype, (S, *batch)) and not plain
-        entries = ENTRIES if task.hard else ENTRIES // 2  # a soft policy weighs every successor
-        if task.layout.dense:
-            entries = ENTRIES_OF_PRODUCTS
-        wide = max(entries // S, 2 * VECTOR)
-        # More states fill the caches by themselves.
-        width = wide - wide % VECTOR if task.in_place and S <= ENTRIES else None
+        refining = pays_to_refine(arrays[2].dtype, (S, *batch)) and not plain
+        width = None
+        if task.in_place and not fills_the_caches(S):  # a soft policy weighs every successor
+            width = columns_at_once(S, dense=task.layout.dense, least=2, heavy=not task.hard)
         return tiled(functools.partial(_side_by_side, task, refining), arrays, core_in, core_out, width)
 
     return kernel
@@ -194,11 +189,11 @@ def _side_by_side(task: Task, refining: bool, next_state, probability, reward, g
         start, known = _in_two_precisions(problem, low, start, tol, task.max_steps, period, full)
         problem = replace(problem, table=table)
     # A little less than the tolerance, which the certificate is to meet after its own rounding.
-    settled = iterate(problem, start, 0.95 * tol, task.max_steps, period, full, known)
+    settled = certified_values(problem, start, 0.95 * tol, task.max_steps, period, full, known)
     return judge(problem, task, settled)
 
 
-def iterate(problem: Problem, start, tol, max_steps: int, period: int, full: bool, known=None) -> Settled:
+def certified_values(problem: Problem, start, tol, max_steps: int, period: int, full: bool, known=None) -> Settled:
     """Cycles of sweeps until the values are certified to `tol`, or as far as rounding lets them.
 
     Args:
@@ -229,7 +224,18 @@ def iterate(problem: Problem, start, tol, max_steps: int, period: int, full: boo
     # Where nothing is known of how states lie to each other, they may mix in a few sweeps.
     growing = not problem.on_a_grid
     return settle_in_cycles(
-        apply, advance, start, problem.gamma, span, tol, problem.unit, max_steps, period, known, problem.rest, growing
+        apply,
+        advance,
+        start,
+        gamma=problem.gamma,
+        measure=span_change,
+        tol=tol,
+        rounding=problem.unit,
+        max_steps=max_steps,
+        period=period,
+        known=known,
+        rest=problem.rest,
+        growing=growing,
     )
 
 
@@ -241,7 +247,9 @@ def _in_two_precisions(problem: Problem, low_table, start, tol, max_steps: int, 
     size = gamma / (1 - gamma) * (highest - middle)
     near = (32 if problem.hard else 8) * jnp.finfo(low).eps / (1 - gamma) * size
     shifted = problem.astype(low, low_table, each(lambda x: (x - middle).astype(low), problem.rewards))
-    rough = iterate(shifted, start.astype(low), jnp.maximum(tol / 4, near).astype(low), max_steps, period, full)
+    rough = certified_values(
+        shifted, start.astype(low), jnp.maximum(tol / 4, near).astype(low), max_steps, period, full
+    )
     start = rough.value.astype(start.dtype) + middle / (1 - gamma)
 
     def apply(v):
@@ -252,23 +260,23 @@ def _in_two_precisions(problem: Problem, low_table, start, tol, max_steps: int, 
         nothing, tol = jnp.zeros(start.shape, low), tol.astype(low)
         if problem.hard:
             missing = each(lambda q, x: (q - x - centre).astype(low), context, v)
-            settled = iterate(problem.astype(low, low_table, missing), nothing, tol, max_steps, period, full)
+            settled = certified_values(problem.astype(low, low_table, missing), nothing, tol, max_steps, period, full)
         else:  # a soft backup rounds in proportion to τ, however little is missing; Newton's step does not
             missing = (ahead - v - centre).astype(low)
             settled = settle_in_cycles(
                 lambda x: (missing + low_table.follow(context, x), ()),
                 lambda x, _, n: low_table.sweeps(context, missing, x, n),
                 missing,
-                gamma.astype(low),
-                span,
-                tol,
-                bellman.unit(problem.terms, low, hard=False),
-                max_steps,
+                gamma=gamma.astype(low),
+                measure=span_change,
+                tol=tol,
+                rounding=bellman.unit(problem.terms, low, hard=False),
+                max_steps=max_steps,
                 period=12,
             )
         return settled.value, settled.steps
 
-    start, known = refine(apply, correct, start, gamma, span, tol, problem.unit, rest=problem.rest)
+    start, known = refine(apply, correct, start, gamma, span_change, tol, problem.unit, rest=problem.rest)
     return start, known._replace(steps=known.steps + rough.steps)
 
 
@@ -280,8 +288,8 @@ class View(NamedTuple):
         within: bound on |V(s) - V*(s)|, `[S, *batch]`.
         q: action values of V, by action.
         off: their rounding, by action.
-        tied: which actions are not told apart from the best, by action.
-        undecided: whether more sweeps may tell actions apart that are far from equal, `[*batch]`.
+        tied: which actions are not told unfused from the best, by action.
+        undecided: whether more sweeps may tell actions unfused that are far from equal, `[*batch]`.
         sweeps: how many it took to get here, `[*batch]`.
     """
 
@@ -357,8 +365,8 @@ def _softly(problem: Problem, task: Task, q: ByAction) -> tuple[Array, ByAction]
     weigh = lambda best, *q: bellman.softmax_shares(list(q), best, problem.tau)  # noqa: E731
     if not isinstance(q, list):
         share = bellman.softmax_shares(q, best, problem.tau)
-    elif task.in_place:  # apart, or each action would compute everybody's exponentials again
-        share = apart(~(jnp.max(best) < -jnp.inf), weigh, best, *q)
+    elif task.in_place:  # unfused, or each action would compute everybody's exponentials again
+        share = unfused(~(jnp.max(best) < -jnp.inf), weigh, best, *q)
     else:
         share = weigh(best, *q)
     return best + problem.tau * jnp.log(bellman.sum_of(share)), share
@@ -367,16 +375,16 @@ def _softly(problem: Problem, task: Task, q: ByAction) -> tuple[Array, ByAction]
 def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> View:
     """Which actions are optimal as far as arithmetic can tell, and a bound by state on the error of the values.
 
-    Two actions a, b at s are told apart if what they are worth differs by more than
+    Two actions a, b at s are told unfused if what they are worth differs by more than
 
         ρ_a + ρ_b + γ Σ_d |p_a - p_b|(d) E(s_d)
 
     with E a bound on the error of the values, at first a constant.  Values and bound are swept together,
 
-        V <- TV,    E <- ρ + γ max P_a E    over the actions that are not told apart from the best,
+        V <- TV,    E <- ρ + γ max P_a E    over the actions that are not told unfused from the best,
 
     or the constant bound of the new values, where that is less,
-    but only while that may tell actions apart that are far from equal (far from a goal the values are small, and so
+    but only while that may tell actions unfused that are far from equal (far from a goal the values are small, and so
     must be their errors), and no more often than the values were.  Columns that are done keep what they know.
 
     Args:

@@ -259,7 +259,7 @@ WHERE = [
     ("the four moves", "mdps/gridworld/_moves.py", "MOVES"),
     ("what kernels may rely on", "mdps/kernels/layout.py", "class Layout"),
     ("how vmap becomes one batch", "mdps/kernels/batching.py", "def batch_last"),
-    ("what the compiler has to be told", "mdps/kernels/xla.py", "def on_cpu"),
+    ("what the compiler has to be told", "mdps/kernels/xla.py", "def unfused"),
     ("gymnasium's tables", "mdps/interop/_gymnasium.py", "def from_gymnasium"),
     ("how a batch is cut into blocks", "ird/blocks.py", "def in_blocks"),
     ("the off-switch likelihood", "ird/evidence/feedback.py", "class OffSwitch"),

@@ -10,7 +10,8 @@ import pytest
 
 import mdps
 from mdps import MDP, GridWorld, kernels, stack
-from mdps.kernels import Layout, Margins, blocks
+from mdps.kernels import Layout, blocks
+from mdps.kernels.neighbourhood import Margins
 
 LEGEND = {"S": "floor", ".": "floor", "g": "grass", "G": "goal"}
 

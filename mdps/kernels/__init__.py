@@ -8,70 +8,73 @@ plain `jax.vmap`: it adds each mapped axis behind the core axes instead of in fr
 This folder alone knows the compiler, the caches and the device.
 """
 
-from mdps.kernels.batching import VECTOR, batch_last, tiled
+from mdps.kernels.batching import batch_last, columns_at_once, fills_the_caches, tiled
 from mdps.kernels.blocks import sweeps
 from mdps.kernels.fixed_point import (
     Settled,
     certify,
-    largest,
+    l1_change,
+    max_change,
+    pays_to_refine,
     refine,
     settle,
     settle_in_cycles,
-    span,
-    total,
-    worth_refining,
+    span_change,
 )
 from mdps.kernels.layout import Layout
 from mdps.kernels.neighbourhood import (
     Index,
-    Margins,
+    Neighbours,
     arrivals,
+    as_columns,
     columns,
     expect,
-    listed,
+    iterate,
     neighbours,
-    repeat,
     shifted,
     sweep,
 )
 from mdps.kernels.operators import Columns, Gathered, Matrix, Operator, operator
 from mdps.kernels.own_successors import Own
-from mdps.kernels.predecessors import Arrivals, summed
-from mdps.kernels.xla import apart, on_cpu
+from mdps.kernels.predecessors import Arrivals, into_sink, summed
+from mdps.kernels.xla import held_once, on_cpu, unfused
 
 __all__ = [
-    "VECTOR",
     "Arrivals",
     "Columns",
     "Gathered",
     "Index",
     "Layout",
-    "Margins",
     "Matrix",
+    "Neighbours",
     "Operator",
     "Own",
     "Settled",
-    "apart",
     "arrivals",
+    "as_columns",
     "batch_last",
     "certify",
     "columns",
+    "columns_at_once",
     "expect",
-    "largest",
-    "listed",
+    "fills_the_caches",
+    "held_once",
+    "into_sink",
+    "iterate",
+    "l1_change",
+    "max_change",
     "neighbours",
     "on_cpu",
     "operator",
+    "pays_to_refine",
     "refine",
-    "repeat",
     "settle",
     "settle_in_cycles",
     "shifted",
-    "span",
+    "span_change",
     "summed",
     "sweep",
     "sweeps",
     "tiled",
-    "total",
-    "worth_refining",
+    "unfused",
 ]

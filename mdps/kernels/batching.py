@@ -10,6 +10,24 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 
 VECTOR = 16  # columns that a processor may work on at once; what is left over would take its time one by one
+# States times columns that a processor works on together: they then stay in its caches.  A sweep that is a matrix
+# product takes care of the caches itself.
+ENTRIES, ENTRIES_OF_PRODUCTS = 2**14, 2**21
+
+
+def fills_the_caches(states: int) -> bool:
+    """Whether one column of so many states fills a processor's caches by itself."""
+    return states > ENTRIES
+
+
+def columns_at_once(states: int, *, dense: bool, least: int, heavy: bool = False) -> int:
+    """How many columns of a batch a processor takes at once: whole vectors of them, at least `least`.
+
+    `heavy`: each column holds twice as much beside its values.
+    """
+    entries = ENTRIES_OF_PRODUCTS if dense else ENTRIES // 2 if heavy else ENTRIES
+    wide = max(entries // states, least * VECTOR)
+    return wide - wide % VECTOR
 
 
 def batch_last(core_in: Sequence[int], core_out: Sequence[int]) -> Callable:

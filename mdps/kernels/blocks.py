@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdps.kernels.neighbourhood import dot, listed, repeat
-from mdps.kernels.xla import apart
+from mdps.kernels.neighbourhood import as_columns, dot, iterate
+from mdps.kernels.xla import unfused
 
 # One problem of more states than this is swept in blocks, which then stay in a processor's cache, so many times.
 _BLOCK, _DEEPEST = 2**18, 11
@@ -23,16 +23,16 @@ def sweeps(index, weight, source, values: Float[Array, " S ..."], count: int, *,
         source: `[S, *batch]`.
         values: `[S, *batch]`.
         count: how many sweeps.
-        in_place: as in `repeat`; False where the states are spread over devices, and blocks would gather them.
+        in_place: as in `iterate`; False where the states are spread over devices, and blocks would gather them.
     """
-    weight = listed(weight)
+    weight = as_columns(weight)
     if in_place and isinstance(index, tuple) and values.ndim == 1 and values.size > _BLOCK:
         deepest = min(
             _DEEPEST, _BLOCK // (8 * max(1, *map(abs, index)))
         )  # what surrounds a block stays a quarter of it
         if deepest > 1 and count > 0:
             return _block_by_block(index, weight, source, values, count, math.ceil(count / math.ceil(count / deepest)))
-    return repeat(index, lambda near: source + dot(weight, near), values, count, in_place=in_place)
+    return iterate(index, lambda near: source + dot(weight, near), values, count, in_place=in_place)
 
 
 def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, " S"], count: int, depth: int) -> Array:
@@ -60,7 +60,9 @@ def _block_by_block(offsets, weight: list[Array], source, values: Float[Array, "
             swept = jax.lax.dynamic_slice(padded, (k * block,), (block + 2 * margin,))
             for i in range(1, times + 1):
                 sweep = functools.partial(shorter, swept.size - 2 * reach)
-                swept = apart(always, sweep, k * block + i * reach, swept, *tables)  # merged, most would run five times
+                swept = unfused(
+                    always, sweep, k * block + i * reach, swept, *tables
+                )  # merged, most would run five times
             spare = (swept.size - block) // 2
             return jax.lax.dynamic_update_slice(out, jax.lax.slice_in_dim(swept, spare, spare + block), (k * block,))
 

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ class Settled(NamedTuple):
     steps: Array
 
 
-def span(new: Array, old: Array) -> tuple[Array, Array, Array]:
+def span_change(new: Array, old: Array) -> tuple[Array, Array, Array]:
     """Measure of change for a Bellman operator: half the span, its centre, and the scale of the values.
 
     A Bellman operator moves a constant `c` to `γ c`, so the fixed point lies within
@@ -39,13 +39,13 @@ def span(new: Array, old: Array) -> tuple[Array, Array, Array]:
     return (high - low) / 2, (high + low) / 2, jnp.max(jnp.abs(new), axis=0)
 
 
-def total(new: Array, old: Array) -> tuple[Array, Array, Array]:
+def l1_change(new: Array, old: Array) -> tuple[Array, Array, Array]:
     """Measure of change for pushed probability: the sum of absolute changes, which γ contracts."""
     change = jnp.sum(jnp.abs(new - old), axis=0)
     return change, jnp.zeros_like(change), jnp.sum(jnp.abs(new), axis=0)
 
 
-def largest(new: Array, old: Array) -> tuple[Array, Array, Array]:
+def max_change(new: Array, old: Array) -> tuple[Array, Array, Array]:
     """Measure of change for a linear system with non-negative rows that sum to at most one: the largest."""
     change = jnp.max(jnp.abs(new - old), axis=0)
     return change, jnp.zeros_like(change), jnp.max(jnp.abs(new), axis=0)
@@ -62,10 +62,24 @@ def certify(applied, x, gamma, measure, rounding, steps, rest: float | Array = 0
     return Settled(applied + reach * centre, reach * radius + floor, radius, floor, steps), centre
 
 
+class _Cycles(NamedTuple):
+    """Where cycles stand, after each of them."""
+
+    x: Array  # [S, *batch] the values to go on from
+    before: tuple[Array, ...]  # change over the cycle before, and where it ended; nothing where cycles grow
+    settled: Settled  # the best that has been certified
+    done: Array  # columns that are certified, or as good as they get
+    shrunk_at: Array  # residual at which a column last made progress
+    stale: Array  # cycles since then
+    steps: Array | int  # sweeps
+    pairs: Any  # pairs of sweeps of the next cycle, where cycles grow
+
+
 def settle_in_cycles(
     apply,
     advance,
     start,
+    *,
     gamma,
     measure,
     tol,
@@ -90,7 +104,7 @@ def settle_in_cycles(
             operator that agrees with `T` at `x`.
         start: `[S, *batch]`.
         gamma: modulus of contraction, `[*batch]` (1s where shared).
-        measure: `span`, `largest` or `total`.
+        measure: `span_change`, `max_change` or `l1_change`.
         tol: absolute error allowed, in the norm of `measure`, `[*batch]`.
         rounding: relative rounding error of one application.
         max_steps: most applications of the operator.
@@ -136,11 +150,10 @@ def settle_in_cycles(
         secant = jnp.where(shrunk & (growing | (steps > 0)) & (unit > 0), jnp.clip(along, -longest, 0.5), 0)
         shrunk_at = jnp.where(shrunk, fresh.residual, shrunk_at)
         x = y - secant * (y - second)
-        return x, before, settled, done, shrunk_at, stale, steps + count, pairs
+        return _Cycles(x, before, settled, done, shrunk_at, stale, steps + count, pairs)
 
     def unfinished(carry):
-        done, steps = carry[3], carry[6]
-        return jnp.any(~done & (steps < max_steps))
+        return jnp.any(~carry.done & (carry.steps < max_steps))
 
     column = jnp.zeros(start.shape[1:], start.dtype)
     count = jnp.zeros(start.shape[1:], jnp.int32)
@@ -148,8 +161,8 @@ def settle_in_cycles(
         known = Settled(start, column + jnp.inf, column, column, count)
     done = known.bound <= jnp.maximum(tol, 2 * known.floor)
     before, steps, pairs = ((), count, count + 2) if growing else ((start, start), 0, ())
-    begin = (start, before, known, done, column + jnp.inf, count, steps, pairs)
-    return jax.lax.while_loop(unfinished, body, begin)[2]
+    begin = _Cycles(start, before, known, done, column + jnp.inf, count, steps, pairs)
+    return jax.lax.while_loop(unfinished, body, begin).settled
 
 
 def _last_of(pairs: Array, twice, x: Array, applied: Array) -> tuple[Array, Array, Array]:
@@ -163,8 +176,8 @@ def _last_of(pairs: Array, twice, x: Array, applied: Array) -> tuple[Array, Arra
 
 
 def _of_slow_modes(measure, change: Array) -> Array:
-    """A change without what all states have in common where the measure is `span`: its centre, no part of a mode."""
-    return change - change[:1] if measure is span else change
+    """A change without what all states have in common, where the measure is `span_change`: it is part of no mode."""
+    return change - change[:1] if measure is span_change else change
 
 
 def settle(operator, start, gamma, measure, tol, rounding, max_steps, period: int = 12, known=None) -> Settled:
@@ -174,13 +187,32 @@ def settle(operator, start, gamma, measure, tol, rounding, max_steps, period: in
         return jax.lax.fori_loop(0, count, lambda _, y: operator(y), x)
 
     return settle_in_cycles(
-        lambda x: (operator(x), ()), advance, start, gamma, measure, tol, rounding, max_steps, period, known
+        lambda x: (operator(x), ()),
+        advance,
+        start,
+        gamma=gamma,
+        measure=measure,
+        tol=tol,
+        rounding=rounding,
+        max_steps=max_steps,
+        period=period,
+        known=known,
     )
 
 
-def worth_refining(dtype, shape: tuple[int, ...]) -> bool:
+def pays_to_refine(dtype, shape: tuple[int, ...]) -> bool:
     """Whether mixed precision pays for its longer compilation: float64, and limited by memory."""
     return dtype == jnp.float64 and math.prod(shape) >= 2**16
+
+
+class _Rounds(NamedTuple):
+    """Where refinement stands, after each round."""
+
+    x: Array  # [S, *batch] the values to go on from, in high precision
+    settled: Settled  # what has been certified
+    active: Array  # columns that still get better
+    steps: Array
+    rounds: Any  # so far
 
 
 def refine(
@@ -196,7 +228,7 @@ def refine(
             in low precision, beside the constant that a constant difference of `centre` adds up to.
         start: `[S, *batch]`, in high precision.
         gamma: modulus of contraction, `[*batch]`.
-        measure: `span`, `largest` or `total`.
+        measure: `span_change`, `max_change` or `l1_change`.
         tol: error allowed, `[*batch]`.
         rounding: relative rounding error of one application, in high precision.
         rounds: most corrections.
@@ -222,10 +254,10 @@ def refine(
         correction, taken = jax.lax.cond(jnp.any(again), ask, idle)
         move = again & jnp.all(jnp.isfinite(correction), axis=0)
         x = jnp.where(move, x + (correction.astype(x.dtype) + centre / (1 - gamma)), x)
-        return x, settled, move, steps + jnp.where(again, taken + 1, 0), count + 1
+        return _Rounds(x, settled, move, steps + jnp.where(again, taken + 1, 0), count + 1)
 
     column, none = jnp.zeros(start.shape[1:], start.dtype), jnp.zeros(start.shape[1:], jnp.int32)
     nothing = Settled(start, column + jnp.inf, column, column, none)
-    carry = start, nothing, column == 0, none, 0
-    carry = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[4] <= rounds), body, carry)
-    return carry[0], carry[1]
+    begin = _Rounds(start, nothing, column == 0, none, 0)
+    end = jax.lax.while_loop(lambda now: jnp.any(now.active) & (now.rounds <= rounds), body, begin)
+    return end.x, end.settled

@@ -8,11 +8,15 @@ and written in place (`Margins`), every neighbour is a plain slice: planning for
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
+
+from mdps.kernels.layout import Layout
+from mdps.kernels.xla import on_cpu
 
 # Each state's neighbours: a table, the list of its columns, or how far each column leads (`Layout.shifts`).
 Index = Int[Array, " S J ..."] | list[Array] | tuple[int, ...]
@@ -57,7 +61,7 @@ def columns(table: Array) -> list[Array]:
     return [table[:, j] for j in range(table.shape[1])]
 
 
-def listed(table: Array | list) -> list:
+def as_columns(table: Array | list) -> list:
     """A table's columns, which a caller may have split already."""
     return table if isinstance(table, list) else columns(table)
 
@@ -80,7 +84,7 @@ def neighbours(
         return margins.near(margins.put(margins.empty(values), values))
     if isinstance(index, tuple):
         return [shifted(values, offset) for offset in index]
-    return [rows_at(values, i) for i in listed(index)]
+    return [rows_at(values, i) for i in as_columns(index)]
 
 
 def shifted(values: Num[Array, " S ..."], offset: int) -> Array:
@@ -102,8 +106,8 @@ def arrivals(slots: list[Array], origin: Array, slot: Array, offsets: tuple[int,
     if offsets is not None:
         return [shifted(x, -offset) for x, offset in zip(slots, offsets, strict=True)]
     S, D = slots[0].shape[0], len(slots)
-    listed = neighbours(origin * D + jnp.minimum(slot, D - 1), jnp.stack(slots, 1).reshape(S * D, *slots[0].shape[1:]))
-    return [jnp.where(slot[:, p] < D, x, 0) for p, x in enumerate(listed)]
+    arrived = neighbours(origin * D + jnp.minimum(slot, D - 1), jnp.stack(slots, 1).reshape(S * D, *slots[0].shape[1:]))
+    return [jnp.where(slot[:, p] < D, x, 0) for p, x in enumerate(arrived)]
 
 
 def expect(
@@ -115,7 +119,7 @@ def expect(
 
     With `Layout.slots`, products with what no state can have are left out.
     """
-    rows = [listed(row) for row in listed(probability)]
+    rows = [as_columns(row) for row in as_columns(probability)]
     slots = slots or [range(len(near))] * len(rows)
     return [dot([row[d] for d in some], [near[d] for d in some]) for row, some in zip(rows, slots, strict=True)]
 
@@ -134,7 +138,7 @@ def sweep(
 
 def dot(weight: Array | list[Array], near: list[Array]) -> Array:
     """`sum_j weight[j] * near[j]`, over columns."""
-    return functools.reduce(jnp.add, [w * x for w, x in zip(listed(weight), near, strict=True)])
+    return functools.reduce(jnp.add, [w * x for w, x in zip(as_columns(weight), near, strict=True)])
 
 
 def gathered_sum(index: Array, weight: Array | None, values: Array, *, alone: bool = False) -> Array:
@@ -198,7 +202,7 @@ def rows_at(values: Array, index: Array) -> Array:
     )
 
 
-def repeat(index, combine: Callable, values: Float[Array, " S ..."], count, *, in_place: bool) -> Array:
+def iterate(index, combine: Callable, values: Float[Array, " S ..."], count, *, in_place: bool) -> Array:
     """`values <- combine(values at the neighbours)`, `count` times.
 
     A sweep must not overwrite what it still reads, so a plain loop copies its array each time.  `in_place`,
@@ -216,3 +220,46 @@ def repeat(index, combine: Callable, values: Float[Array, " S ..."], count, *, i
     values = jax.lax.fori_loop(0, count % 2, lambda _, x: combine(neighbours(index, x)), values)
     wide = margins.put(margins.empty(values), values)
     return margins.at(jax.lax.fori_loop(0, count // 2, twice, (wide, jnp.zeros_like(wide)))[0], 0)
+
+
+class Neighbours(NamedTuple):
+    """How numbers of other states are read: where they lie, between margins, or gathered.
+
+    A processor reads neighbours where they lie; an accelerator would rather compute than copy.
+    """
+
+    margins: Margins | None
+    ahead: Any  # where each slot leads: shifts, or successors [S, D]
+    behind: Any  # where each edge into a state comes from: shifts, or origins [S, P]
+
+    @staticmethod
+    def of(layout: Layout, next_state: Array, origin: Array) -> "Neighbours":
+        """How they are read in a table of successors `[S, D]` and of origins `[S, P]`."""
+        in_place = layout.sink is None and layout.shifts is not None and on_cpu()
+        return Neighbours(
+            Margins(layout.shifts, next_state.shape[0]) if in_place and layout.shifts is not None else None,
+            layout.shifts or next_state,
+            tuple(-o for o in layout.shifts) if layout.shifts else origin,
+        )
+
+    def empty(self, x):
+        """Room for `x`; without margins none is needed."""
+        return None if self.margins is None else self.margins.empty(x)
+
+    def put(self, wide, x):
+        """`x` in its room."""
+        return x if self.margins is None else self.margins.put(wide, x)
+
+    def taken(self, wide):
+        """What was put there."""
+        return wide if self.margins is None else self.margins.at(wide, 0)
+
+    def of_slots(self, wide):
+        """A list over the slots: what lies where each leads."""
+        return neighbours(self.ahead, wide) if self.margins is None else self.margins.near(wide)
+
+    def of_edges(self, wide):
+        """A list over the edges into a state: what lies where each comes from."""
+        return (
+            neighbours(self.behind, wide) if self.margins is None else [self.margins.at(wide, o) for o in self.behind]
+        )

@@ -22,14 +22,14 @@ from mdps.kernels.blocks import sweeps
 from mdps.kernels.layout import MOST_PAIRS, Layout
 from mdps.kernels.neighbourhood import (
     Index,
+    as_columns,
     columns,
     dot,
     expect,
     few_at_a_time,
     gathered_sum,
-    listed,
+    iterate,
     neighbours,
-    repeat,
     rows_at,
 )
 from mdps.kernels.own_successors import Own
@@ -91,7 +91,7 @@ class Columns:
 
     def mixed(self, share) -> list[Array]:
         """Σ_a share(a | s) p(d | s, a), by slot."""
-        rows = [listed(x) for x in listed(self.probability)]
+        rows = [as_columns(x) for x in as_columns(self.probability)]
         taking = [
             [a for a in range(len(rows)) if self.slots is None or d in self.slots[a]] for d in range(len(rows[0]))
         ]
@@ -117,12 +117,14 @@ class Columns:
     def backups(self, backup: Callable, values: Array, count) -> Array:
         """`V <- backup(expected V by action)`, `count` times."""
         step = lambda near: backup(expect(self.probability, near, self.slots))  # noqa: E731
-        return repeat(self.index, step, values, count, in_place=self.in_place)
+        return iterate(self.index, step, values, count, in_place=self.in_place)
 
     def apart(self, one, values: Array) -> list[Array]:
         """Σ_d |p(d | s, a) - Σ_b one(b | s) p(d | s, b)| V(s_d), by action."""
         near, mixed = neighbours(self.index, values, in_place=self.in_place), self.mixed(one)
-        return [dot([jnp.abs(p - m) for p, m in zip(listed(row), mixed)], near) for row in listed(self.probability)]
+        return [
+            dot([jnp.abs(p - m) for p, m in zip(as_columns(row), mixed)], near) for row in as_columns(self.probability)
+        ]
 
     def astype(self, dtype) -> "Columns":
         """The same table in another precision."""

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mdps.kernels.neighbourhood import columns, dot, gathered_sum, listed
-from mdps.kernels.xla import apart
+from mdps.kernels.neighbourhood import as_columns, columns, dot, gathered_sum
+from mdps.kernels.xla import unfused
 
 
 class Chosen(NamedTuple):
@@ -115,7 +115,7 @@ class Own:
         to, chance = (table.reshape(d, A * S) for table in (self.next_state, self.probability))
         chance = chance.reshape(d, A * S, *(1,) * (values.ndim - 1))
         if self.in_place:  # merged, the gathering would be done once more for each of what reads it
-            ahead = apart(~(values.reshape(-1)[0] > jnp.inf), gathered_sum, to, chance, values)
+            ahead = unfused(~(values.reshape(-1)[0] > jnp.inf), gathered_sum, to, chance, values)
         else:
             ahead = gathered_sum(to, chance, values)
         ahead = ahead.reshape(A, S, *values.shape[1:])
@@ -131,7 +131,7 @@ class Own:
 
     def following(self, share, *, one: bool) -> Chosen | Shares:
         """What `follow` and `sweeps` take for a policy; with `one`, any one of its actions will do for all of them."""
-        share = listed(share)
+        share = as_columns(share)
         if not one or share[0].ndim > 1:
             return Shares(share)
         action, most = jnp.zeros(share[0].shape, jnp.int32), share[0]
@@ -145,7 +145,7 @@ class Own:
         if isinstance(weight, Chosen):
             return gathered_sum(weight.next_state, weight.weight, values)
         if isinstance(weight, Shares):
-            return dot(weight.by_action, listed(self.expect(values)))
+            return dot(weight.by_action, as_columns(self.expect(values)))
         return self.shared.follow(weight, values)
 
     def sweeps(self, weight, paid: Array, values: Array, count) -> Array:

@@ -73,7 +73,7 @@ class Arrivals:
             return self.follow(self.weights(by_slot), values)
         carried = [x * values for x in by_slot] if isinstance(by_slot, list) else by_slot * values
         moved = self._summed(self._edges(carried), None, self._flat(carried))
-        return moved if self.layout.sink is None else self.absorbed(moved, carried[-1])
+        return self.absorbed(moved, carried[-1])
 
     def _flat(self, by_slot) -> Array:
         """What edges carry as one list, `[D S + 1, *batch]`, whose last entry is nothing."""
@@ -92,8 +92,15 @@ class Arrivals:
 
     def absorbed(self, moved: Array, leaving: Array) -> Array:
         """`moved` and what every state sends to the sink, an edge that the predecessor table leaves out."""
-        here = (jnp.arange(moved.shape[0]) == self.layout.sink).reshape(-1, *(1,) * (moved.ndim - 1))
-        return moved + here * jnp.sum(leaving, axis=0)
+        return into_sink(self.layout, moved, leaving)
+
+
+def into_sink(layout: Layout, moved: Array, leaving: Array) -> Array:
+    """`moved` and what every state sends to the sink, if there is one: an edge that no predecessor table holds."""
+    if layout.sink is None:
+        return moved
+    here = (jnp.arange(moved.shape[0]) == layout.sink).reshape(-1, *(1,) * (moved.ndim - 1))
+    return moved + here * jnp.sum(leaving, axis=0, keepdims=True)
 
 
 def summed(rows: Array, sums: tuple[Array, ...], num_states: int) -> Array:

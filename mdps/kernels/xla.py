@@ -1,6 +1,7 @@
 """What knows the compiler and the device."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def apart(always: Array, function: Callable, *operands):
+def unfused(always: Array, function: Callable, *operands):
     """`function(*operands)`, which the compiler does not merge with what surrounds it.
 
     Args:
@@ -25,3 +26,8 @@ def apart(always: Array, function: Callable, *operands):
         return jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(function, *operands))
 
     return jax.lax.cond(always, function, never, *operands)
+
+
+def held_once(x: Any) -> Any:
+    """`x`, computed once: a compiler would compute an exponential again wherever it is used."""
+    return jax.lax.optimization_barrier(x)

@@ -56,7 +56,7 @@ def stack(mdps: Sequence[MDP]) -> MDP:
     layout = Layout(
         sink=head.layout.sink if keep_sink else None,
         dense=all(m.layout.dense for m in mdps),
-        own=max(m.layout.own for m in mdps) if all(m.layout.own for m in mdps) else None,
+        own=max(m.layout.own or 0 for m in mdps) if all(m.layout.own for m in mdps) else None,
         undiscounted=head.layout.undiscounted,
     )
     padded = [_padded_to(m, S, D, layout) for m in mdps]
