@@ -12,6 +12,7 @@ do not care whether a row's rounded probabilities add up to one; and what the eq
 differences show, is solved for once more.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -40,6 +41,20 @@ def ever(
     """
     reached, left = _reach(mdp, weights, where, jax.lax.stop_gradient(mdp.initial), max_steps)
     return jnp.where(left <= TOLERANCE, probability(mdp.initial, reached), jnp.nan), left
+
+
+def can_be_reached(mdp: MDP) -> Bool[Array, " S"]:
+    """States that some policy reaches from the start, in any number of steps, `[S]`; traceable."""
+    exist = 1 if mdp.available is None else mdp.available[..., None]
+    edges = jnp.any(mdp.probability * exist > 0, axis=1).astype(mdp.initial.dtype)
+    timeless = dataclasses.replace(mdp, horizon=None)
+
+    def grow(now):
+        here, _ = now
+        more = here | (arrive(timeless, edges, here.astype(edges.dtype)) > 0)
+        return more, jnp.any(more != here)
+
+    return jax.lax.while_loop(lambda now: now[1], grow, (mdp.initial > 0, jnp.asarray(True)))[0]
 
 
 def probability(initial: Float[Array, " S"], reached: Float[Array, " S"]) -> Float[Array, ""]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.normalizers import SumOverProxies, log_sum
 from ird.evidence.plans import covariance
+from ird.evidence.told import Shown
 from mdps.checks import check_array, check_index, check_names, check_real
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
@@ -84,6 +85,14 @@ class Choice:
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same choice by a person of another β."""
         return with_fields(self, beta=check_beta(beta, self.beta.dtype))
+
+    def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
+        """β² times the covariance of the options' features, `[K, K]` (`ird.evidence.told`)."""
+        return self.beta**2 * self.feature_covariance
+
+    def shown(self) -> Shown | None:
+        """No behaviour: a choice tells what is better, not what is normal."""
+        return None
 
     @property
     def feature_covariance(self) -> Float[Array, " K K"]:

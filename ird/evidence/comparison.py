@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ird.blocks import in_blocks, rows_per_block
 from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.feedback import features_of, same_length
+from ird.evidence.told import Shown
 from mdps import MDP
 from mdps.checks import check_array, check_mdp, check_names, check_real, is_concrete
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
@@ -145,6 +146,19 @@ class Comparison:
     def replace(self, *, beta: float | Float[Array, ""]) -> Self:
         """The same labels from a labeller of another β."""
         return with_fields(self, beta=check_beta(beta, self.beta.dtype))
+
+    def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
+        """β²/4 Σ Δφ Δφᵀ, `[K, K]` (`ird.evidence.told`); less what an unknown κ takes of it (its Schur complement)."""
+        labels = jnp.concatenate([self.beta * self.difference, self.agrees[:, None]], axis=1) / 2
+        both = jnp.matmul(labels.T, labels, precision=jax.lax.Precision.HIGHEST)
+        if self.kappa.size == 1:
+            return both[:-1, :-1]
+        bias = both[-1, -1]
+        return both[:-1, :-1] - jnp.outer(both[:-1, -1], both[-1, :-1]) / jnp.where(bias > 0, bias, 1)
+
+    def shown(self) -> Shown | None:
+        """No behaviour: a comparison tells what is better, not what is normal."""
+        return None
 
     @property
     def feature_covariance(self) -> Float[Array, " K K"]:

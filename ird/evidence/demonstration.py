@@ -15,8 +15,10 @@ from ird.evidence.boltzmann import Gains
 from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.paths import check_path
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
-from mdps import MDP
+from ird.evidence.told import Shown
+from mdps import MDP, feature_expectations
 from mdps.checks import check_mdp
+from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 
@@ -78,6 +80,21 @@ class _Demonstration:
         """The same paths from a demonstrator of another β."""
         return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
+    def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
+        """Over the visits shown, the variance over equally likely actions of what each says of the weights."""
+        return _information(self, self._undecided(mean))
+
+    def shown(self) -> Shown:
+        """The visits that were shown, beside those of a policy that acts at random."""
+        features = self.mdp.features
+        at = (self.states, self.actions) if features.ndim == 3 else (self.states,)
+        at_random = feature_expectations(self.mdp, uniform_policy(self.mdp)) / self.mdp.total_visits
+        return Shown(jnp.mean(features[at].reshape(-1, features.shape[-1]), axis=0), at_random)
+
+    def _undecided(self, mean: Array) -> Array:
+        """The weights at which it is asked how an action would change with them."""
+        raise NotImplementedError
+
     def _gains(self, w) -> Gains:
         """What each action gains over the best."""
         raise NotImplementedError
@@ -114,6 +131,9 @@ class MaxEntDemonstration(_Demonstration):
         True
     """
 
+    def _undecided(self, mean: Array) -> Array:
+        return jnp.zeros_like(mean)
+
     def _gains(self, w) -> Gains:
         return boltzmann.shaped(self.mdp, self.mdp.reward(w), self.beta)
 
@@ -127,6 +147,9 @@ class RationalDemonstration(_Demonstration):
     Noise enters the choice of each action, not the plan behind it: Q* is that of the hard optimum.
     Not concave in w.
     """
+
+    def _undecided(self, mean: Array) -> Array:
+        return mean  # at w = 0 every action is the best one, and Q* has no gradient
 
     def _gains(self, w) -> Gains:
         return boltzmann.rational(self.mdp, self.mdp.reward(w), self.beta)
@@ -153,3 +176,17 @@ def _log_likelihood_of_paths(
 
     entries = (shown.mdp.horizon or 1) * shown.mdp.num_states * shown.mdp.num_actions
     return in_blocks(jax.vmap(one), weights, rows_per_block(entries, ENTRIES_OF_PLANS, least=1))
+
+
+@jax.jit
+def _information(shown: _Demonstration, w: Float[Array, " K"]) -> Float[Array, " K K"]:
+    """Σ over the visits shown of the covariance, over available actions, of the log-odds' gradients at w."""
+    mdp = shown.mdp
+    slope = jax.jacfwd(lambda w: shown._log_odds(shown._gains(w).value))(w)  # [(T,) S, A, K]
+    exist = jnp.ones((mdp.num_states, mdp.num_actions), bool) if mdp.available is None else mdp.available
+    share = (exist / jnp.sum(exist, axis=1, keepdims=True)).astype(w.dtype)[shown.states]  # [n, T, A]
+    steps = jnp.broadcast_to(jnp.arange(shown.states.shape[1])[None], shown.states.shape)
+    slope = slope[shown.states] if slope.ndim == 3 else slope[steps, shown.states]  # [n, T, A, K]
+    slope = jnp.where(share[..., None] > 0, slope, 0)
+    centred = slope - jnp.sum(share[..., None] * slope, axis=-2, keepdims=True)
+    return jnp.einsum("nta,ntak,ntal->kl", share, centred, centred, precision=jax.lax.Precision.HIGHEST)

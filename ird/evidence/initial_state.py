@@ -16,8 +16,10 @@ from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.choice import Choice
 from ird.evidence.paths import check_reaches
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
+from ird.evidence.told import Shown
 from mdps import MDP
 from mdps.checks import check_mdp
+from mdps.policies import uniform_policy
 from mdps.policy_evaluation import push
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
@@ -74,6 +76,18 @@ class InitialState:
         """The same state, left behind by a person of another β."""
         return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
+    def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
+        """Σ_s p₀(s) ∇log p(s | w) ∇log p(s | w)ᵀ at w = 0, where the person acts at random, `[K, K]`."""
+        return _information(self)
+
+    def shown(self) -> Shown:
+        """A visit to the state that was found, beside one to where a person who acts at random ends."""
+        features = self.mdp.features
+        if features.ndim == 3:
+            features = jnp.einsum("sa,sak->sk", uniform_policy(self.mdp), features)
+        p = _last_states(self, jnp.zeros(self.mdp.num_features, features.dtype))
+        return Shown(features[self.state], jnp.matmul(p, features, precision=jax.lax.Precision.HIGHEST))
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The MDP's feature names."""
@@ -101,6 +115,23 @@ def _log_likelihood_of_state(
         return in_doubt(of_gains, gains) if with_doubt else (of_gains(gains.value), jnp.zeros((), w.dtype))
 
     return in_blocks(jax.vmap(one), weights, rows_per_block(T * S * mdp.num_actions, ENTRIES_OF_PLANS, least=1))
+
+
+def _last_states(found: InitialState, w: Float[Array, " K"]) -> Float[Array, " S"]:
+    """P(s₀ | w) of every state."""
+    mdp, T = found.mdp, _horizon(found.mdp)
+    plain = dataclasses.replace(mdp, discount=jnp.ones_like(mdp.discount))
+    start = jnp.zeros((T, mdp.num_states), mdp.initial.dtype).at[0].set(mdp.initial)
+    policy = jax.nn.softmax(foresighted(mdp, shaped(mdp, mdp.reward(w), found.beta).value), axis=-1)
+    return push(plain, policy, start)[-1]
+
+
+@jax.jit
+def _information(found: InitialState) -> Float[Array, " K K"]:
+    nowhere = jnp.zeros(found.mdp.num_features, found.mdp.features.dtype)
+    p, slope = _last_states(found, nowhere), jax.jacfwd(lambda w: _last_states(found, w))(nowhere)  # [S], [S, K]
+    inverse = jnp.where(p > 0, 1 / jnp.where(p > 0, p, 1), 0)
+    return jnp.matmul((inverse[:, None] * slope).T, slope, precision=jax.lax.Precision.HIGHEST)
 
 
 class InitialStateChoice(Choice):

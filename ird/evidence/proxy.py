@@ -21,8 +21,9 @@ from ird.evidence.normalizers import (
 )
 from ird.evidence.plans import covariance, merge_equal, plan_features
 from ird.evidence.sharpness import is_known, warn_if_blunt
+from ird.evidence.told import Shown
 from ird.priors import check_prior, draw_from
-from mdps import MDP
+from mdps import MDP, feature_expectations, solve
 from mdps.checks import (
     check_array,
     check_count,
@@ -34,6 +35,7 @@ from mdps.checks import (
     check_weights,
     is_concrete,
 )
+from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
 
@@ -290,6 +292,25 @@ class ProxyReward:
             return None
         return covariance(self.alternative_features, self.counts)
 
+    def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
+        """β² times the covariance of the alternatives' features, `[K, K]` (`ird.evidence.told`).
+
+        Without alternatives (MaxEnt-Z) that of the random policy's paths: the Hessian of E[V_soft] at w = 0.
+        """
+        if isinstance(self.normalizer, SoftValue):
+            return self.beta**2 * _soft_curvature(self.mdp)
+        return self.beta**2 * covariance(self.alternative_features, self.counts)
+
+    def shown(self) -> Shown:
+        """The proxy's plan in its training map, beside those of the alternatives, each as often as it was listed."""
+        visits = self.mdp.total_visits
+        if isinstance(self.normalizer, SoftValue):
+            at_random = feature_expectations(self.mdp, uniform_policy(self.mdp))
+            return Shown(self.feature_expectations / visits, at_random / visits)
+        share = self.counts / jnp.sum(self.counts)
+        every = jnp.matmul(share, self.alternative_features, precision=jax.lax.Precision.HIGHEST)
+        return Shown(self.feature_expectations / visits, every / visits)
+
     @property
     def _proxies(self) -> SumOverProxies:
         normalizer = self.normalizer
@@ -335,3 +356,13 @@ def _row_of(weights, alternatives) -> int | None:
             f"{rows[row].tolist()}); a designer can only have written one of the alternatives: add the proxy's row."
         )
     return row
+
+
+@jax.jit
+def _soft_curvature(mdp: MDP) -> Float[Array, " K K"]:
+    """The Hessian of the soft value at w = 0, temperature 1: the covariance of what random paths collect."""
+
+    def value(weights):
+        return mdp.initial @ solve(mdp, mdp.reward(weights), temperature=1.0).value
+
+    return jax.hessian(value)(jnp.zeros(mdp.num_features, mdp.features.dtype))

@@ -1,8 +1,9 @@
-"""Planning under a belief about the reward: certified per trajectory, or greedily per step.
+"""Planning under a belief about the reward: of least exposure to the unknown, certified per trajectory, or per step.
 
 Arguments come in one order: the MDP, the belief, then proxies; choices by name.
 """
 
+from ird.planning._least_exposure import ExposurePlan, plan_least_exposure
 from ird.planning._offsets import (
     log_normalizer_offset,
     map_features,
@@ -18,13 +19,16 @@ from ird.planning._offsets import (
 from ird.planning._per_step import plan_per_step
 from ird.planning._per_trajectory import plan
 from ird.planning._risk_plan import RiskPlan
+from ird.planning._unknown import unknown
 
 __all__ = [
+    "ExposurePlan",
     "RiskPlan",
     "log_normalizer_offset",
     "map_features",
     "no_offset",
     "plan",
+    "plan_least_exposure",
     "plan_per_step",
     "policy_offset",
     "regret_offset",
@@ -33,4 +37,5 @@ __all__ = [
     "training_features",
     "training_offset",
     "training_stakes",
+    "unknown",
 ]

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from ird.evidence import Evidence
 from ird.likelihood import check_finite_likelihood, log_likelihood, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
+from ird.posterior._told import telling
 from ird.posterior._weights import weigh
 from mdps.checks import check_array, check_real, is_concrete
 
@@ -53,7 +54,8 @@ def exact(
             raise ValueError("log_prior is -inf everywhere: the candidates have zero total prior; allow at least one.")
     found = weigh(candidates, {}, log_likelihood(evidence, candidates), log_prior)
     check_finite_likelihood(found["log_weights"])
-    return Posterior(feature_covariance=sum_of_covariances(evidence), feature_names=names, **found)
+    belief = Posterior(feature_covariance=sum_of_covariances(evidence), feature_names=names, **found)
+    return telling(belief, evidence)
 
 
 def _check_candidates(candidates, names: tuple[str, ...]) -> Array:

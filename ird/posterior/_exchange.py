@@ -21,6 +21,7 @@ from ird.likelihood import (
 from ird.posterior._nuts import chains_as_posterior
 from ird.posterior._posterior import Posterior
 from ird.posterior._summary import tell
+from ird.posterior._told import telling
 from ird.unconstrained import Prior, Unknowns, check_unknowns
 from mdps.checks import check_count, check_key
 
@@ -112,7 +113,8 @@ def exchange(
     ready, beta_prior = check_unknowns(evidence, prior, beta)
     drawn = _run_chains(as_pytrees(evidence), ready, beta_prior, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
-    return tell(chains_as_posterior(*drawn, num_chains=num_chains, names=names))
+    belief = chains_as_posterior(*drawn, num_chains=num_chains, names=names)
+    return tell(telling(belief, evidence, unknown_beta=beta is not None))
 
 
 @functools.partial(jax.jit, static_argnames="sizes")

@@ -13,6 +13,7 @@ from ird.likelihood import (
     sum_of_covariances,
 )
 from ird.posterior._posterior import Posterior
+from ird.posterior._told import telling
 from ird.posterior._weights import weigh
 from ird.priors import check_prior, draw_from
 from ird.unconstrained import Prior, check_unknowns, draw_unknowns
@@ -65,4 +66,5 @@ def importance(
     found = weigh(weights, parameters, likely, jnp.zeros_like(likely))
     check_finite_likelihood(found["log_weights"])
     found["pareto_k"] = pareto_k(likely)
-    return Posterior(feature_covariance=sum_of_covariances(evidence), feature_names=names, **found)
+    belief = Posterior(feature_covariance=sum_of_covariances(evidence), feature_names=names, **found)
+    return telling(belief, evidence, unknown_beta=beta is not None)

@@ -14,6 +14,7 @@ from ird.diagnostics import pareto_k
 from ird.evidence import Evidence
 from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
+from ird.posterior._told import telling
 from ird.posterior._weights import normalise
 from ird.unconstrained import Prior, Unknowns, check_unknowns
 from mdps.checks import check_count, check_key, check_truth
@@ -88,7 +89,7 @@ def laplace(
     how = (jnp.asarray(weighted), jnp.asarray(heavy))
     belief = _approximate(as_pytrees(evidence), ready, beta_prior, how, key, sizes=sizes, names=names)
     check_finite_likelihood(belief.log_weights)
-    return belief
+    return telling(belief, evidence, unknown_beta=beta is not None)
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names"))

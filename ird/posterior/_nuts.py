@@ -14,6 +14,7 @@ from ird.evidence import Evidence
 from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
 from ird.posterior._summary import tell
+from ird.posterior._told import telling
 from ird.unconstrained import Prior, Unknowns, check_unknowns
 from mdps.checks import check_count, check_key, check_number, check_truth
 
@@ -94,7 +95,8 @@ def nuts(
     sizes = (num_warmup, num_samples, num_chains)
     drawn = run(as_pytrees(evidence), ready, beta_prior, target_accept, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
-    return tell(chains_as_posterior(*drawn, num_chains=num_chains, names=names))
+    belief = chains_as_posterior(*drawn, num_chains=num_chains, names=names)
+    return tell(telling(belief, evidence, unknown_beta=beta is not None))
 
 
 def _sample(evidence, prior, beta, target_accept, key, *, sizes, progress_bar=False):

@@ -12,6 +12,7 @@ from ird.evidence import Evidence
 from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
 from ird.posterior._summary import tell
+from ird.posterior._told import telling
 from ird.posterior._weights import moments
 from ird.unconstrained import Prior, Unknowns, check_unknowns
 from mdps.checks import check_count, check_key, check_number
@@ -88,7 +89,7 @@ def smc(
     settings = {"sizes": (num_samples, num_moves), "names": names, "blackjax": blackjax}
     belief = _temper(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)
     check_finite_likelihood(belief.log_weights)
-    return tell(belief)
+    return tell(telling(belief, evidence, unknown_beta=beta is not None))
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names", "blackjax"))

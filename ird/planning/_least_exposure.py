@@ -1,0 +1,207 @@
+"""The plan that is careful about what the evidence said nothing about, and about that alone."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ird.beliefs import Belief
+from ird.evidence.protocol import Evidence
+from ird.planning._unknown import Known, known_of, unknown_of
+from mdps import bellman
+from mdps.checks import check_number, check_sums
+from mdps.mdp import MDP
+from mdps.optimal_features import optimum
+from mdps.policies import feature_expectations, uniform_policy
+from mdps.pytrees import frozen_pytree
+from mdps.solvers import solve
+
+# Prices of exposure that are tried, in units of what may be given up; and how many more around the one that is chosen.
+PRICES = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 31)])
+BETWEEN = 8
+
+
+@frozen_pytree
+@dataclass(frozen=True, eq=False)
+class ExposurePlan:
+    """A plan of least exposure to what is unknown, among all that are worth enough by what is known.
+
+    Attributes:
+        policy: probability of each action, `[S, A]`, or `[T, S, A]` with a horizon.
+        known: what the policy is worth by what is known of the reward, above visits in which nothing in particular is
+            wanted, in units of return.
+        floor: what a plan had to be worth, and this one is.
+        exposure: expected (discounted) visits to what is unknown, each as far as it is: E Σ u.
+        bound: no policy that keeps the floor, randomised ones included, is exposed less.
+        unknown: u, the share of each visit that is unknown, `[S]`, or `[S, A]` where features depend on the action.
+        price: what the plan pays for less exposure at most, in units of return.
+        converged: whether the plan keeps its floor and everything is finite.
+    """
+
+    policy: Float[Array, " S A"] | Float[Array, " T S A"]
+    known: Float[Array, ""]
+    floor: Float[Array, ""]
+    exposure: Float[Array, ""]
+    bound: Float[Array, ""]
+    unknown: Float[Array, " S"] | Float[Array, " S A"]
+    price: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def plan_least_exposure(
+    mdp: MDP,
+    belief: Belief,
+    *evidence: Evidence,
+    give_up: float | Float[Array, ""] = 0.7,
+    cut: float | Float[Array, ""] = 0.05,
+) -> ExposurePlan:
+    r"""Keep away from what the evidence said nothing about, for no more than a share of what is at stake.
+
+        minimise U(π)    subject to    K(π) >= K* - give_up · stake
+
+    U is what a plan meets of the unknown (`planning.unknown`), K what it is worth by what is known, K* the most that
+    any plan is worth so, and the stake what the proxy's plan was worth in training above a plan for nothing in
+    particular, for as many steps as here.  An unknown visit never counts as a gain.  Solved by its Lagrangian,
+    max_π K - λU, for many prices λ at once; the certificate is weak duality over them.
+
+    It reads no names of terrain and no mask of what was seen.  It is the recommended planner: where the unknown can be
+    avoided at that price it is; where it cannot the plan says so (`exposure` above 0), and a person should be asked
+    about the features it rests on.  It is not for hazards made only of what the evidence knows well, and pays up to
+    `give_up` of the stake for what turns out to be harmless.
+
+    Args:
+        mdp: where the plan is to be carried out.
+        belief: a `Posterior`; it keeps what its evidence was able to tell.
+        *evidence: the evidence, where the belief does not keep it.
+        give_up: share of the stake that may be given up.
+        cut: share of a visit below which it counts as known.
+
+    Returns:
+        The plan and its certificate.
+
+    Raises:
+        ValueError: for a belief about other features or one that does not keep what its evidence could tell, a share
+            outside [0, 1], or an MDP without a discount and a horizon.
+
+    Example:
+        >>> import jax, mdps, numpyro.distributions as dist
+        >>> from ird import ProxyReward, posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal", "l": "lava"}
+        >>> train = mdps.GridWorld.from_text("S.g\nggG", legend, horizon=8)
+        >>> field = mdps.GridWorld.from_text("SlG\n...", legend, horizon=8)
+        >>> prior = dist.Uniform(-1, 1).expand([4]).to_event(1)
+        >>> written = train.weights(dirt=-0.1, grass=-0.5, goal=1.0)
+        >>> rewards = jax.numpy.concatenate([written[None], prior.sample(jax.random.key(0), (200,))])
+        >>> proxy = ProxyReward(written, train.mdp, beta=5.0, alternatives=rewards)
+        >>> belief = posterior.importance(proxy, prior=prior, num_samples=2000, key=jax.random.key(1))
+        >>> careful = plan_least_exposure(field.mdp, belief)
+        >>> print(field.show(careful.policy))
+        S↓ l→ G
+        d→ d→ d↑
+        d dirt, g grass, o goal, l lava; S start, G goal
+        >>> float(careful.exposure), bool(careful.converged)
+        (0.0, True)
+    """
+    known = known_of(mdp, belief, *evidence)
+    check_sums(mdp)
+    shares = {"give_up": (give_up, lambda x: 0 <= x <= 1, "it is a share of what is at stake and must lie in [0, 1].")}
+    shares["cut"] = (cut, lambda x: 0 <= x < 1, "it is a share of a visit and must lie in [0, 1).")
+    give_up, cut = (check_number(name, *told, dtype=known.weights.dtype) for name, told in shares.items())
+    return _plan_least_exposure(mdp, known, give_up, cut)
+
+
+@jax.jit
+def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
+    dtype = jnp.result_type(known.weights, mdp.probability)
+    u = unknown_of(mdp, known, cut).astype(dtype)
+    r = jnp.matmul(mdp.features - known.reference, known.weights, precision=jax.lax.Precision.HIGHEST).astype(dtype)
+    r = jnp.where(u > 0, jnp.minimum(r, 0), r)
+    two = dataclasses.replace(mdp, features=jnp.stack([r, u], axis=-1), feature_names=("known", "unknown"))
+    free = _priced(two, jnp.zeros((1,), dtype))
+    best = free.known[0]
+    given = give_up * _stake(mdp, two, known, best)
+    # Prices are in units of what may be given up; where that is nothing, of what visits differ by, for the certificate.
+    differ = jnp.max(r) - jnp.min(r)
+    unit = jnp.where(given > 0, given, jnp.where(differ > 0, differ, 1))
+    coarse = _priced(two, unit * jnp.asarray(PRICES[1:], dtype))
+    floor = best - given
+    chosen, following = _largest_that_keeps(coarse, floor)
+    fine = _priced(two, _between(chosen, following))
+    price = jnp.where(given > 0, jnp.maximum(chosen, _largest_that_keeps(fine, floor)[0]), 0)
+    policy = jax.lax.cond(given > 0, lambda: solve(two, r - price * u).policy, lambda: _lexicographic(two, r, u))
+    worth, exposure = feature_expectations(two, policy)
+    kept = jnp.minimum(floor, worth)
+    bound = jnp.maximum(0, jnp.maximum(_least(coarse, kept), _least(fine, kept)))
+    slack = free.off[0] + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
+    sound = (worth >= floor - slack) & jnp.isfinite(worth) & jnp.isfinite(exposure) & jnp.isfinite(slack)
+    return ExposurePlan(
+        policy=policy,
+        known=worth,
+        floor=kept,
+        exposure=exposure,
+        bound=jnp.minimum(bound, exposure),
+        unknown=u,
+        price=price,
+        converged=sound,
+    )
+
+
+class _Prices(NamedTuple):
+    """Optimal plans at some prices of exposure, `[P]` each."""
+
+    price: Array
+    known: Array
+    value: Array
+    off: Array  # bound on the value's error
+
+
+def _priced(two: MDP, prices: Float[Array, " P"]) -> _Prices:
+    weights = jnp.stack([jnp.ones_like(prices), -prices], axis=1)
+    found = jax.vmap(lambda w: optimum(two, w))(weights)
+    return _Prices(prices, found.features[:, 0], found.value, found.error_bound)
+
+
+def _stake(mdp: MDP, two: MDP, known: Known, best) -> Array:
+    """What normal behaviour collects above its reference in as many steps as here; never less than nothing."""
+    if known.gains.shape[0] == 0:  # nothing shows it: what the best plan is worth above acting at random
+        return jnp.maximum(best - feature_expectations(two, uniform_policy(mdp))[0], 0)
+    return jnp.maximum(mdp.total_visits * jnp.mean(known.gains @ known.weights), 0)
+
+
+def _largest_that_keeps(at: _Prices, floor) -> tuple[Array, Array]:
+    """The largest price whose plan keeps the floor, 0 if none does, and the next one, itself if it is the last."""
+    keeps = at.known >= floor
+    chosen = jnp.max(jnp.where(keeps, at.price, 0))
+    above = jnp.min(jnp.where(at.price > chosen, at.price, jnp.inf))
+    return chosen, jnp.where(jnp.isfinite(above), above, chosen)
+
+
+def _between(low, high) -> Array:
+    return low + (high - low) * jnp.arange(1, BETWEEN + 1, dtype=low.dtype) / (BETWEEN + 1)
+
+
+def _least(at: _Prices, floor) -> Array:
+    """What every plan that keeps the floor is exposed to: (floor - max_π (K - λU)) / λ, at the best of the prices."""
+    paid = at.price > 0
+    return jnp.max(jnp.where(paid, (floor - at.value - at.off) / jnp.where(paid, at.price, 1), -jnp.inf))
+
+
+def _lexicographic(two: MDP, r, u) -> Array:
+    """The least exposed of the plans that are worth most: of the actions that are optimal for r, those best for -u."""
+    first = solve(two, r).policy
+    if two.horizon is None:
+        return solve(dataclasses.replace(two, available=first > 0), -u).policy
+
+    def back(ahead, allowed):
+        q = bellman.expected(two, two.probability, ahead) * two.discount
+        q = jnp.where(allowed, q - (u if u.ndim == 2 else u[:, None]), -jnp.inf)
+        best = jnp.max(q, axis=1)
+        slack = 64 * jnp.finfo(q.dtype).eps * jnp.abs(best)
+        tied = (allowed & (q >= (best - slack)[:, None])).astype(q.dtype)
+        return best, tied / jnp.sum(tied, axis=1, keepdims=True)
+
+    return jax.lax.scan(back, jnp.zeros_like(r if r.ndim == 1 else r[:, 0]), first > 0, reverse=True)[1]

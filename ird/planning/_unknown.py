@@ -1,0 +1,159 @@
+"""What the evidence said nothing about: directions of the weights, and visits that lie along them.
+
+With I what the evidence was able to tell (`ird.evidence.told`) and D the prior's standard deviations,
+
+    D I D = V diag(ι) Vᵀ
+
+ι is what one prior standard deviation along a direction changes in the log-likelihood, and ι/(1 + ι) the share of
+that direction which the evidence speaks about.  A visit is compared with normal ones, b_e:
+
+    u(s, a) = min_e |(1 + ι)⁻¹ Vᵀ D (φ(s, a) - b_e)| / max |D (φ - b_e)|
+
+over all visits that can be reached, and 0 where that is small.  What is known of the reward is the posterior's mean
+along what was spoken about, and the prior's elsewhere:
+
+    k = m₀ + D V diag(ι/(1 + ι)) Vᵀ D⁻¹ (E[w] - m₀)
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ird.beliefs import Belief, check_belief
+from ird.evidence.protocol import Evidence
+from ird.evidence.told import Telling, told
+from mdps.checks import check_number, shown
+from mdps.mdp import MDP
+from mdps.policies import feature_expectations, uniform_policy
+from mdps.reaching import can_be_reached
+
+
+class Known(NamedTuple):
+    """What the evidence told, and what a visit is compared with.
+
+    Attributes:
+        weights: k, what is known of each weight, `[K]`.
+        hidden: (1 + ι)⁻¹ Vᵀ D, what remains of a visit's features where nothing was told, `[K, K]`.
+        scale: D, `[K]`.
+        normal: features of normal visits, `[E, K]`.
+        reference: features of a visit where nothing in particular is wanted, `[K]`.
+        gains: what normal behaviour collects per visit above that, `[E, K]`.
+    """
+
+    weights: Float[Array, " K"]
+    hidden: Float[Array, " K K"]
+    scale: Float[Array, " K"]
+    normal: Float[Array, " E K"]
+    reference: Float[Array, " K"]
+    gains: Float[Array, " E K"]
+
+
+def unknown(
+    mdp: MDP, belief: Belief, *evidence: Evidence, cut: float | Float[Array, ""] = 0.05
+) -> Float[Array, " S"] | Float[Array, " S A"]:
+    r"""The share of each visit that the evidence said nothing about, from 0 to 1.
+
+    Args:
+        mdp: where the plan is to be carried out.
+        belief: a `Posterior`, which keeps what its evidence was able to tell.
+        *evidence: the evidence, where the belief does not keep it.
+        cut: what counts as nothing.
+
+    Returns:
+        `[S]`, or `[S, A]` where features depend on the action.
+
+    Raises:
+        ValueError: for a belief about other features, or one that does not keep what its evidence could tell.
+
+    Example:
+        >>> import jax, mdps, numpyro.distributions as dist
+        >>> from ird import ProxyReward, posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal", "l": "lava"}
+        >>> train = mdps.GridWorld.from_text("S.g\nggG", legend, horizon=6)
+        >>> field = mdps.GridWorld.from_text("Slg\n..G", legend, horizon=6)
+        >>> prior = dist.Uniform(-1, 1).expand([4]).to_event(1)
+        >>> rewards = jax.numpy.concatenate([train.weights(goal=1.0)[None], prior.sample(jax.random.key(0), (50,))])
+        >>> proxy = ProxyReward(rewards[0], train.mdp, beta=5.0, alternatives=rewards)
+        >>> belief = posterior.importance(proxy, prior=prior, num_samples=500, key=jax.random.key(1))
+        >>> [bool(x) for x in unknown(field.mdp, belief) > 0]  # the lava alone
+        [False, True, False, False, False, False]
+    """
+    cut = check_number("cut", cut, lambda x: 0 <= x < 1, "it is a share of a visit and must lie in [0, 1).")
+    return unknown_of(mdp, known_of(mdp, belief, *evidence), cut)
+
+
+def known_of(mdp: MDP, belief: Belief, *evidence: Evidence) -> Known:
+    """What is known to a belief, of which a plan in this MDP makes use."""
+    check_belief(mdp, belief)
+    for name in ("prior_mean", "prior_sd"):
+        if not hasattr(belief, name):
+            raise ValueError(
+                f"belief is {shown(belief)}, which has no {name}; give a Posterior, which keeps its prior."
+            )
+    for i, e in enumerate(evidence):
+        if not isinstance(e, Telling):
+            raise ValueError(
+                f"evidence {i} is {shown(e)}, which does not say what it was able to tell; give it the methods "
+                "information(mean) -> [K, K] and shown(), as ird.evidence.Choice has them."
+            )
+    mean = jnp.matmul(jnp.exp(belief.log_weights), belief.weights, precision=jax.lax.Precision.HIGHEST)
+    kept = told(evidence, mean) if evidence else getattr(belief, "told", {})
+    if not kept:
+        raise ValueError(
+            "belief does not keep what its evidence was able to tell (it was loaded from a file of an earlier version, "
+            "or some of its evidence does not say); pass the evidence after the belief, as evidence."
+        )
+    return _known_of(mdp, mean, belief.prior_mean, _scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _scale(belief) -> Array:
+    """The prior's standard deviations; of a prior without a variance half of what 68% of its draws span."""
+    sd, draws = belief.prior_sd, belief.prior_sample
+    low, high = jnp.quantile(jnp.where(jnp.isfinite(draws), draws, 0), jnp.asarray([0.16, 0.84], draws.dtype), axis=0)
+    return jnp.where(jnp.isfinite(sd), sd, (high - low) / 2)
+
+
+@jax.jit
+def _known_of(mdp: MDP, mean, prior_mean, scale, kept) -> Known:
+    whitened = scale[:, None] * kept["information"] * scale
+    iota, V = jnp.linalg.eigh((whitened + whitened.T) / 2)
+    # What is left of a zero after a decomposition is rounding of the largest.
+    iota = jnp.where(iota > 8 * iota.shape[0] * jnp.finfo(iota.dtype).eps * jnp.max(iota), iota, 0)
+    share = iota / (1 + iota)
+    moved = jnp.where(scale > 0, (mean - prior_mean) / jnp.where(scale > 0, scale, 1), 0)
+    weights = prior_mean + scale * (V @ (share * (V.T @ moved)))
+    hidden = (V / (1 + iota)).T * scale
+    normal, reference, gains = kept["normal"], kept["reference"], kept["gains"]
+    if normal.shape[0] == 0:  # nothing shows what is normal: what is here at first, and what acting at random brings
+        normal = first_visit(mdp)[None]
+        reference = feature_expectations(mdp, uniform_policy(mdp)) / mdp.total_visits
+    return Known(weights, hidden, scale, normal, reference, gains)
+
+
+def first_visit(mdp: MDP) -> Float[Array, " K"]:
+    """Features of the first visit, of a policy that acts at random."""
+    features = mdp.features
+    if features.ndim == 3:
+        features = jnp.einsum("sa,sak->sk", uniform_policy(mdp), features)
+    return jnp.matmul(mdp.initial, features, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.jit
+def unknown_of(mdp: MDP, known: Known, cut) -> Array:
+    apart = mdp.features[..., None, :] - known.normal  # [S, (A,) E, K]
+    left = jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
+    whole = jnp.linalg.norm(apart * known.scale, axis=-1)
+    largest = jnp.max(jnp.where(_possible(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))  # [E]
+    share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
+    return jnp.where(share >= cut, share, 0)
+
+
+def _possible(mdp: MDP) -> Array:
+    """Which visits can happen: states that can be reached, `[S]`, and actions that exist there, `[S, A]`."""
+    here = can_be_reached(mdp)
+    if mdp.features.ndim == 2:
+        return here
+    exist = jnp.ones((mdp.num_states, mdp.num_actions), bool) if mdp.available is None else mdp.available
+    return here[:, None] & exist
