@@ -7,9 +7,9 @@ that belong together.
 from pathlib import Path
 
 from mdps.gridworld import GridWorld
-from mdps.worlds import lavaland, potts
+from mdps.worlds import families, lavaland, potts
 
-__all__ = ["distributional_shift", "lavaland", "paper", "path", "potts"]
+__all__ = ["distributional_shift", "families", "lavaland", "paper", "path", "potts"]
 
 
 def path(name: str) -> Path:
