@@ -20,9 +20,8 @@ from mdps.policies import feature_expectations, uniform_policy
 from mdps.pytrees import frozen_pytree
 from mdps.solvers import solve
 
-# Prices of exposure that are tried, in units of what may be given up; and how many more around the one that is chosen.
+# Prices of exposure that are tried first, in units of what may be given up; then as many around the one chosen.
 PRICES = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 31)])
-BETWEEN = 8
 
 
 @frozen_pytree
@@ -118,35 +117,39 @@ def plan_least_exposure(
 def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     dtype = jnp.result_type(known.weights, mdp.probability)
     u = unknown_of(mdp, known, cut).astype(dtype)
-    r = jnp.matmul(mdp.features - known.reference, known.weights, precision=jax.lax.Precision.HIGHEST).astype(dtype)
+    above = mdp.features - known.reference.reshape((1,) * (mdp.features.ndim - 1) + (-1,))
+    r = jnp.matmul(above, known.weights, precision=jax.lax.Precision.HIGHEST).astype(dtype)
     r = jnp.where(u > 0, jnp.minimum(r, 0), r)
     two = dataclasses.replace(mdp, features=jnp.stack([r, u], axis=-1), feature_names=("known", "unknown"))
-    free = _priced(two, jnp.zeros((1,), dtype))
-    best = free.known[0]
-    given = give_up * _stake(mdp, two, known, best)
+    given = give_up * _stake(two, known)
     # Prices are in units of what may be given up; where that is nothing, of what visits differ by, for the certificate.
     differ = jnp.max(r) - jnp.min(r)
     unit = jnp.where(given > 0, given, jnp.where(differ > 0, differ, 1))
-    coarse = _priced(two, unit * jnp.asarray(PRICES[1:], dtype))
-    floor = best - given
-    chosen, following = _largest_that_keeps(coarse, floor)
-    fine = _priced(two, _between(chosen, following))
-    price = jnp.where(given > 0, jnp.maximum(chosen, _largest_that_keeps(fine, floor)[0]), 0)
-    policy = jax.lax.cond(given > 0, lambda: solve(two, r - price * u).policy, lambda: _lexicographic(two, r, u))
+
+    def look(prices, _):
+        """Plans at these prices, and prices between the largest whose plan keeps the floor and the next one."""
+        found = _priced(two, prices)
+        low, high = _largest_that_keeps(found, found.known[0] - given)
+        return jnp.concatenate([jnp.zeros_like(prices[:1]), jnp.linspace(low, high, len(PRICES) - 1)]), found
+
+    tried = jax.lax.scan(look, unit * jnp.asarray(PRICES, dtype), None, length=2)[1]
+    best, off = tried.known[0, 0], tried.off[0, 0]
+    tried = jax.tree.map(jnp.ravel, tried)
+    price = jnp.where(given > 0, _largest_that_keeps(tried, best - given)[0], 0)
+    policy = _policy(two, jnp.where(given > 0, r - price * u, r), u, given > 0)
     worth, exposure = feature_expectations(two, policy)
-    kept = jnp.minimum(floor, worth)
-    bound = jnp.maximum(0, jnp.maximum(_least(coarse, kept), _least(fine, kept)))
-    slack = free.off[0] + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
-    sound = (worth >= floor - slack) & jnp.isfinite(worth) & jnp.isfinite(exposure) & jnp.isfinite(slack)
+    slack = off + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
+    sound = jnp.isfinite(worth) & jnp.isfinite(exposure) & jnp.isfinite(slack)
+    floor = jnp.minimum(best - given, worth)
     return ExposurePlan(
         policy=policy,
         known=worth,
-        floor=kept,
+        floor=floor,
         exposure=exposure,
-        bound=jnp.minimum(bound, exposure),
+        bound=jnp.clip(_least(tried, floor), 0, exposure),
         unknown=u,
         price=price,
-        converged=sound,
+        converged=sound & (worth >= best - given - slack),
     )
 
 
@@ -165,23 +168,19 @@ def _priced(two: MDP, prices: Float[Array, " P"]) -> _Prices:
     return _Prices(prices, found.features[:, 0], found.value, found.error_bound)
 
 
-def _stake(mdp: MDP, two: MDP, known: Known, best) -> Array:
+def _stake(two: MDP, known: Known) -> Array:
     """What normal behaviour collects above its reference in as many steps as here; never less than nothing."""
     if known.gains.shape[0] == 0:  # nothing shows it: what the best plan is worth above acting at random
-        return jnp.maximum(best - feature_expectations(two, uniform_policy(mdp))[0], 0)
-    return jnp.maximum(mdp.total_visits * jnp.mean(known.gains @ known.weights), 0)
+        best = optimum(two, jnp.asarray([1.0, 0.0], two.features.dtype)).value
+        return jnp.maximum(best - feature_expectations(two, uniform_policy(two))[0], 0)
+    return jnp.maximum(two.total_visits * jnp.mean(known.gains @ known.weights), 0)
 
 
 def _largest_that_keeps(at: _Prices, floor) -> tuple[Array, Array]:
     """The largest price whose plan keeps the floor, 0 if none does, and the next one, itself if it is the last."""
-    keeps = at.known >= floor
-    chosen = jnp.max(jnp.where(keeps, at.price, 0))
+    chosen = jnp.max(jnp.where(at.known >= floor, at.price, 0))
     above = jnp.min(jnp.where(at.price > chosen, at.price, jnp.inf))
     return chosen, jnp.where(jnp.isfinite(above), above, chosen)
-
-
-def _between(low, high) -> Array:
-    return low + (high - low) * jnp.arange(1, BETWEEN + 1, dtype=low.dtype) / (BETWEEN + 1)
 
 
 def _least(at: _Prices, floor) -> Array:
@@ -190,18 +189,29 @@ def _least(at: _Prices, floor) -> Array:
     return jnp.max(jnp.where(paid, (floor - at.value - at.off) / jnp.where(paid, at.price, 1), -jnp.inf))
 
 
-def _lexicographic(two: MDP, r, u) -> Array:
-    """The least exposed of the plans that are worth most: of the actions that are optimal for r, those best for -u."""
-    first = solve(two, r).policy
-    if two.horizon is None:
-        return solve(dataclasses.replace(two, available=first > 0), -u).policy
+def _policy(two: MDP, reward, u, priced) -> Array:
+    """The optimal policy; unless exposure has been `priced`, of the optimal ones the least exposed."""
+    if two.horizon is not None:
+        first = solve(two, reward).policy
+        return jnp.where(priced, first, _least_exposed(two, first > 0, u))
+    exist = jnp.ones((two.num_states, two.num_actions), bool) if two.available is None else two.available
+
+    def step(now, _):  # twice, so that the solver is compiled once
+        policy = solve(dataclasses.replace(two, available=now[0]), now[1]).policy
+        return (policy > 0, -u), policy
+
+    first, second = jax.lax.scan(step, (exist, reward), None, length=2)[1]
+    return jnp.where(priced, first, second)
+
+
+def _least_exposed(two: MDP, allowed, u) -> Array:
+    """Among the actions that are `allowed` at each step, `[T, S, A]`, those that meet least of u on the way."""
 
     def back(ahead, allowed):
-        q = bellman.expected(two, two.probability, ahead) * two.discount
-        q = jnp.where(allowed, q - (u if u.ndim == 2 else u[:, None]), -jnp.inf)
-        best = jnp.max(q, axis=1)
+        q = two.discount * bellman.expected(two, two.probability, ahead) - (u if u.ndim == 2 else u[:, None])
+        best = jnp.max(q, axis=1, where=allowed, initial=-jnp.inf)
         slack = 64 * jnp.finfo(q.dtype).eps * jnp.abs(best)
         tied = (allowed & (q >= (best - slack)[:, None])).astype(q.dtype)
         return best, tied / jnp.sum(tied, axis=1, keepdims=True)
 
-    return jax.lax.scan(back, jnp.zeros_like(r if r.ndim == 1 else r[:, 0]), first > 0, reverse=True)[1]
+    return jax.lax.scan(back, jnp.zeros(two.num_states, u.dtype), allowed, reverse=True)[1]

@@ -117,14 +117,14 @@ def _scale(belief) -> Array:
 
 @jax.jit
 def _known_of(mdp: MDP, mean, prior_mean, scale, kept) -> Known:
-    whitened = scale[:, None] * kept["information"] * scale
+    whitened = scale[:, None] * kept["information"] * scale[None]
     iota, V = jnp.linalg.eigh((whitened + whitened.T) / 2)
     # What is left of a zero after a decomposition is rounding of the largest.
     iota = jnp.where(iota > 8 * iota.shape[0] * jnp.finfo(iota.dtype).eps * jnp.max(iota), iota, 0)
     share = iota / (1 + iota)
     moved = jnp.where(scale > 0, (mean - prior_mean) / jnp.where(scale > 0, scale, 1), 0)
     weights = prior_mean + scale * (V @ (share * (V.T @ moved)))
-    hidden = (V / (1 + iota)).T * scale
+    hidden = (V / (1 + iota)[None]).T * scale[None]
     normal, reference, gains = kept["normal"], kept["reference"], kept["gains"]
     if normal.shape[0] == 0:  # nothing shows what is normal: what is here at first, and what acting at random brings
         normal = first_visit(mdp)[None]
@@ -142,12 +142,18 @@ def first_visit(mdp: MDP) -> Float[Array, " K"]:
 
 @jax.jit
 def unknown_of(mdp: MDP, known: Known, cut) -> Array:
-    apart = mdp.features[..., None, :] - known.normal  # [S, (A,) E, K]
+    apart = mdp.features[..., None, :] - _lifted(known.normal, mdp.features.ndim + 1)  # [S, (A,) E, K]
     left = jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
-    whole = jnp.linalg.norm(apart * known.scale, axis=-1)
+    whole = jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
     largest = jnp.max(jnp.where(_possible(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))  # [E]
+    largest = _lifted(largest, left.ndim)
     share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
     return jnp.where(share >= cut, share, 0)
+
+
+def _lifted(x: Array, rank: int) -> Array:
+    """`x` with axes of length one in front."""
+    return x.reshape((1,) * (rank - x.ndim) + x.shape)
 
 
 def _possible(mdp: MDP) -> Array:

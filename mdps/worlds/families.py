@@ -9,8 +9,8 @@ weight may lie from 0 before anything is known.  Two conventions:
   cost of a step, the others within the largest number written.
 
 Sources: AI Safety Gridworlds (Leike et al. 2017: distributional shift, island navigation), gymnasium 1.x (FrozenLake,
-CliffWalking), the inverse reward design paper (Figure 2), Lavaland; bars of moss, where the unseen is harmless and cannot
-be avoided, and detours of growing length are this library's own.
+CliffWalking), the inverse reward design paper (Figure 2), Lavaland.  Bars of moss, where the unseen is harmless and
+cannot be avoided, and detours of growing length are this library's own.
 """
 
 import dataclasses

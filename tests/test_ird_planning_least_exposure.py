@@ -1,0 +1,239 @@
+"""The plan of least exposure: its certificate against a linear program, its limits, and what must not change it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import oracles
+import pytest
+from scipy.optimize import linprog
+
+import mdps
+from ird import ProxyReward, planning, posterior
+from ird.evidence import Comparison
+from mdps import MDP, GridWorld
+from mdps.pytrees import with_fields
+from mdps.worlds import families
+
+LEGEND = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal", "l": "lava"}
+
+
+def belief_in(train, written, widths, *, seed=0, samples=1000, alternatives=300, beta=5.0, evidence=()):
+    prior = dist.Uniform(-widths, widths).to_event(1)
+    for_rewards, key = jax.random.split(jax.random.key(seed))
+    rewards = jnp.concatenate([written[None], prior.sample(for_rewards, (alternatives,))])
+    proxy = ProxyReward(written, train.mdp, beta=beta, alternatives=rewards)
+    return posterior.importance(proxy, *evidence, prior=prior, num_samples=samples, key=key), proxy
+
+
+def small(seed=0, *, per_action=False, horizon=4, K=4):
+    """A random MDP, and a belief that was told something of two of four directions."""
+    rng = np.random.default_rng(seed)
+    P, _, initial = oracles.random_mdp(rng, S=7)
+    features = rng.normal(size=(7, P.shape[1], K) if per_action else (7, K))
+    settings = {"horizon": horizon} if horizon else {"discount": 0.9}
+    mdp = MDP.from_dense(P, features, initial, **settings)
+    belief = posterior.exact(candidates=jnp.asarray(rng.normal(size=(40, K))))
+    root = rng.normal(size=(K, 2))
+    normal = rng.normal(size=(1, K))
+    kept = {
+        "information": 30 * root @ root.T,
+        "normal": normal,
+        "gains": rng.normal(size=(1, K)),
+        "reference": normal[0] - 1,
+    }
+    return mdp, with_fields(belief, told={name: jnp.asarray(x) for name, x in kept.items()}, feature_names=())
+
+
+def occupancies(mdp):
+    """Equalities of the occupancies x(t, s, a) of all policies: A x = b."""
+    P, mu = np.asarray(mdp.to_dense(), float), np.asarray(mdp.initial, float)
+    S, A, _ = P.shape
+    gamma, T = float(mdp.discount), mdp.horizon or 1
+    rows, right = [], []
+    for t in range(T):
+        for s in range(S):
+            row = np.zeros((T, S, A))
+            row[t, s] += 1
+            if mdp.horizon is None:
+                row[0] -= gamma * P[:, :, s]
+            elif t:
+                row[t - 1] -= gamma * P[:, :, s]
+            rows.append(row.ravel())
+            right.append(mu[s] if t == 0 else 0.0)
+    return np.array(rows), np.array(right), (T, S, A)
+
+
+@pytest.mark.parametrize("per_action", [False, True])
+@pytest.mark.parametrize("horizon", [4, None])
+@pytest.mark.parametrize("give_up", [0.0, 0.3, 0.9])
+def test_no_policy_that_keeps_the_floor_is_exposed_less_than_the_bound(per_action, horizon, give_up, x64):
+    for seed in range(3):
+        mdp, belief = small(seed, per_action=per_action, horizon=horizon)
+        found = planning.plan_least_exposure(mdp, belief, give_up=give_up)
+        assert found.converged
+        A, b, shape = occupancies(mdp)
+        spread = lambda x, shape=shape: np.broadcast_to(x if x.ndim == 2 else x[:, None], shape).ravel()  # noqa: E731
+        u = np.asarray(found.unknown)
+        known = planning._unknown.known_of(mdp, belief)
+        r = (np.asarray(mdp.features) - np.asarray(known.reference)) @ np.asarray(known.weights)
+        r = np.where(u > 0, np.minimum(r, 0), r)
+        best = -linprog(-spread(r), A_eq=A, b_eq=b).fun
+        assert float(found.floor) >= best - give_up * stake(mdp, known) - 1e-6
+        assert float(found.known) >= float(found.floor) - 1e-9
+        least = linprog(spread(u), A_eq=A, b_eq=b, A_ub=-spread(r)[None], b_ub=[-float(found.floor) + 1e-9]).fun
+        assert float(found.bound) <= least + 1e-6
+        assert least <= float(found.exposure) + 1e-6
+        visits = np.asarray(mdps.occupancy(mdp, found.policy))
+        flat = u if u.ndim == 2 else np.broadcast_to(u[:, None], visits.shape)
+        assert float(found.exposure) == pytest.approx((visits * flat).sum(), abs=1e-9)
+
+
+def stake(mdp, known):
+    return max(float(mdp.total_visits) * float(np.mean(np.asarray(known.gains) @ np.asarray(known.weights))), 0.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["island-A", "island-B", "cliff-A", "cliff-B", "shift-A", "shift-B", "lake-A", "lake-B"]
+)
+def test_it_goes_to_the_goal_and_not_through_the_hazard_on_maps_by_others(name):
+    for case in families.family(name):
+        belief, _ = belief_in(case.train, case.written, case.widths)
+        found = planning.plan_least_exposure(case.field.mdp, belief)
+        through, there = (
+            float(mdps.visit_probability(case.field.mdp, found.policy, case.field.where(x)))
+            for x in (case.hazard, case.goal)
+        )
+        assert through <= 0.02 and there >= 0.98 and found.converged
+        assert float(found.bound) <= float(found.exposure)
+
+
+def test_where_moss_bars_the_way_it_crosses_and_says_so():
+    for name in ("moss-A", "moss-B"):
+        for case in families.family(name)[:2]:
+            belief, _ = belief_in(case.train, case.written, case.widths)
+            found = planning.plan_least_exposure(case.field.mdp, belief)
+            assert float(mdps.visit_probability(case.field.mdp, found.policy, case.field.where("goal"))) > 0.98
+            assert float(found.exposure) > 0.5 and found.converged
+
+
+def lava_world():
+    train = GridWorld.from_text("S.g.\nggG.", LEGEND, horizon=10)
+    field = GridWorld.from_text("SlG.\n.g..", LEGEND, horizon=10)
+    return train, field, train.weights(dirt=-0.1, grass=-0.5, goal=1.0)
+
+
+def test_what_was_praised_or_condemned_is_known():
+    """Pairs of single visits, lava against dirt: how many until lava counts as known, and what is done then."""
+    train, field, written = lava_world()
+    first, counts = None, (0, 1, 4, 16, 64, 256)
+    for pairs in counts:
+        a, b = np.zeros((max(pairs, 1), 4)), np.zeros((max(pairs, 1), 4))
+        a[:, 3], b[:, 0] = 1, 1  # lava was preferred to dirt
+        names = train.mdp.feature_names
+        praise = [Comparison(a, b, beta=2.0, feature_names=names)] if pairs else []
+        belief, _ = belief_in(train, written, jnp.ones(4), evidence=praise, samples=4000)
+        u = planning.unknown(field.mdp, belief)
+        lava = float(u[1])
+        found = planning.plan_least_exposure(field.mdp, belief)
+        through = float(mdps.visit_probability(field.mdp, found.policy, field.where("lava")))
+        assert (through > 0.5) == (lava == 0), (pairs, lava, through)
+        if lava == 0 and first is None:
+            first = pairs
+    assert first is not None and 4 < first <= 256
+
+
+def test_a_feature_that_never_occurs_another_order_or_another_unit_change_no_plan(x64):
+    train, field, written = lava_world()
+    belief, proxy = belief_in(train, written, jnp.ones(4), samples=300)
+    plan = planning.plan_least_exposure(field.mdp, belief)
+    order = jnp.asarray([2, 0, 3, 1])
+
+    def changed(f):
+        """The belief in other coordinates: weights, prior and what was told, all by `f` on the last axis."""
+        told = {k: f(f(x).T).T if k == "information" else f(x) for k, x in belief.told.items()}
+        same = {k: f(getattr(belief, k)) for k in ("weights", "prior_mean", "prior_sd", "prior_sample")}
+        return with_fields(belief, told=told, feature_names=(), **same)
+
+    def field_with(features):
+        return field.mdp.replace(features=features, feature_names=tuple(f"f{i}" for i in range(features.shape[-1])))
+
+    turned = planning.plan_least_exposure(field_with(field.mdp.features[:, order]), changed(lambda x: x[..., order]))
+    one_more = lambda x: jnp.concatenate([x, jnp.zeros_like(x[..., :1])], axis=-1)  # noqa: E731
+    wider = with_fields(changed(one_more), prior_sd=jnp.append(belief.prior_sd, 1.0))
+    blank = planning.plan_least_exposure(field_with(one_more(field.mdp.features)), wider)
+    unit = np.array([1.0, 10.0, 1.0, 0.1])
+    rescaled = with_fields(
+        changed(lambda x: jnp.asarray(np.asarray(x) * unit)),
+        told={
+            k: jnp.asarray(np.asarray(x) / unit if k != "information" else np.asarray(x) / np.outer(unit, unit))
+            for k, x in belief.told.items()
+        },
+    )
+    scaled = planning.plan_least_exposure(field_with(jnp.asarray(np.asarray(field.mdp.features) / unit)), rescaled)
+    for other in (turned, blank, scaled):
+        np.testing.assert_allclose(other.policy, plan.policy, atol=1e-9)
+        np.testing.assert_allclose(other.unknown, plan.unknown, atol=1e-9)
+    assert proxy.shown() is not None
+
+
+@pytest.mark.parametrize("horizon", [5, None])
+def test_with_nothing_at_stake_the_least_exposed_of_the_best_plans_is_kept(horizon, x64):
+    mdp, belief = small(3, horizon=horizon)
+    idle = with_fields(belief, told=belief.told | {"gains": jnp.zeros((1, 4))})
+    found = planning.plan_least_exposure(mdp, idle)
+    known = planning._unknown.known_of(mdp, idle)
+    r = (np.asarray(mdp.features) - np.asarray(known.reference)) @ np.asarray(known.weights)
+    r = np.where(np.asarray(found.unknown) > 0, np.minimum(r, 0), r)
+    best = mdps.solve(mdp, jnp.asarray(r))
+    assert float(found.known) == pytest.approx(float(mdp.initial @ best.value), abs=1e-6)
+    assert float(found.price) == 0 and found.converged
+    # With nothing known either every plan is as good, and the least exposed is that of -u alone.
+    blind = with_fields(idle, told=idle.told | {"information": jnp.zeros((4, 4))}, prior_mean=jnp.zeros(4))
+    free = planning.plan_least_exposure(mdp, blind)
+    alone = -mdps.solve(mdp, -free.unknown).value @ mdp.initial
+    assert float(free.exposure) == pytest.approx(float(alone), abs=1e-6)
+
+
+def test_without_evidence_that_shows_behaviour_it_compares_with_the_start():
+    train, field, _ = lava_world()
+    pair = Comparison(np.eye(4)[2:3], np.eye(4)[:1], beta=8.0, feature_names=train.mdp.feature_names)
+    prior = dist.Uniform(-1, 1).expand([4]).to_event(1)
+    belief = posterior.importance(pair, prior=prior, num_samples=2000, key=jax.random.key(0))
+    u = planning.unknown(field.mdp, belief)
+    assert float(u[0]) == 0 and float(u[1]) > 0.2  # the start is normal; lava was not spoken of
+    found = planning.plan_least_exposure(field.mdp, belief)
+    assert found.converged and float(found.exposure) >= float(found.bound)
+
+
+def test_it_runs_under_jit_and_vmap_over_maps_and_beliefs():
+    train, field, written = lava_world()
+    other = GridWorld.from_text("S.Gl\n.g..", LEGEND, horizon=10)
+    beliefs = [belief_in(train, written, jnp.ones(4), seed=s, samples=300)[0] for s in (0, 1)]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *beliefs)
+    both = jax.jit(jax.vmap(planning.plan_least_exposure))(mdps.stack([field.mdp, other.mdp]), stacked)
+    for i, (grid, belief) in enumerate(zip((field, other), beliefs, strict=True)):
+        one = planning.plan_least_exposure(grid.mdp, belief)
+        np.testing.assert_allclose(both.policy[i], one.policy, atol=1e-5)
+        assert float(both.exposure[i]) == pytest.approx(float(one.exposure), abs=1e-5)
+
+
+def test_bad_input_is_refused_with_the_cure(tmp_path):
+    train, field, written = lava_world()
+    belief, proxy = belief_in(train, written, jnp.ones(4), samples=100)
+    forgetful = with_fields(belief, told={})
+    with pytest.raises(ValueError, match="pass the evidence after the belief"):
+        planning.plan_least_exposure(field.mdp, forgetful)
+    same = planning.plan_least_exposure(field.mdp, forgetful, proxy)
+    np.testing.assert_array_equal(same.policy, planning.plan_least_exposure(field.mdp, belief).policy)
+    with pytest.raises(ValueError, match=r"give_up is 1\.5"):
+        planning.plan_least_exposure(field.mdp, belief, give_up=1.5)
+    with pytest.raises(ValueError, match="cut is -1"):
+        planning.unknown(field.mdp, belief, cut=-1)
+    with pytest.raises(ValueError, match="does not say what it was able to tell"):
+        planning.plan_least_exposure(field.mdp, belief, "proxy")
+    with pytest.raises(ValueError, match="the MDP comes first"):
+        planning.plan_least_exposure(belief, field.mdp)
+    with pytest.raises(ValueError, match="discount below 1 nor a horizon"):
+        end = GridWorld.from_text("SlG", LEGEND, terminal=("goal",), discount=1.0)
+        planning.plan_least_exposure(end.mdp, belief)
