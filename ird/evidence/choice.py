@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.fisher import Shown
 from ird.evidence.normalizers import SumOverProxies, log_sum
 from ird.evidence.plans import covariance
-from ird.evidence.told import Shown
 from mdps.checks import check_array, check_index, check_names, check_real
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
@@ -87,7 +87,7 @@ class Choice:
         return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
-        """β² times the covariance of the options' features, `[K, K]` (`ird.evidence.told`)."""
+        """β² times the covariance of the options' features, `[K, K]` (`ird.evidence.fisher`)."""
         return self.beta**2 * self.feature_covariance
 
     def shown(self) -> Shown | None:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ird.blocks import in_blocks, rows_per_block
 from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.feedback import features_of, same_length
-from ird.evidence.told import Shown
+from ird.evidence.fisher import Shown
 from mdps import MDP
 from mdps.checks import check_array, check_mdp, check_names, check_real, is_concrete
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
@@ -148,7 +148,7 @@ class Comparison:
         return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
-        """β²/4 Σ Δφ Δφᵀ, `[K, K]` (`ird.evidence.told`); less what an unknown κ takes of it (its Schur complement)."""
+        """β²/4 Σ Δφ Δφᵀ, `[K, K]` (`ird.evidence.fisher`); less what an unknown κ takes of it (its Schur complement)."""
         labels = jnp.concatenate([self.beta * self.difference, self.agrees[:, None]], axis=1) / 2
         both = jnp.matmul(labels.T, labels, precision=jax.lax.Precision.HIGHEST)
         if self.kappa.size == 1:

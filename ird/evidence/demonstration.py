@@ -13,9 +13,9 @@ from ird.blocks import ENTRIES_OF_PLANS, in_blocks, rows_per_block
 from ird.evidence import boltzmann
 from ird.evidence.boltzmann import Gains
 from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.fisher import Shown
 from ird.evidence.paths import check_path
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
-from ird.evidence.told import Shown
 from mdps import MDP, feature_expectations
 from mdps.checks import check_mdp
 from mdps.policies import uniform_policy
@@ -82,7 +82,7 @@ class _Demonstration:
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
         """Over the visits shown, the variance over equally likely actions of what each says of the weights."""
-        return _information(self, self._undecided(mean))
+        return _information_of_paths(self, self._undecided(mean))
 
     def shown(self) -> Shown:
         """The visits that were shown, beside those of a policy that acts at random."""
@@ -179,7 +179,7 @@ def _log_likelihood_of_paths(
 
 
 @jax.jit
-def _information(shown: _Demonstration, w: Float[Array, " K"]) -> Float[Array, " K K"]:
+def _information_of_paths(shown: _Demonstration, w: Float[Array, " K"]) -> Float[Array, " K K"]:
     """Σ over the visits shown of the covariance, over available actions, of the log-odds' gradients at w."""
     mdp = shown.mdp
     slope = jax.jacfwd(lambda w: shown._log_odds(shown._gains(w).value))(w)  # [(T,) S, A, K]

@@ -14,9 +14,9 @@ from ird.blocks import ENTRIES_OF_PLANS, in_blocks, rows_per_block
 from ird.evidence.boltzmann import foresighted, shaped
 from ird.evidence.checks import check_beta, check_candidates
 from ird.evidence.choice import Choice
+from ird.evidence.fisher import Shown
 from ird.evidence.paths import check_reaches
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
-from ird.evidence.told import Shown
 from mdps import MDP
 from mdps.checks import check_mdp
 from mdps.policies import uniform_policy
@@ -78,7 +78,7 @@ class InitialState:
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
         """Σ_s p₀(s) ∇log p(s | w) ∇log p(s | w)ᵀ at w = 0, where the person acts at random, `[K, K]`."""
-        return _information(self)
+        return _information_of_state(self)
 
     def shown(self) -> Shown:
         """A visit to the state that was found, beside one to where a person who acts at random ends."""
@@ -127,7 +127,7 @@ def _last_states(found: InitialState, w: Float[Array, " K"]) -> Float[Array, " S
 
 
 @jax.jit
-def _information(found: InitialState) -> Float[Array, " K K"]:
+def _information_of_state(found: InitialState) -> Float[Array, " K K"]:
     nowhere = jnp.zeros(found.mdp.num_features, found.mdp.features.dtype)
     p, slope = _last_states(found, nowhere), jax.jacfwd(lambda w: _last_states(found, w))(nowhere)  # [S], [S, K]
     inverse = jnp.where(p > 0, 1 / jnp.where(p > 0, p, 1), 0)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 from numpyro.distributions import Distribution
 
 from ird.evidence.checks import check_alternatives, check_beta, check_candidates
+from ird.evidence.fisher import Shown
 from ird.evidence.normalizers import (
     MaxOverProxies,
     SoftValue,
@@ -21,7 +22,6 @@ from ird.evidence.normalizers import (
 )
 from ird.evidence.plans import covariance, merge_equal, plan_features
 from ird.evidence.sharpness import is_known, warn_if_blunt
-from ird.evidence.told import Shown
 from ird.priors import check_prior, draw_from
 from mdps import MDP, feature_expectations, solve
 from mdps.checks import (
@@ -293,7 +293,7 @@ class ProxyReward:
         return covariance(self.alternative_features, self.counts)
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
-        """β² times the covariance of the alternatives' features, `[K, K]` (`ird.evidence.told`).
+        """β² times the covariance of the alternatives' features, `[K, K]` (`ird.evidence.fisher`).
 
         Without alternatives (MaxEnt-Z) that of the random policy's paths: the Hessian of E[V_soft] at w = 0.
         """

@@ -1,6 +1,6 @@
 """What the evidence said nothing about: directions of the weights, and visits that lie along them.
 
-With I what the evidence was able to tell (`ird.evidence.told`) and D the prior's standard deviations,
+With I what the evidence was able to tell (`ird.evidence.fisher`) and D the prior's standard deviations,
 
     D I D = V diag(ι) Vᵀ
 
@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief
+from ird.evidence.fisher import Telling, told
 from ird.evidence.protocol import Evidence
-from ird.evidence.told import Telling, told
 from mdps.checks import check_number, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations, uniform_policy

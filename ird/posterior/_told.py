@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ird.evidence import Evidence
-from ird.evidence.told import told
+from ird.evidence.fisher import told
 from ird.likelihood import as_pytrees, opened
 from ird.posterior._posterior import Posterior
 from mdps.pytrees import with_fields
 
 
 def telling(belief: Posterior, evidence: Sequence[Evidence], *, unknown_beta: bool = False) -> Posterior:
-    """The posterior, with what its evidence was able to tell (`ird.evidence.told`)."""
+    """The posterior, with what its evidence was able to tell (`ird.evidence.fisher`)."""
     beta = belief.parameters["beta"] if unknown_beta else None
     return with_fields(belief, told=_told(as_pytrees(evidence), belief.weights, belief.log_weights, beta))
 

@@ -193,7 +193,7 @@ def _lavaland(seed: int, count: int, generator: Lavaland, *, deadly: bool) -> li
         if len(cases) == count or not bool(lava_free_path(drawn)):
             continue
         start, goal = (
-            tuple(np.argwhere(np.asarray(x))[0].tolist()) for x in (_cells(drawn, drawn.mdp.initial), _goals(drawn))
+            tuple(np.argwhere(np.asarray(x))[0].tolist()) for x in (_at_cells(drawn, drawn.mdp.initial), _goals(drawn))
         )
         terrain = np.asarray(drawn.terrain)
         settings = {"start": start, "goal": goal, "horizon": generator.horizon}
@@ -214,14 +214,14 @@ def _lavaland(seed: int, count: int, generator: Lavaland, *, deadly: bool) -> li
     return cases
 
 
-def _cells(grid: GridWorld, x) -> np.ndarray:
+def _at_cells(grid: GridWorld, x) -> np.ndarray:
     """Numbers of states at the cells of the map, `[H, W]`."""
     cell = np.asarray(grid.cell)
     return np.where(cell >= 0, np.asarray(x)[np.maximum(cell, 0)] > 0, False)
 
 
 def _goals(grid: GridWorld) -> np.ndarray:
-    return _cells(grid, grid.goal)
+    return _at_cells(grid, grid.goal)
 
 
 _ISLAND = _both({"island navigation": ISLAND}, 60, "water", -50.0)

@@ -10,7 +10,7 @@ import pytest
 import mdps
 from ird import ProxyReward, posterior
 from ird.evidence import Choice, Comparison, InitialState, MaxEntDemonstration, RationalDemonstration
-from ird.evidence.told import Telling, told
+from ird.evidence.fisher import Telling, told
 from mdps import GridWorld
 
 LEGEND = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal", "l": "lava"}
