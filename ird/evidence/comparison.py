@@ -148,7 +148,7 @@ class Comparison:
         return with_fields(self, beta=check_beta(beta, self.beta.dtype))
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
-        """β²/4 Σ Δφ Δφᵀ, `[K, K]` (`ird.evidence.fisher`); less what an unknown κ takes of it (its Schur complement)."""
+        """β²/4 Σ Δφ Δφᵀ, `[K, K]` (`ird.evidence.fisher`), less what an unknown κ takes of it (Schur complement)."""
         labels = jnp.concatenate([self.beta * self.difference, self.agrees[:, None]], axis=1) / 2
         both = jnp.matmul(labels.T, labels, precision=jax.lax.Precision.HIGHEST)
         if self.kappa.size == 1:

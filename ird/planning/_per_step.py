@@ -29,7 +29,9 @@ def plan_per_step(
 
     `Σ_t ρ(w_i·(φ(s_t) - baseline))`: the per-step variant of Hadfield-Menell et al. (2017, section 4),
     measured from a baseline.  The adversary may choose again at every step, so this is more cautious
-    than `plan`: the risk-adjusted rewards add up to no more than the risk-adjusted return.
+    than `plan`: the risk-adjusted rewards add up to no more than the risk-adjusted return.  It freezes where a
+    goal is paid once and steps cost, since what evidence knows as a sum is split and the worst taken of each part;
+    `plan_least_exposure` does not.
 
     Args:
         mdp: where to plan.

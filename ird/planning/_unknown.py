@@ -145,7 +145,7 @@ def unknown_of(mdp: MDP, known: Known, cut) -> Array:
     apart = mdp.features[..., None, :] - _lifted(known.normal, mdp.features.ndim + 1)  # [S, (A,) E, K]
     left = jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
     whole = jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
-    largest = jnp.max(jnp.where(_possible(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))  # [E]
+    largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))  # [E]
     largest = _lifted(largest, left.ndim)
     share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
     return jnp.where(share >= cut, share, 0)
@@ -156,7 +156,7 @@ def _lifted(x: Array, rank: int) -> Array:
     return x.reshape((1,) * (rank - x.ndim) + x.shape)
 
 
-def _possible(mdp: MDP) -> Array:
+def _can_happen(mdp: MDP) -> Array:
     """Which visits can happen: states that can be reached, `[S]`, and actions that exist there, `[S, A]`."""
     here = can_be_reached(mdp)
     if mdp.features.ndim == 2:

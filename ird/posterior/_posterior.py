@@ -35,8 +35,8 @@ class Posterior:
         feature_covariance: covariance of the alternatives' feature expectations, summed over the
             evidence, `[K, K]`; None if some evidence has none.  Its null space is what the evidence
             says nothing about.
-        told: what the evidence was able to tell, where all of it says so (`ird.evidence.fisher`): "information" `[K, K]`,
-            and of the E pieces that show behaviour "normal" `[E, K]`, "gains" `[E, K]`, and "reference" `[K]`.
+        told: what the evidence was able to tell, where all of it says so (`ird.evidence.fisher`): "information"
+            `[K, K]`, and of the E pieces that show behaviour "normal" `[E, K]`, "gains" `[E, K]`, "reference" `[K]`.
         parameters: posterior samples of anything else that was unknown, such as "beta", each `[N, ...]`.
         diagnostics: what a sampler says about itself: for chains "r_hat", "ess_bulk" and "ess_tail" `[K]`
             (of a parameter "r_hat beta", ...) and "divergences" `[]`.
