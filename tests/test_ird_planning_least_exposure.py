@@ -237,3 +237,18 @@ def test_bad_input_is_refused_with_the_cure(tmp_path):
     with pytest.raises(ValueError, match="discount below 1 nor a horizon"):
         end = GridWorld.from_text("SlG", LEGEND, terminal=("goal",), discount=1.0)
         planning.plan_least_exposure(end.mdp, belief)
+
+
+def test_a_plan_and_a_frontier_say_what_they_cost_and_rest_on():
+    [case] = [case for case in families.family("moss-A") if case.title == "2 wide"]
+    belief, _ = belief_in(case.train, case.written, case.widths)
+    found = planning.plan_least_exposure(case.field.mdp, belief)
+    assert float(found.by_feature.sum()) == pytest.approx(float(found.exposure), rel=1e-4)
+    assert int(found.by_feature.argmax()) == case.field.mdp.feature_names.index("moss")
+    assert "it rests on: moss" in str(found) and f"{float(found.known):.4g}" in str(found)
+    several = planning.frontier(case.field.mdp, belief, give_up=[0.0, 0.7, 1.0])
+    assert str(several).count("\n") == 3
+    np.testing.assert_allclose(several.plans.exposure[1], found.exposure, rtol=1e-5)
+    assert (np.diff(np.asarray(several.plans.bound)) <= 1e-6).all()
+    with pytest.raises(ValueError, match="shares of the stake"):
+        planning.frontier(case.field.mdp, belief, give_up=[0.0, 2.0])

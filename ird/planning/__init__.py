@@ -3,6 +3,7 @@
 Arguments come in one order: the MDP, the belief, then proxies; choices by name.
 """
 
+from ird.planning._frontier import Frontier, frontier
 from ird.planning._least_exposure import ExposurePlan, plan_least_exposure
 from ird.planning._offsets import (
     log_normalizer_offset,
@@ -23,7 +24,9 @@ from ird.planning._unknown import unknown
 
 __all__ = [
     "ExposurePlan",
+    "Frontier",
     "RiskPlan",
+    "frontier",
     "log_normalizer_offset",
     "map_features",
     "no_offset",

@@ -1,7 +1,7 @@
 """The plan that is careful about what the evidence said nothing about, and about that alone."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
@@ -11,12 +11,12 @@ from jaxtyping import Array, Bool, Float
 
 from ird.beliefs import Belief
 from ird.evidence.protocol import Evidence
-from ird.planning._unknown import Known, known_of, unknown_of
+from ird.planning._unknown import Known, by_feature, known_of, unknown_of
 from mdps import bellman
-from mdps.checks import check_number, check_sums
+from mdps.checks import check_number, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
-from mdps.policies import feature_expectations, uniform_policy
+from mdps.policies import feature_expectations, occupancy, uniform_policy
 from mdps.pytrees import frozen_pytree
 from mdps.solvers import solve
 
@@ -34,21 +34,50 @@ class ExposurePlan:
         known: what the policy is worth by what is known of the reward, above visits in which nothing in particular is
             wanted, in units of return.
         floor: what a plan had to be worth, and this one is.
+        best: what any plan is worth at most by what is known, K*.
         exposure: expected (discounted) visits to what is unknown, each as far as it is: E Σ u.
         bound: no policy that keeps the floor, randomised ones included, is exposed less.
+        by_feature: the features that the exposure rests on, which add up to it, `[K]`: what to ask a person about.
         unknown: u, the share of each visit that is unknown, `[S]`, or `[S, A]` where features depend on the action.
         price: what the plan pays for less exposure at most, in units of return.
         converged: whether the plan keeps its floor and everything is finite.
+        feature_names: names of the features (static).
+
+    `print(plan)` says all of it in words.
     """
 
     policy: Float[Array, " S A"] | Float[Array, " T S A"]
     known: Float[Array, ""]
     floor: Float[Array, ""]
+    best: Float[Array, ""]
     exposure: Float[Array, ""]
     bound: Float[Array, ""]
+    by_feature: Float[Array, " K"]
     unknown: Float[Array, " S"] | Float[Array, " S A"]
     price: Float[Array, ""]
     converged: Bool[Array, ""]
+    feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    def __str__(self) -> str:
+        if not all(is_concrete(x) for x in jax.tree.leaves(self)) or np.ndim(self.known):
+            return f"{type(self).__name__} of a batch, or traced: exposure {shown(self.exposure)}"
+        known, best, floor, exposure, bound = (
+            float(x) for x in (self.known, self.best, self.floor, self.exposure, self.bound)
+        )
+        lines = [
+            f"worth by what is known   {known:.4g}  (at most {best:.4g}; given up {best - known:.2g})",
+            f"exposure to the unknown  {exposure:.3g} visits  (plans worth {floor:.4g}: at least {bound:.3g})",
+        ]
+        if exposure < 1e-6:
+            lines.append("it meets nothing that the evidence did not speak of")
+        else:
+            names = self.feature_names or tuple(f"feature {k}" for k in range(self.by_feature.shape[0]))
+            parts = sorted(zip(np.asarray(self.by_feature), names, strict=True), reverse=True)
+            rests = ", ".join(f"{name} {part / exposure:.0%}" for part, name in parts if part > 0.01 * exposure)
+            lines.append(f"it rests on: {rests}; ask about these")
+        if not bool(self.converged):
+            lines.append("not converged: the plan does not keep its floor, or something is not finite")
+        return "\n".join(lines)
 
 
 def plan_least_exposure(
@@ -104,6 +133,8 @@ def plan_least_exposure(
         d dirt, g grass, o goal, l lava; S start, G goal
         >>> float(careful.exposure), bool(careful.converged)
         (0.0, True)
+        >>> print(str(careful).splitlines()[-1])
+        it meets nothing that the evidence did not speak of
     """
     known = known_of(mdp, belief, *evidence)
     check_sums(mdp)
@@ -145,12 +176,23 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
         policy=policy,
         known=worth,
         floor=floor,
+        best=best,
         exposure=exposure,
         bound=jnp.clip(_least(tried, floor), 0, exposure),
+        by_feature=_rests_on(mdp, known, u, policy),
         unknown=u,
         price=price,
         converged=sound & (worth >= best - given - slack),
+        feature_names=mdp.feature_names,
     )
+
+
+def _rests_on(mdp: MDP, known: Known, u, policy) -> Array:
+    """The features that the exposure of a policy rests on, `[K]`."""
+    visits, parts = occupancy(mdp, policy), by_feature(mdp, known, u)
+    if parts.ndim == 2:
+        return jnp.matmul(jnp.sum(visits, axis=1), parts, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("sa,sak->k", visits, parts, precision=jax.lax.Precision.HIGHEST)
 
 
 class _Prices(NamedTuple):

@@ -36,6 +36,7 @@ class Known(NamedTuple):
     Attributes:
         weights: k, what is known of each weight, `[K]`.
         hidden: (1 + ι)⁻¹ Vᵀ D, what remains of a visit's features where nothing was told, `[K, K]`.
+        directions: V, `[K, K]`.
         scale: D, `[K]`.
         normal: features of normal visits, `[E, K]`.
         reference: features of a visit where nothing in particular is wanted, `[K]`.
@@ -44,6 +45,7 @@ class Known(NamedTuple):
 
     weights: Float[Array, " K"]
     hidden: Float[Array, " K K"]
+    directions: Float[Array, " K K"]
     scale: Float[Array, " K"]
     normal: Float[Array, " E K"]
     reference: Float[Array, " K"]
@@ -129,7 +131,7 @@ def _known_of(mdp: MDP, mean, prior_mean, scale, kept) -> Known:
     if normal.shape[0] == 0:  # nothing shows what is normal: what is here at first, and what acting at random brings
         normal = first_visit(mdp)[None]
         reference = feature_expectations(mdp, uniform_policy(mdp)) / mdp.total_visits
-    return Known(weights, hidden, scale, normal, reference, gains)
+    return Known(weights, hidden, V, scale, normal, reference, gains)
 
 
 def first_visit(mdp: MDP) -> Float[Array, " K"]:
@@ -138,6 +140,17 @@ def first_visit(mdp: MDP) -> Float[Array, " K"]:
     if features.ndim == 3:
         features = jnp.einsum("sa,sak->sk", uniform_policy(mdp), features)
     return jnp.matmul(mdp.initial, features, precision=jax.lax.Precision.HIGHEST)
+
+
+def by_feature(mdp: MDP, known: Known, u: Array) -> Array:
+    """Which features what is unknown about a visit rests on: shares of `u` that add up to it, `[S, (A,) K]`."""
+    apart = mdp.features[..., None, :] - _lifted(known.normal, mdp.features.ndim + 1)  # [S, (A,) E, K]
+    left = jnp.einsum("...k,lk->...l", apart, known.hidden)
+    nearest = jnp.argmin(jnp.sum(left**2, axis=-1), axis=-1)
+    along = jnp.take_along_axis(left, nearest[..., None, None], axis=-2)[..., 0, :]
+    squares = jnp.einsum("...l,kl->...k", along, known.directions) ** 2
+    whole = jnp.sum(squares, axis=-1, keepdims=True)
+    return u[..., None] * jnp.where(whole > 0, squares / jnp.where(whole > 0, whole, 1), 0)
 
 
 @jax.jit

@@ -1,0 +1,94 @@
+"""What caution costs: plans of least exposure for many shares of the stake that may be given up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.beliefs import Belief
+from ird.evidence.protocol import Evidence
+from ird.planning._least_exposure import ExposurePlan, plan_least_exposure
+from mdps.checks import check_array, is_concrete, shown
+from mdps.mdp import MDP
+from mdps.pytrees import frozen_pytree
+
+
+@frozen_pytree
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Plans of least exposure, one for each share of the stake; `print` shows a table, `plot` draws it.
+
+    Attributes:
+        give_up: share of the stake that may be given up, `[G]`.
+        plans: the plans, every field with a leading axis `[G]`.
+    """
+
+    give_up: Float[Array, " G"]
+    plans: ExposurePlan
+
+    def __str__(self) -> str:
+        plans = self.plans
+        columns = (self.give_up, plans.known, plans.best - plans.known, plans.exposure, plans.bound)
+        rows = np.stack([np.asarray(x, float) for x in columns], axis=1)
+        head = f"{'give up':>8} {'known':>10} {'given up':>10} {'exposure':>10} {'at least':>10}"
+        return "\n".join([head, *("{:8.2f} {:10.4g} {:10.3g} {:10.3g} {:10.3g}".format(*row) for row in rows)])
+
+    def plot(self, axes=None):
+        """Draw exposure against what is given up; returns the matplotlib axes."""
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError("Frontier.plot needs matplotlib: pip install 'inverse-reward-design[plot]'.") from error
+        axes = plt.subplots(layout="constrained")[1] if axes is None else axes
+        given = np.asarray(self.plans.best - self.plans.known)
+        axes.plot(given, np.asarray(self.plans.exposure), "o-", color="#4c2a85", label="plan")
+        axes.plot(given, np.asarray(self.plans.bound), ":", color="#4c2a85", label="no plan has less")
+        axes.set(xlabel="given up, by what is known", ylabel="exposure to the unknown, in visits")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        return axes
+
+
+def frontier(
+    mdp: MDP,
+    belief: Belief,
+    *evidence: Evidence,
+    give_up: Float[Array, " G"] | np.ndarray | Sequence[float] = (
+        0.0,
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    ),
+    cut: float | Float[Array, ""] = 0.05,
+) -> Frontier:
+    """How much exposure each share of the stake buys off: answers "how careful?" by looking.
+
+    Args:
+        mdp: where the plan is to be carried out.
+        belief: a `Posterior`.
+        *evidence: the evidence, where the belief does not keep what it could tell.
+        give_up: shares of the stake, `[G]`, each in [0, 1].
+        cut: as in `plan_least_exposure`.
+
+    Returns:
+        The plans, and a table of them.
+
+    Raises:
+        ValueError: as `plan_least_exposure`; also for shares that are no list of numbers in [0, 1].
+    """
+    shares = check_array("give_up", give_up)
+    inside = not is_concrete(shares) or bool(((np.asarray(shares) >= 0) & (np.asarray(shares) <= 1)).all())
+    if shares.ndim != 1 or shares.size == 0 or not inside:
+        raise ValueError(f"give_up is {shown(give_up)}; give shares of the stake in [0, 1], a list of them, [G].")
+    return Frontier(
+        shares, jax.vmap(lambda share: plan_least_exposure(mdp, belief, *evidence, give_up=share, cut=cut))(shares)
+    )
