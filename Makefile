@@ -16,6 +16,9 @@ help:  ## list the targets
 lavaland: $(VENV)/example  ## set up, then plan through lava its designer never saw; ARGS="--help" explains every setting
 	$(BIN)/python -m examples.lavaland $(ARGS)
 
+worlds: $(VENV)/example  ## families of maps by others: literal, careful and oracle, one table and one picture
+	$(BIN)/python -m examples.worlds $(ARGS)
+
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 

@@ -19,6 +19,7 @@ from examples import (
     samplers,
     sweep,
     value_of_information,
+    worlds,
 )
 from ird import posterior
 from ird.sweep import arrays
@@ -41,6 +42,14 @@ def test_mixed_evidence_narrows_the_posterior(tmp_path):
     assert compared["sd"][pond] < 0.8 * proxy["sd"][pond] and compared["mean"][pond] < -0.3
     assert sum(switched["sd"]) < sum(compared["sd"]) < sum(proxy["sd"]) < sum(prior["sd"])
     assert switched["value_of_information"] < proxy["value_of_information"]
+
+
+def test_worlds_by_others_are_planned_in_and_drawn(tmp_path):
+    made = worlds.main(["--families", "cliff-B", "--maps", "1", "--samples", "500", "--out", str(tmp_path)])
+    saved(tmp_path, made, "worlds.png")
+    row = made["families"]["cliff-B"]
+    assert row["literal"][0] > 0.98 and row["least exposure"][0] < 0.02 and row["least exposure"][1] > 0.98
+    assert row["oracle"][2] == 0 and row["least exposure"][2] < 0.02
 
 
 def test_samplers_are_compared_with_exact(tmp_path):
