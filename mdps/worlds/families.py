@@ -82,7 +82,7 @@ def family(name: str) -> tuple[Case, ...]:
     Example:
         >>> [case] = family("island-A")
         >>> int(case.train.where("water").sum()), int(case.field.where("water").sum())
-        (0, 9)
+        (0, 14)
     """
     if name not in _FAMILIES:
         raise ValueError(f"there is no family {name!r}; there are {', '.join(_FAMILIES)}.")
