@@ -379,3 +379,16 @@ def test_what_a_page_or_a_docstring_names_is_there():
             except (KeyError, ImportError):
                 wrong.append(f"{where} names {dotted}")
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_a_file_of_tests_bears_the_name_of_what_it_tests():
+    """A module's path, or a folder's, perhaps with what of it is tested behind; else what is tested is no module."""
+    modules = {module_of(path).replace("._", ".").replace(".", "_") for path in SOURCES}
+    others = {"house", "docs", "readme", "fuzz", "examples", "bad_input", "device_programs"}
+    stray = []
+    for path in (ROOT / "tests").glob("test_*.py"):
+        name = path.stem.removeprefix("test_")
+        prefixes = {"_".join(name.split("_")[:i]) for i in range(1, len(name.split("_")) + 1)}
+        if not prefixes & ((modules - set(PACKAGES)) | others):
+            stray.append(path.name)
+    assert not stray
