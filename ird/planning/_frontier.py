@@ -14,6 +14,8 @@ from mdps.checks import check_array, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.pytrees import frozen_pytree
 
+SHARES = tuple(i / 10 for i in range(11))
+
 
 @frozen_pytree
 @dataclass(frozen=True, eq=False)
@@ -55,19 +57,7 @@ def frontier(
     mdp: MDP,
     belief: Belief,
     *evidence: Evidence,
-    give_up: Float[Array, " G"] | np.ndarray | Sequence[float] = (
-        0.0,
-        0.1,
-        0.2,
-        0.3,
-        0.4,
-        0.5,
-        0.6,
-        0.7,
-        0.8,
-        0.9,
-        1.0,
-    ),
+    give_up: Float[Array, " G"] | np.ndarray | Sequence[float] = SHARES,
     cut: float | Float[Array, ""] = 0.05,
 ) -> Frontier:
     """How much exposure each share of the stake buys off: answers "how careful?" by looking.

@@ -89,8 +89,9 @@ def family(name: str) -> tuple[Case, ...]:
     return tuple(_FAMILIES[name]())
 
 
-def _maps(rows: list[str], legend: dict[str, str], **settings) -> tuple[GridWorld, GridWorld]:
-    """Training map and field: the same map without and with what `h` stands for."""
+def _maps(rows: list[str], hazard: str, **settings) -> tuple[GridWorld, GridWorld]:
+    """Training map and field: the same map without and with the hazard, `h`."""
+    legend = {"S": "floor", ".": "floor", "G": "goal", "h": hazard}
     field = GridWorld.from_text(rows, legend, **settings)
     dry = [row.replace("h", ".") for row in rows]
     return GridWorld.from_text(dry, legend, **settings), field
@@ -98,10 +99,8 @@ def _maps(rows: list[str], legend: dict[str, str], **settings) -> tuple[GridWorl
 
 def _a(title: str, rows: list[str], horizon: int, hazard: str = "lava", *, harm: float = -10.0, **settings) -> Case:
     """Convention A: the goal goes on paying."""
-    legend = {"S": "floor", ".": "floor", "G": "goal", "h": hazard, **settings.pop("legend", {})}
-    train, field = _maps(rows, legend, horizon=horizon, **settings)
-    rest = {"grass": -0.5} if "grass" in train.names else {}
-    written = train.weights(floor=-0.1, goal=1.0, **rest)
+    train, field = _maps(rows, hazard, horizon=horizon, **settings)
+    written = train.weights(floor=-0.1, goal=1.0)
     return Case(
         title, train, field, written, written + field.weights(**{hazard: harm}), jnp.ones_like(written), hazard, "goal"
     )
@@ -119,12 +118,10 @@ def _b(
     **settings,
 ) -> Case:
     """Convention B: goal and hazard are paid once and end all reward; moss does not."""
-    legend = {"S": "floor", ".": "floor", "G": "goal", "h": hazard, **settings.pop("legend", {})}
     ends = ("goal", hazard) if settings.pop("deadly", True) else ("goal",)
     cost = {"step": step} if step else {}
-    rest = {"grass": 2 * step} if "," in "".join(rows) or "grass" in legend.values() else {}
-    train, field = _maps(rows, legend, horizon=horizon, terminal=ends, step=bool(step), **settings)
-    written = train.weights(goal=goal, **cost, **rest)
+    train, field = _maps(rows, hazard, horizon=horizon, terminal=ends, step=bool(step), **settings)
+    written = train.weights(goal=goal, **cost)
     small = jnp.asarray([name in ("floor", "step") for name in train.mdp.feature_names])
     largest = jnp.max(jnp.abs(written))
     widths = jnp.where(small, abs(step) if step else largest, largest)
@@ -142,11 +139,10 @@ def _both(maps: dict[str, list[str]], horizon: int, hazard: str, harm: float, **
     )
 
 
-def _bars(widths: range, begins: str = ".") -> dict[str, list[str]]:
-    """Full-height bands of moss between start and goal; they begin on grass where `begins` says so."""
-    row = lambda w: begins * 2 + "h" * w + ".."  # noqa: E731
-    middle = lambda w: f"{begins}S"[::-1] + "h" * w + ".G"  # noqa: E731
-    return {f"{w} wide": [row(w), row(w), middle(w), row(w), row(w)] for w in widths}
+def _bars(widths: range) -> dict[str, list[str]]:
+    """Full-height bands of moss between start and goal."""
+    bands = {w: "h" * w for w in widths}
+    return {f"{w} wide": [f"..{h}.."] * 2 + [f"S.{h}.G"] + [f"..{h}.."] * 2 for w, h in bands.items()}
 
 
 def _detours() -> dict[str, list[str]]:
@@ -189,8 +185,10 @@ def _lavaland(seed: int, count: int, generator: Lavaland, *, deadly: bool) -> li
     """Generated maps that have a dry way; training is the field with dirt for lava."""
     cases = []
     for i, key in enumerate(jax.random.split(jax.random.key(seed), 4 * count)):
+        if len(cases) == count:
+            break
         drawn = generator.field(key)
-        if len(cases) == count or not bool(lava_free_path(drawn)):
+        if not bool(lava_free_path(drawn)):
             continue
         start, goal = (
             tuple(np.argwhere(np.asarray(x))[0].tolist()) for x in (_at_cells(drawn, drawn.mdp.initial), _goals(drawn))
