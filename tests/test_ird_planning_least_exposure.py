@@ -229,6 +229,10 @@ def test_bad_input_is_refused_with_the_cure(tmp_path):
         planning.unknown(field.mdp, belief, cut=-1)
     with pytest.raises(ValueError, match="does not say what it was able to tell"):
         planning.plan_least_exposure(field.mdp, belief, "proxy")
+    with pytest.raises(ValueError, match="the class Comparison, which does not say"):
+        planning.unknown(field.mdp, belief, Comparison)
+    with pytest.raises(ValueError, match="the evidence that the belief was made from"):
+        planning.plan_least_exposure(field.mdp, belief, Comparison(np.eye(3)[:1], np.eye(3)[1:2]))
     with pytest.raises(ValueError, match="the MDP comes first"):
         planning.plan_least_exposure(belief, field.mdp)
     with pytest.raises(ValueError, match="discount below 1 nor a horizon"):

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from ird.beliefs import Belief, check_belief
 from ird.evidence.fisher import Telling, told
 from ird.evidence.protocol import Evidence
+from ird.likelihood import shared_names
 from mdps.checks import check_number, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations, uniform_policy
@@ -95,11 +96,17 @@ def known_of(mdp: MDP, belief: Belief, *evidence: Evidence) -> Known:
                 f"belief is {shown(belief)}, which has no {name}; give a Posterior, which keeps its prior."
             )
     for i, e in enumerate(evidence):
-        if not isinstance(e, Telling):
+        if isinstance(e, type) or not isinstance(e, Telling):
             raise ValueError(
                 f"evidence {i} is {shown(e)}, which does not say what it was able to tell; give it the methods "
                 "information(mean) -> [K, K] and shown(), as ird.evidence.Choice has them."
             )
+    names = shared_names(evidence)
+    if evidence and belief.feature_names and names != tuple(belief.feature_names):
+        raise ValueError(
+            f"the evidence is about the features {names}, but the belief about {tuple(belief.feature_names)}; pass the "
+            "evidence that the belief was made from."
+        )
     mean = jnp.matmul(jnp.exp(belief.log_weights), belief.weights, precision=jax.lax.Precision.HIGHEST)
     kept = told(evidence, mean) if evidence else getattr(belief, "told", {})
     if not kept:
