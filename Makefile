@@ -19,6 +19,9 @@ lavaland: $(VENV)/example  ## set up, then plan through lava its designer never 
 worlds: $(VENV)/example  ## families of maps by others: literal, careful and oracle, one table and one picture
 	$(BIN)/python -m examples.worlds $(ARGS)
 
+service-desk: $(VENV)/example  ## a support desk measured by how fast it closes: no grid, one table, one question, a rewrite
+	$(BIN)/python -m examples.service_desk $(ARGS)
+
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 

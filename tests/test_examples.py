@@ -21,6 +21,7 @@ from examples import (
     value_of_information,
     worlds,
 )
+from examples.service_desk import __main__ as service_desk
 from ird import posterior
 from ird.sweep import arrays
 
@@ -50,6 +51,24 @@ def test_worlds_by_others_are_planned_in_and_drawn(tmp_path):
     row = made["families"]["cliff-B"]
     assert row["literal"][0] > 0.98 and row["least exposure"][0] < 0.02 and row["least exposure"][1] > 0.98
     assert row["oracle"][2] == 0 and row["least exposure"][2] < 0.02
+
+
+def test_a_support_desk_learns_what_its_metrics_could_not_tell(tmp_path):
+    made = service_desk.main(["--samples", "1000", "--alternatives", "100", "--out", str(tmp_path)])
+    saved(tmp_path, made, "conversations.png")
+    saved(tmp_path, made, "metrics.png")
+    names = made["metrics"]
+    assert made["unseen"] == ["reopened"] and len(made["blind"]) == 1 and 200 <= made["states"] <= 2000
+    told_apart = np.zeros(len(names))
+    told_apart[names.index("closed")], told_apart[names.index("resolved")] = 1, -1
+    np.testing.assert_allclose(made["blind"][0], told_apart, atol=5e-3)
+    rows = {name: row["deployment"] for name, row in made["results"].items()}
+    points = {name: row["return"] for name, row in rows.items()}
+    assert points["literal"] + 5 < points["least exposure"] <= points["oracle"] + 1e-3
+    assert rows["after the answer"]["regret"] <= 0.05 and rows["oracle"]["regret"] < 1e-5
+    for row in made["results"].values():
+        assert abs(row["training"]["closed"] - 2 * row["training"]["resolved"]) < 1e-4  # two issues, never apart
+    assert 0 < made["question"]["worth"] <= made["question"]["most"]
 
 
 def test_samplers_are_compared_with_exact(tmp_path):

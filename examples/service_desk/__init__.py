@@ -1,0 +1,1 @@
+"""A support desk measured by how fast it closes conversations: careful plans away from any grid."""
