@@ -275,6 +275,7 @@ WHERE = [
     ("Fisher information of evidence", "ird/evidence/fisher.py", "def told"),
     ("the plan of least exposure", "ird/planning/_least_exposure.py", "def plan_least_exposure"),
     ("the frontier of caution", "ird/planning/_frontier.py", "def frontier"),
+    ("a plan in words", "ird/planning/_explain.py", "def explain"),
     ("what is unknown about a visit", "ird/planning/_unknown.py", "def unknown"),
     ("worlds by others", "mdps/worlds/families.py", "def family"),
     ("the careful plan per step", "ird/planning/_per_step.py", "def plan_per_step"),

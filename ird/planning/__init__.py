@@ -3,6 +3,7 @@
 Arguments come in one order: the MDP, the belief, then proxies; choices by name.
 """
 
+from ird.planning._explain import Explanation, explain
 from ird.planning._frontier import Frontier, frontier
 from ird.planning._least_exposure import ExposurePlan, plan_least_exposure
 from ird.planning._offsets import (
@@ -23,9 +24,11 @@ from ird.planning._risk_plan import RiskPlan
 from ird.planning._unknown import unknown
 
 __all__ = [
+    "Explanation",
     "ExposurePlan",
     "Frontier",
     "RiskPlan",
+    "explain",
     "frontier",
     "log_normalizer_offset",
     "map_features",

@@ -11,22 +11,24 @@ from jaxtyping import Array, Bool, Float
 
 from ird.beliefs import Belief
 from ird.evidence.protocol import Evidence
-from ird.planning._unknown import Known, by_feature, known_of, unknown_of
+from ird.planning._explain import Remembers, explanation_of, remember, resting
+from ird.planning._unknown import Known, known_of, rests_on, unknown_of
 from mdps import bellman
 from mdps.checks import check_number, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
-from mdps.policies import feature_expectations, occupancy, uniform_policy
+from mdps.policies import feature_expectations, uniform_policy
 from mdps.pytrees import frozen_pytree
 from mdps.solvers import solve
 
 # Prices of exposure that are tried first, in units of what may be given up; then as many around the one chosen.
 PRICES = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 31)])
+_TOLD = 0.05  # share of the gain in training that may be untold without a word
 
 
 @frozen_pytree
 @dataclass(frozen=True, eq=False)
-class ExposurePlan:
+class ExposurePlan(Remembers):
     """A plan of least exposure to what is unknown, among all that are worth enough by what is known.
 
     Attributes:
@@ -38,6 +40,8 @@ class ExposurePlan:
         exposure: expected (discounted) visits to what is unknown, each as far as it is: E Σ u.
         bound: no policy that keeps the floor, randomised ones included, is exposed less.
         by_feature: the features that the exposure rests on, which add up to it, `[K]`: what to ask a person about.
+        untold: the share of what the proxy's plan gained in training that the evidence could not tell: near 1, what is
+            known is a guess.
         unknown: u, the share of each visit that is unknown, `[S]`, or `[S, A]` where features depend on the action.
         price: what the plan pays for less exposure at most, in units of return.
         converged: whether the plan keeps its floor and everything is finite.
@@ -53,6 +57,7 @@ class ExposurePlan:
     exposure: Float[Array, ""]
     bound: Float[Array, ""]
     by_feature: Float[Array, " K"]
+    untold: Float[Array, ""]
     unknown: Float[Array, " S"] | Float[Array, " S A"]
     price: Float[Array, ""]
     converged: Bool[Array, ""]
@@ -68,13 +73,17 @@ class ExposurePlan:
             f"worth by what is known   {known:.4g}  (at most {best:.4g}; given up {best - known:.2g})",
             f"exposure to the unknown  {exposure:.3g} visits  (plans worth {floor:.4g}: at least {bound:.3g})",
         ]
+        about = explanation_of(self)
+        lines += [] if about is None else about.lines()[:1]
         if exposure < 1e-6:
             lines.append("it meets nothing that the evidence did not speak of")
         else:
             names = self.feature_names or tuple(f"feature {k}" for k in range(self.by_feature.shape[0]))
-            parts = sorted(zip(np.asarray(self.by_feature), names, strict=True), reverse=True)
-            rests = ", ".join(f"{name} {part / exposure:.0%}" for part, name in parts if part > 0.01 * exposure)
-            lines.append(f"it rests on: {rests}; ask about these")
+            lines.append(f"it rests on: {resting(exposure, self.by_feature, names)}; ask about these")
+        if self.untold > _TOLD:
+            guess = ": what is known is little better than a guess" if self.untold > 0.5 else ""
+            lines.append(f"of what was gained in training the evidence could not tell {float(self.untold):.0%}{guess}")
+        lines += [] if about is None else about.sentences()
         if not bool(self.converged):
             lines.append("not converged: the plan does not keep its floor, or something is not finite")
         return "\n".join(lines)
@@ -106,7 +115,8 @@ def plan_least_exposure(
         belief: a `Posterior`; it keeps what its evidence was able to tell.
         *evidence: the evidence, where the belief does not keep it.
         give_up: share of the stake that may be given up.
-        cut: share of a visit below which it counts as known.
+        cut: share of a visit below which it counts as known; so it does where it is no less known than what the
+            proxy's plan gained in training (`untold`).
 
     Returns:
         The plan and its certificate.
@@ -141,7 +151,7 @@ def plan_least_exposure(
     shares = {"give_up": (give_up, lambda x: 0 <= x <= 1, "it is a share of what is at stake and must lie in [0, 1].")}
     shares["cut"] = (cut, lambda x: 0 <= x < 1, "it is a share of a visit and must lie in [0, 1).")
     give_up, cut = (check_number(name, *told, dtype=known.weights.dtype) for name, told in shares.items())
-    return _plan_least_exposure(mdp, known, give_up, cut)
+    return remember(_plan_least_exposure(mdp, known, give_up, cut), mdp, belief)
 
 
 @jax.jit
@@ -179,20 +189,13 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
         best=best,
         exposure=exposure,
         bound=jnp.clip(_least(tried, floor), 0, exposure),
-        by_feature=_rests_on(mdp, known, u, policy),
+        by_feature=rests_on(mdp, known, u, policy),
+        untold=known.untold,
         unknown=u,
         price=price,
         converged=sound & (worth >= best - given - slack),
         feature_names=mdp.feature_names,
     )
-
-
-def _rests_on(mdp: MDP, known: Known, u, policy) -> Array:
-    """The features that the exposure of a policy rests on, `[K]`."""
-    visits, parts = occupancy(mdp, policy), by_feature(mdp, known, u)
-    if parts.ndim == 2:
-        return jnp.matmul(jnp.sum(visits, axis=1), parts, precision=jax.lax.Precision.HIGHEST)
-    return jnp.einsum("sa,sak->k", visits, parts, precision=jax.lax.Precision.HIGHEST)
 
 
 class _Prices(NamedTuple):

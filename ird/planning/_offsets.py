@@ -173,7 +173,7 @@ def map_features(mdp: MDP) -> Float[Array, " K"]:
     return _map_features(check_mdp(mdp))
 
 
-def _by_state(mdp: MDP) -> Array:
+def by_state(mdp: MDP) -> Array:
     """Features of each state, the mean over the actions that exist there where they depend on the action, `[S, K]`."""
     if mdp.features.ndim == 2:
         return mdp.features
@@ -186,7 +186,7 @@ def _by_state(mdp: MDP) -> Array:
 @jax.jit
 def first_features(mdp: MDP) -> Array:
     """`start_features`, unchecked."""
-    return mdp.initial @ _by_state(mdp)
+    return mdp.initial @ by_state(mdp)
 
 
 @jax.jit
@@ -196,7 +196,7 @@ def _mean_features(each) -> Array:
 
 @jax.jit
 def _map_features(mdp: MDP) -> Array:
-    features, sink = _by_state(mdp), mdp.layout.sink
+    features, sink = by_state(mdp), mdp.layout.sink
     if sink is None:
         return jnp.mean(features, axis=0)
     real = jnp.arange(mdp.num_states) != sink

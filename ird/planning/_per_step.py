@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, counting
 from ird.blocks import ROWS, in_blocks
+from ird.planning._explain import remember
 from ird.planning._offsets import check_units
 from ird.planning._risk_plan import (
     RiskPlan,
@@ -31,7 +32,7 @@ def plan_per_step(
     measured from a baseline.  The adversary may choose again at every step, so this is more cautious
     than `plan`: the risk-adjusted rewards add up to no more than the risk-adjusted return.  It freezes where a
     goal is paid once and steps cost, since what evidence knows as a sum is split and the worst taken of each part;
-    `plan_least_exposure` does not.
+    `plan_least_exposure` does not.  `print` of the plan says whether it has.
 
     Args:
         mdp: where to plan.
@@ -46,6 +47,20 @@ def plan_per_step(
 
     Raises:
         ValueError: for a belief about other features, or a baseline of the wrong shape or not finite.
+
+    Example:
+        Two who may have written: to one the goal is an end to costly steps, to the other a prize.  Both would go.
+
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import planning, posterior
+        >>> from ird.risk import WorstCase
+        >>> legend = {"S": "floor", ".": "floor", "G": "goal"}
+        >>> grid = mdps.GridWorld.from_text("S..G", legend, terminal=("goal",), step=True, horizon=12)
+        >>> belief = posterior.exact(candidates=jnp.array([[0.0, -2.0, -1.0], [0.0, 10.0, -0.1]]))
+        >>> start = planning.start_features(grid.mdp)
+        >>> plan = planning.plan_per_step(grid.mdp, belief, risk=WorstCase(), baseline=start)
+        >>> [line.split(",")[0] for line in str(plan).splitlines() if "gain" in line]
+        ['frozen: it stays where it begins']
     """
     weights, log_weights = check_belief(mdp, belief)
     baseline = check_array("baseline", baseline)
@@ -58,7 +73,8 @@ def plan_per_step(
     check_risk(risk, weights, log_weights)
     # Three programs: the one in the middle is everybody's.
     reward, slack = _careful_reward(mdp, weights, log_weights, risk, baseline, units, kind=type(risk))
-    return _certified(mdp, reward, slack, solve(mdp, reward))
+    found = _certified(mdp, reward, slack, solve(mdp, reward))
+    return remember(found, mdp, belief, risk=risk, baseline=baseline, units=units)
 
 
 @functools.partial(jax.jit, static_argnames="kind")

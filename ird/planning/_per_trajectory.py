@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, counting
+from ird.planning._explain import remember
 from ird.planning._matrix_game import equilibrium
 from ird.planning._offsets import check_units, first_features
 from ird.planning._risk_plan import (
@@ -102,7 +103,8 @@ def plan(
     )
     max_steps = check_count("max_steps", max_steps)
     check_risk(risk, weights, log_weights)
-    return _plan(mdp, weights, log_weights, risk, offset, units, tol, max_steps, kind=type(risk))
+    found = _plan(mdp, weights, log_weights, risk, offset, units, tol, max_steps, kind=type(risk))
+    return remember(found, mdp, belief, risk=risk, offset=offset, units=units)
 
 
 class _Problem(NamedTuple):

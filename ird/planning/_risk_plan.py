@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ird.planning._explain import Remembers, explanation_of
 from ird.risk import Risk
+from mdps.checks import is_concrete, shown
 from mdps.mdp import MDP
 from mdps.policy_evaluation import push
 from mdps.pytrees import frozen_pytree
@@ -15,7 +18,7 @@ from mdps.pytrees import frozen_pytree
 
 @frozen_pytree
 @dataclass(frozen=True, eq=False)
-class RiskPlan:
+class RiskPlan(Remembers):
     """A plan that is careful about what the reward might be, with a certificate.
 
     Attributes:
@@ -30,6 +33,9 @@ class RiskPlan:
             `max_steps` (many features, a small `tol`), more steps help; where it stopped before that, rounding
             does not allow `tol`: a larger one, or float64 (`jax_enable_x64`), does.
         steps: calls of the solver.
+
+    `print(plan)` says what it does on average beside the plan for the belief's mean, what its caution rests on, and
+    whether it has frozen (`planning.explain`); of plans made under `vmap`, what their fields hold.
     """
 
     policy: Float[Array, " S A"] | Float[Array, " T S A"]
@@ -38,6 +44,17 @@ class RiskPlan:
     feature_expectations: Float[Array, " K"]
     converged: Bool[Array, ""]
     steps: Int[Array, ""]
+
+    def __str__(self) -> str:
+        if not all(is_concrete(x) for x in jax.tree.leaves(self)) or np.ndim(self.objective):
+            return f"{type(self).__name__} of a batch, or traced: objective {shown(self.objective)}"
+        objective, bound = float(self.objective), float(self.bound)
+        lines = [f"objective                {objective:.4g}  (no policy attains more than {bound:.4g})"]
+        about = explanation_of(self)
+        lines += [] if about is None else [str(about)]
+        if not bool(self.converged):
+            lines.append(f"not converged: the two may differ by {bound - objective:.2g} after {int(self.steps)} steps")
+        return "\n".join(lines)
 
 
 def check_risk(risk: Risk, weights, log_weights) -> None:

@@ -9,8 +9,12 @@ that direction which the evidence speaks about.  A visit is compared with normal
 
     u(s, a) = min_e |(1 + ι)⁻¹ Vᵀ D (φ(s, a) - b_e)| / max |D (φ - b_e)|
 
-over all visits that can be reached, and 0 where that is small.  What is known of the reward is the posterior's mean
-along what was spoken about, and the prior's elsewhere:
+over all visits that can be reached, and 0 where that is small: below `cut`, or no more than the same share of what the
+proxy's plan gained in training, g = b - φ̄ (the untold share of the gain).  What is at stake is known no better than
+that, and who is more careful about each visit hides from all of them: with `cut` alone a designer of β = 1 left the
+whole of an office unknown, its charger too (`tests/test_ird_planning_office.py`).
+
+What is known of the reward is the posterior's mean along what was spoken about, and the prior's elsewhere:
 
     k = m₀ + D V diag(ι/(1 + ι)) Vᵀ D⁻¹ (E[w] - m₀)
 """
@@ -27,7 +31,7 @@ from ird.evidence.protocol import Evidence
 from ird.likelihood import shared_names
 from mdps.checks import check_number, shown
 from mdps.mdp import MDP
-from mdps.policies import feature_expectations, uniform_policy
+from mdps.policies import feature_expectations, occupancy, uniform_policy
 from mdps.reaching import can_be_reached
 
 
@@ -42,6 +46,7 @@ class Known(NamedTuple):
         normal: features of normal visits, `[E, K]`.
         reference: features of a visit where nothing in particular is wanted, `[K]`.
         gains: what normal behaviour collects per visit above that, `[E, K]`.
+        untold: the share of those gains, on average, that the evidence could not tell, from 0 to 1.
     """
 
     weights: Float[Array, " K"]
@@ -51,6 +56,7 @@ class Known(NamedTuple):
     normal: Float[Array, " E K"]
     reference: Float[Array, " K"]
     gains: Float[Array, " E K"]
+    untold: Float[Array, ""]
 
 
 def unknown(
@@ -138,7 +144,10 @@ def _known_of(mdp: MDP, mean, prior_mean, scale, kept) -> Known:
     if normal.shape[0] == 0:  # nothing shows what is normal: what is here at first, and what acting at random brings
         normal = first_visit(mdp)[None]
         reference = feature_expectations(mdp, uniform_policy(mdp)) / mdp.total_visits
-    return Known(weights, hidden, V, scale, normal, reference, gains)
+    gain = jnp.mean(gains, axis=0) if gains.shape[0] else jnp.zeros_like(scale)
+    left, whole = jnp.linalg.norm(hidden @ gain), jnp.linalg.norm(scale * gain)
+    untold = jnp.where(whole > 0, left / jnp.where(whole > 0, whole, 1), 0)
+    return Known(weights, hidden, V, scale, normal, reference, gains, untold)
 
 
 def first_visit(mdp: MDP) -> Float[Array, " K"]:
@@ -149,7 +158,7 @@ def first_visit(mdp: MDP) -> Float[Array, " K"]:
     return jnp.matmul(mdp.initial, features, precision=jax.lax.Precision.HIGHEST)
 
 
-def by_feature(mdp: MDP, known: Known, u: Array) -> Array:
+def _by_feature(mdp: MDP, known: Known, u: Array) -> Array:
     """Which features what is unknown about a visit rests on: shares of `u` that add up to it, `[S, (A,) K]`."""
     apart = mdp.features[..., None, :] - _lifted(known.normal, mdp.features.ndim + 1)  # [S, (A,) E, K]
     left = jnp.einsum("...k,lk->...l", apart, known.hidden)
@@ -161,6 +170,15 @@ def by_feature(mdp: MDP, known: Known, u: Array) -> Array:
 
 
 @jax.jit
+def rests_on(mdp: MDP, known: Known, u, policy) -> Array:
+    """The features that the exposure of a policy rests on, which add up to it, `[K]`."""
+    visits, parts = occupancy(mdp, policy), _by_feature(mdp, known, u)
+    if parts.ndim == 2:
+        return jnp.matmul(jnp.sum(visits, axis=1), parts, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("sa,sak->k", visits, parts, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.jit
 def unknown_of(mdp: MDP, known: Known, cut) -> Array:
     apart = mdp.features[..., None, :] - _lifted(known.normal, mdp.features.ndim + 1)  # [S, (A,) E, K]
     left = jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
@@ -168,7 +186,7 @@ def unknown_of(mdp: MDP, known: Known, cut) -> Array:
     largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))  # [E]
     largest = _lifted(largest, left.ndim)
     share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
-    return jnp.where(share >= cut, share, 0)
+    return jnp.where((share >= cut) & (share > known.untold), share, 0)
 
 
 def _lifted(x: Array, rank: int) -> Array:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mdps.gridworld import GridWorld
 from mdps.worlds import families, lavaland, potts
 
-__all__ = ["distributional_shift", "families", "lavaland", "paper", "path", "potts"]
+__all__ = ["distributional_shift", "families", "lavaland", "office", "paper", "path", "potts"]
 
 
 def path(name: str) -> Path:
@@ -49,6 +49,23 @@ def paper() -> tuple[GridWorld, GridWorld]:
         (0, 12)
     """
     return GridWorld.from_toml(path("paper_train")), GridWorld.from_toml(path("paper_field"))
+
+
+def office() -> tuple[GridWorld, GridWorld]:
+    """An office of 12 × 12 cells with two starts, and the same with glass in its short way, which nobody has seen.
+
+    Carpet, tile, cable, a charger that keeps emitting; moves slip with probability .1, discount .95.  The reward of
+    the story is carpet -0.05, tile -0.1, cable -0.6, charger 1, and says nothing of glass.
+
+    Returns:
+        `(train, field)`, with the same features "carpet", "tile", "cable", "glass", "charger".
+
+    Example:
+        >>> train, field = office()
+        >>> int(train.where("glass").sum()), int(field.where("glass").sum())
+        (0, 8)
+    """
+    return GridWorld.from_toml(path("office_train")), GridWorld.from_toml(path("office_field"))
 
 
 def distributional_shift() -> tuple[GridWorld, dict[str, GridWorld]]:
