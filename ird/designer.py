@@ -2,11 +2,13 @@
 
 What is inferred from such proxies can be checked against what was meant; and where the designer differs
 from the model (another β, another planner, other rewards in mind), what a wrong model costs.
+
+And β in units that people understand: the share of what is at stake that someone of that β gives up on average.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +16,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpyro.distributions import Distribution
 
+from ird.blocks import in_blocks, rows_per_block
 from ird.evidence import ProxyReward
 from ird.evidence.checks import check_alternatives, check_beta, check_candidates
 from ird.evidence.plans import plan_features
 from ird.priors import check_prior, draw_from
 from ird.unconstrained import Prior, check_unknowns, draw_unknowns
 from mdps import MDP, feature_expectations, solve
-from mdps.checks import check_array, check_key, check_temperature
+from mdps.checks import check_array, check_key, check_number, check_temperature, is_concrete, shown
 from mdps.pytrees import frozen_pytree
+
+_LISTS = ("alternatives", "rewards")  # where evidence holds the rewards that could have been written
 
 
 class Writing(NamedTuple):
@@ -176,3 +181,122 @@ class Designer:
     def replace(self, *, beta: float | Float[Array, ""]) -> "Designer":
         """The same designer with another β; nothing is planned again."""
         return replace(self, beta=check_beta(beta, self.features.dtype))
+
+
+def given_up(evidence: Any, weights: Float[Array, " N K"] | np.ndarray | None = None) -> Float[Array, ""]:
+    r"""What someone of this β gives up on average, as a share of what is at stake: from 0, nothing, to 1, all.
+
+        Σ_w (max_j w·φ_j - Σ_j P(j | w) w·φ_j) / Σ_w (max_j w·φ_j - Σ_j q_j w·φ_j),    P(j | w) ∝ q_j exp(β w·φ_j)
+
+    At stake is what the best option brings above one that is picked blindly (as often as it is listed, q), for the
+    rewards that may be meant.  So .05 says: on average within 5% of their best.
+
+    Args:
+        evidence: who chooses among what: a `ProxyReward`, a `Designer`, a `Choice`, a `queries.Pool` or `Query`.
+        weights: rewards that may be meant, `[N, K]`, such as draws from the prior; None: those that could have been
+            written, for evidence that knows them.
+
+    Returns:
+        The share, `[]`.
+
+    Raises:
+        ValueError: for something else, weights of another shape, or where no reward tells any options apart.
+
+    Example:
+        >>> options = jnp.asarray([[1.0, 0.0], [0.0, 1.0]])
+        >>> from ird.evidence import Choice
+        >>> round(float(given_up(Choice(options, 0, beta=2.0), jnp.asarray([[1.0, 0.0]]))), 3)  # 2/(1 + e²)
+        0.238
+    """
+    return _given_up(*_choosing(evidence, weights), evidence.beta)
+
+
+def beta_within(
+    share: float | Float[Array, ""], evidence: Any, weights: Float[Array, " N K"] | np.ndarray | None = None
+) -> Float[Array, ""]:
+    r"""The β of someone who gives up this share of what is at stake, on average: the inverse of `given_up`.
+
+    "The designer comes within 5% of the best that could have been written" is `beta_within(0.05, proxy)`, whatever
+    the scale of the weights, the horizon and the map.  The β that the evidence has is not looked at.
+
+    Args:
+        share: the share, between 0 and 1: 0.05 is within 5% of their best.
+        evidence: as in `given_up`.
+        weights: as in `given_up`.
+
+    Returns:
+        β, in 1/return: `proxy.replace(beta=beta_within(0.05, proxy))`.
+
+    Raises:
+        ValueError: as `given_up`; also for a share that is not between 0 and 1.
+
+    Example:
+        >>> import mdps
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> train = mdps.GridWorld.from_text("S.g\nggG", legend, horizon=6)
+        >>> rewards = jnp.array([[0.0, -1.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> proxy = ProxyReward(rewards[0], train.mdp, alternatives=rewards)
+        >>> beta = beta_within(0.05, proxy)
+        >>> round(float(given_up(proxy.replace(beta=beta))), 4)
+        0.05
+    """
+    cure = "it is a share of what is at stake, between 0 and 1: 0.05 is within 5% of their best."
+    features, counts, weights = _choosing(evidence, weights)
+    share = check_number("share", share, lambda x: 0 < x < 1, cure, dtype=features.dtype)
+    return _beta_within(share, features, counts, weights)
+
+
+def _choosing(evidence: Any, weights) -> tuple[Array, Array, Array]:
+    """Features of the options `[M, K]`, how often each is listed `[M]`, and the rewards that may be meant `[N, K]`."""
+    features = getattr(evidence, "alternative_features", getattr(evidence, "features", None))
+    if isinstance(evidence, type) or features is None or not hasattr(evidence, "beta"):
+        raise ValueError(
+            f"evidence is {shown(evidence)}, which has no list of options to choose from and no β; give a ProxyReward, "
+            "a Designer, a Choice or a queries.Pool."
+        )
+    counts = getattr(evidence, "counts", jnp.ones_like(features[:, 0]))
+    listed = next((x for x in (weights, *(getattr(evidence, n, None) for n in _LISTS)) if x is not None), None)
+    if listed is None:
+        raise ValueError(
+            f"weights is None, but {shown(evidence)} does not know which rewards may be meant; give some, [N, K], such "
+            "as prior.sample(key, (1000,))."
+        )
+    weights = check_array("weights", listed, dtype=features.dtype)
+    if weights.ndim != 2 or weights.shape[1] != features.shape[1]:
+        raise ValueError(f"weights has shape {weights.shape}; give rewards [N, K], K={features.shape[1]} features.")
+    if is_concrete(features) and is_concrete(weights):
+        returns = np.asarray(weights, float) @ np.asarray(features - features[:1], float).T
+        if not np.ptp(returns, axis=1).max(initial=0) > 0:
+            raise ValueError("nothing is at stake: no reward tells any two options apart; give others as weights.")
+    return features, counts, weights
+
+
+@jax.jit
+def _given_up(features: Array, counts: Array, weights: Array, beta: Array) -> Array:
+    """The share, from options counted."""
+    log_share = jnp.log(counts / jnp.sum(counts))[:, None]
+
+    centred = features - features[:1]
+
+    def lost(rows):
+        returns = jnp.matmul(centred, rows.T, precision=jax.lax.Precision.HIGHEST)  # [M, n]
+        short = jnp.max(returns, axis=0, keepdims=True) - returns
+        picked, blindly = (jax.nn.softmax(log_share - b * short, axis=0) for b in (beta, 0.0))
+        return jnp.stack([jnp.sum(picked * short, axis=0), jnp.sum(blindly * short, axis=0)], axis=1)
+
+    paid, stake = jnp.sum(in_blocks(lost, weights, rows_per_block(features.shape[0])), axis=0)
+    return paid / stake
+
+
+@jax.jit
+def _beta_within(share, features, counts, weights) -> Array:
+    """By halving log β, since the share falls as β grows, from where returns differ by 1e-6 nats to 1e6 of them."""
+    spread = jnp.max(jnp.ptp(weights @ (features - features[:1]).T, axis=1))
+
+    def halve(_, ends):
+        middle = jnp.mean(ends)
+        over = _given_up(features, counts, weights, jnp.exp(middle)) > share
+        return jnp.where(over, ends.at[0].set(middle), ends.at[1].set(middle))
+
+    ends = jnp.log(jnp.asarray([1e-6, 1e6], features.dtype)) - jnp.log(spread)
+    return jnp.exp(jnp.mean(jax.lax.fori_loop(0, 50, halve, ends)))

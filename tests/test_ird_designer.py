@@ -12,7 +12,9 @@ from test_ird_evidence_proxy import K, M, brute_force_features, random_problem
 
 import mdps
 from ird import ProxyReward, posterior
-from ird.designer import Designer
+from ird.designer import Designer, beta_within, given_up
+from ird.evidence import Choice
+from ird.queries import Pool
 
 BOX = dist.Uniform(-1, 1).expand([K]).to_event(1)
 P, FEATURES, INITIAL, ALTERNATIVES, MDP = random_problem(4, horizon=2)
@@ -162,3 +164,49 @@ def test_bad_designers_are_refused_by_name():
     ]:
         with pytest.raises(ValueError, match=message):
             made()
+
+
+def test_what_a_designer_gives_up_is_what_the_softmax_loses_and_beta_is_asked_for_by_it(dtype):
+    rng = np.random.default_rng(5)
+    options, meant = rng.normal(size=(M, K)), rng.normal(size=(40, K))
+    returns = meant @ options.T
+    best = returns.max(axis=1)
+    for beta in (0.1, 1.0, 7.0):
+        p = np.exp(beta * (returns - best[:, None]))
+        p /= p.sum(axis=1, keepdims=True)
+        expected = (best - (p * returns).sum(axis=1)).sum() / (best - returns.mean(axis=1)).sum()
+        pool = Pool.from_features(jnp.asarray(options), beta=beta)
+        found = given_up(pool, jnp.asarray(meant))
+        assert float(found) == pytest.approx(expected, rel=1e-12 if dtype == jnp.float64 else 1e-5)
+        back = beta_within(float(found), pool, jnp.asarray(meant))
+        assert float(back) == pytest.approx(beta, rel=1e-9 if dtype == jnp.float64 else 1e-3)
+        # Only β times the scale counts: in another unit of reward it is another β, of the same designers.
+        assert float(beta_within(float(found), pool, 10 * jnp.asarray(meant))) == pytest.approx(
+            float(back) / 10, rel=1e-3
+        )
+
+
+def test_equal_options_count_each_and_the_alternatives_are_what_may_be_meant():
+    mdp = random_problem(4, horizon=2)[-1]
+    twice = np.concatenate([ALTERNATIVES, ALTERNATIVES[:3]])
+    proxy = ProxyReward(twice[0], mdp, beta=3.0, alternatives=twice)
+    assert proxy.alternative_features.shape[0] < len(twice)
+    designer = Designer.from_rewards(twice, mdp, beta=3.0)
+    assert float(given_up(proxy)) == pytest.approx(float(given_up(designer)), rel=1e-5)
+    sharper = given_up(proxy.replace(beta=30.0))
+    assert 0 < float(sharper) < float(given_up(proxy)) < 1
+
+
+def test_what_has_no_options_or_no_stake_is_refused_with_the_cure():
+    choice = Choice(np.eye(2), 0, feature_names=("a", "b"))
+    with pytest.raises(ValueError, match="which has no list of options"):
+        given_up("designer")
+    with pytest.raises(ValueError, match="does not know which rewards may be meant"):
+        given_up(choice)
+    with pytest.raises(ValueError, match=r"weights has shape \(1, 3\)"):
+        given_up(choice, np.ones((1, 3)))
+    with pytest.raises(ValueError, match="nothing is at stake"):
+        beta_within(0.1, choice, np.ones((1, 2)))
+    for share in (0.0, 1.0, 5.0):
+        with pytest.raises(ValueError, match=f"share is {share}"):
+            beta_within(share, choice, np.eye(2))
