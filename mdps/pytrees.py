@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import jax
 
+from mdps.checks import shown
+
 T = TypeVar("T", bound=type)
 Tree = TypeVar("Tree")
 
@@ -47,6 +49,12 @@ def frozen_pytree(cls: T) -> T:
         lambda tree: ([getattr(tree, name) for name in leaves], statics(tree)),
     )
     return cls
+
+
+def in_one_line(self: Any) -> str:
+    """A `repr` without the arrays: every number, and the dtype and shape of everything else that is a leaf."""
+    values = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("static")}
+    return f"{type(self).__name__}({', '.join(f'{name}={shown(x)}' for name, x in values.items())})"
 
 
 def set_fields(tree: Any, **values: Any) -> None:

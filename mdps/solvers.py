@@ -21,13 +21,13 @@ from mdps.checks import check_count, check_mdp, check_reward, check_temperature,
 from mdps.kernels import batch_last, on_cpu, operator
 from mdps.mdp import MDP, place, shard
 from mdps.policy_evaluation import MAX_STEPS, evaluate
-from mdps.pytrees import frozen_pytree
+from mdps.pytrees import frozen_pytree, in_one_line
 from mdps.shortest_paths import proper
 from mdps.value_iteration import Optimal, Task, endless
 
 
 @frozen_pytree
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Solution:
     """An optimal policy with its value, and how far either can be from the truth.
 
@@ -48,6 +48,8 @@ class Solution:
     policy_bound: Float[Array, ""]
     converged: Bool[Array, ""]
     steps: Int[Array, ""]
+
+    __repr__ = in_one_line
 
 
 def solve(

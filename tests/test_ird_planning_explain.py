@@ -69,6 +69,7 @@ def test_a_plan_without_evidence_a_batch_and_a_pickle_say_what_they_can(frozen):
     assert str(again).splitlines() == str(plan).splitlines()[:1]
     batch = jax.tree.map(lambda x: jnp.stack([x, x]), plan)
     assert str(batch) == "RiskPlan of a batch, or traced: objective an array of float32 with shape (2,)"
+    assert repr(plan).startswith("RiskPlan(policy=an array of float32 with shape (13, 6, 4), objective=")
     several = jax.tree.map(lambda x: x[0], batch)
     assert str(planning.explain(grid.mdp, belief, several)) in str(planning.explain(grid.mdp, belief, plan))
     with pytest.raises(ValueError, match="plan is 'careful', which has no policy"):

@@ -197,6 +197,21 @@ def test_summary_warns_of_poor_weights():
     assert "WARNING" in str(bad.summary())
 
 
+def test_a_summary_says_of_the_tail_what_it_means_and_a_posterior_prints_its_head():
+    belief = posterior.importance(prior=NORMAL, num_samples=200, key=jax.random.key(0))
+    tails = {"Pareto k: fine": -np.inf, "Pareto k 0.30: fine": 0.3, "Pareto k 0.90: too large": 0.9}
+    for words, k in {**tails, "Pareto k: too few ratios stand out": np.inf}.items():
+        text = str(dataclasses.replace(belief, pareto_k=jnp.asarray(k)).summary())
+        assert words in text and "-inf" not in text and "-0.000" not in text
+    p, first = np.exp(np.asarray(belief.log_weights)), np.asarray(belief.weights)[:, 0]
+    head = f"Posterior(200 samples, worth 200; weight 0 {p @ first:.3g} ± "
+    assert repr(belief).startswith(head) and "\n" not in repr(belief)
+    html = belief._repr_html_()
+    assert html.count("<tr>") == 1 + K and "Pareto k: fine" in html
+    batch = jax.tree.map(lambda x: jnp.stack([x, x]), belief)
+    assert repr(batch) == f"Posterior(weights (2, 200, {K}))" and batch._repr_html_() is None
+
+
 def test_sampling_and_resampling_keep_the_mean(proxy):
     belief = posterior.importance(proxy, prior=NORMAL, num_samples=5000, key=jax.random.key(3))
     sd = np.sqrt(np.diag(belief.covariance()))

@@ -290,3 +290,18 @@ class TestReplace:
 def test_mdps_compare_by_identity():
     mdp = GridWorld.from_text("S.G", TestReplace.legend, discount=0.9).mdp
     assert mdp == mdp and mdp != mdp.replace(discount=0.9)
+
+
+def test_a_repr_is_one_line_of_sizes():
+    grid = GridWorld.from_text("S.\n.G", {"S": "floor", ".": "floor", "G": "goal"}, discount=0.95)
+    assert repr(grid.mdp) == "MDP(4 states, 4 actions, 2 features, discount 0.95)"
+    short = grid.mdp.replace(horizon=50)
+    assert repr(short) == "MDP(4 states, 4 actions, 2 features, horizon 50, discount 0.95)"
+    assert repr(short.replace(discount=1.0)) == "MDP(4 states, 4 actions, 2 features, horizon 50)"
+    assert repr(grid).startswith("GridWorld(2 × 2 cells of floor, goal; MDP(4 states")
+    both = mdps.stack([grid.mdp, grid.mdp.replace(discount=0.9)])
+    assert repr(both) == "MDP(a stack of 2, 4 states, 4 actions, 2 features, 2 discounts)"
+    seen = []
+    jax.eval_shape(lambda mdp: seen.append(repr(mdp)), grid.mdp)
+    assert seen == ["MDP(4 states, 4 actions, 2 features, a traced discount)"]
+    assert "MDP" in repr(jax.tree.map(lambda _: 0, grid.mdp))  # axes of a vmap

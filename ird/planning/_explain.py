@@ -20,6 +20,7 @@ from ird.risk import Risk
 from mdps.checks import check_policy, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations
+from mdps.pytrees import in_one_line
 from mdps.solvers import solve
 
 Plan = TypeVar("Plan", bound="Remembers")
@@ -207,6 +208,8 @@ class Remembers:
 
     What is remembered is no field: it takes no part in `jit`, is not pickled, and costs nothing until it is printed.
     """
+
+    __repr__ = in_one_line
 
     def __getstate__(self):
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]

@@ -12,13 +12,14 @@ from ird.evidence.protocol import Evidence
 from ird.planning._least_exposure import ExposurePlan, plan_least_exposure
 from mdps.checks import check_array, is_concrete, shown
 from mdps.mdp import MDP
-from mdps.pytrees import frozen_pytree
+from mdps.pytrees import frozen_pytree, in_one_line
 
 SHARES = tuple(i / 10 for i in range(11))
+_HEADS = ("give up", "known", "given up", "exposure", "at least")
 
 
 @frozen_pytree
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frontier:
     """Plans of least exposure, one for each share of the stake; `print` shows a table, `plot` draws it.
 
@@ -30,12 +31,23 @@ class Frontier:
     give_up: Float[Array, " G"]
     plans: ExposurePlan
 
+    __repr__ = in_one_line
+
     def __str__(self) -> str:
+        head = "".join(f"{h:>{8 if i == 0 else 11}}" for i, h in enumerate(_HEADS))
+        rows = ["{:8.2f} {:10.4g} {:10.3g} {:10.3g} {:10.3g}".format(*row) for row in self._rows()]
+        return "\n".join([head, *rows])
+
+    def _rows(self) -> np.ndarray:
         plans = self.plans
-        columns = (self.give_up, plans.known, plans.best - plans.known, plans.exposure, plans.bound)
-        rows = np.stack([np.asarray(x, float) for x in columns], axis=1)
-        head = f"{'give up':>8} {'known':>10} {'given up':>10} {'exposure':>10} {'at least':>10}"
-        return "\n".join([head, *("{:8.2f} {:10.4g} {:10.3g} {:10.3g} {:10.3g}".format(*row) for row in rows)])
+        given = np.maximum(np.asarray(plans.best - plans.known), 0)  # but for rounding
+        columns = (self.give_up, plans.known, given, plans.exposure, plans.bound)
+        return np.stack([np.asarray(x, float) for x in columns], axis=1)
+
+    def _repr_html_(self) -> str:
+        """The table for notebooks."""
+        rows = "".join(f"<tr>{''.join(f'<td>{x:.3g}</td>' for x in row)}</tr>" for row in self._rows())
+        return f"<table><tr>{''.join(f'<th>{h}</th>' for h in _HEADS)}</tr>{rows}</table>"
 
     def plot(self, axes=None):
         """Draw exposure against what is given up; returns the matplotlib axes."""

@@ -27,7 +27,7 @@ _TOLD = 0.05  # share of the gain in training that may be untold without a word
 
 
 @frozen_pytree
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExposurePlan(Remembers):
     """A plan of least exposure to what is unknown, among all that are worth enough by what is known.
 
@@ -70,7 +70,7 @@ class ExposurePlan(Remembers):
             float(x) for x in (self.known, self.best, self.floor, self.exposure, self.bound)
         )
         lines = [
-            f"worth by what is known   {known:.4g}  (at most {best:.4g}; given up {best - known:.2g})",
+            f"worth by what is known   {known:.4g}  (at most {best:.4g}; given up {max(best - known, 0):.2g})",
             f"exposure to the unknown  {exposure:.3g} visits  (plans worth {floor:.4g}: at least {bound:.3g})",
         ]
         about = explanation_of(self)

@@ -17,7 +17,7 @@ from mdps.pytrees import frozen_pytree
 
 
 @frozen_pytree
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RiskPlan(Remembers):
     """A plan that is careful about what the reward might be, with a certificate.
 

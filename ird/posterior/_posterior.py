@@ -11,7 +11,7 @@ from numpyro.distributions import Distribution
 
 from ird.posterior import _export, _plots, _summary
 from ird.posterior._weights import moments, systematic
-from mdps.checks import check_array, check_count, check_key, check_number
+from mdps.checks import check_array, check_count, check_key, check_number, is_concrete
 from mdps.pytrees import frozen_pytree
 
 
@@ -60,6 +60,14 @@ class Posterior:
     sample_stats: dict[str, Array] = field(default_factory=dict)
     feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     num_chains: int = field(default=1, metadata={"static": True})
+
+    def __repr__(self) -> str:
+        return _summary.head_of(self)
+
+    def _repr_html_(self) -> str | None:
+        """The summary's table for notebooks; nothing for a batch, or under tracing."""
+        alone = np.ndim(self.weights) == 2 and is_concrete(self.weights)
+        return self.summary()._repr_html_() if alone else None
 
     def mean(self) -> Float[Array, " K"]:
         """Posterior mean of each weight, `[K]`."""

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 import jax
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _ENOUGH_SAMPLES = 100.0  # in all, and of each chain
 _ENOUGH_R_HAT = 1.01
+_HEAD = 6  # weights that are named in one line
 
 
 @dataclass(frozen=True)
@@ -61,25 +63,60 @@ class Summary:
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
+        heads, rows = self._table()
         wide = max([len(n) for n in self.names] + [6])
-        heads = ["mean", "sd", "5%", "50%", "95%", "contraction"]
-        chains = [] if self.r_hat is None else ["R-hat", "bulk ESS", "tail ESS"]
-        lines = ["weight".ljust(wide) + "".join(f"{h:>{max(9, len(h) + 2)}}" for h in heads + chains)]
+        lines = [heads[0].ljust(wide) + "".join(f"{h:>{max(9, len(h) + 2)}}" for h in heads[1:])]
+        for name, *cells in rows:
+            lines.append(
+                name.ljust(wide) + "".join(f"{x:>{max(9, len(h) + 2)}}" for h, x in zip(heads[1:], cells, strict=True))
+            )
+        return "\n".join([*lines, "", *self._remarks()])
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """The heads and the rows, as text."""
+        heads, rows = ["weight", "mean", "sd", "5%", "50%", "95%", "contraction"], []
+        chains = self.r_hat is not None and self.ess_bulk is not None and self.ess_tail is not None
         for k, name in enumerate(self.names):
-            row = [self.mean[k], self.sd[k], *self.quantiles[:, k]]
-            cells = "".join(f"{x:9.3f}" for x in row) + f"{self.contraction[k]:13.3f}"
-            if self.r_hat is not None and self.ess_bulk is not None and self.ess_tail is not None:
-                cells += f"{self.r_hat[k]:9.3f}{self.ess_bulk[k]:10.0f}{self.ess_tail[k]:10.0f}"
-            lines.append(name.ljust(wide) + cells)
+            numbers = [self.mean[k], self.sd[k], *self.quantiles[:, k], self.contraction[k]]
+            row = [name, *(f"{_plain(x):.3f}" for x in numbers)]
+            if chains:
+                row += [f"{self.r_hat[k]:.3f}", f"{self.ess_bulk[k]:.0f}", f"{self.ess_tail[k]:.0f}"]  # pyright: ignore[reportOptionalSubscript]
+            rows.append(row)
+        return heads + ["R-hat", "bulk ESS", "tail ESS"] * chains, rows
+
+    def _remarks(self) -> list[str]:
+        """How far to trust it, what the evidence could not tell, and the warnings."""
         trust = f"{self.num_samples} samples, worth {self.effective_sample_size:.0f}"
-        trust += "" if np.isnan(self.pareto_k) else f"; Pareto k {self.pareto_k:.2f}"
-        lines += ["", trust + ("" if self.divergences is None else f"; {self.divergences} divergences")]
+        trust += "" if np.isnan(self.pareto_k) else f"; {_tail_in_words(self.pareto_k, self.num_samples)}"
+        lines = [trust + ("" if self.divergences is None else f"; {self.divergences} divergences")]
         if self.unseen:
             lines.append("The evidence says nothing about: " + ", ".join(self.unseen) + ".")
         lines += [f"It says nothing about the direction {_direction(d, self.names)}." for d in self.blind]
-        return "\n".join(lines + [f"WARNING: {w}" for w in self.warnings])
+        return lines + [f"WARNING: {w}" for w in self.warnings]
+
+    def _repr_html_(self) -> str:
+        """The table for notebooks."""
+        heads, rows = self._table()
+        cells = [f"<tr>{''.join(f'<td>{escape(x)}</td>' for x in row)}</tr>" for row in rows]
+        head = f"<tr>{''.join(f'<th>{escape(h)}</th>' for h in heads)}</tr>"
+        return f"<table>{head}{''.join(cells)}</table>" + "".join(f"<p>{escape(x)}</p>" for x in self._remarks())
 
     __repr__ = __str__
+
+
+def head_of(belief: "Posterior") -> str:
+    """One line: how many samples, what they are worth, and mean ± sd of the first weights; of a batch its shape."""
+    shape = np.shape(belief.weights)
+    if len(shape) != 2 or not all(is_concrete(x) for x in (belief.weights, belief.log_weights)):
+        return f"Posterior(weights {shape})"
+    p = np.exp(np.asarray(belief.log_weights, np.float64))
+    values = np.asarray(belief.weights, np.float64)[p > 0]
+    p = p[p > 0] / p.sum()
+    mean = p @ values
+    sd = np.sqrt(p @ (values - mean) ** 2)
+    each = [f"{n} {_plain(m):.3g} ± {s:.2g}" for n, m, s in zip(names_of(belief), mean, sd, strict=True)]
+    more = each[:_HEAD] + ["..."] * (len(each) > _HEAD)
+    return f"Posterior({shape[0]} samples, worth {float(belief.effective_sample_size):.0f}; {', '.join(more)})"
 
 
 def summarise(belief: "Posterior") -> Summary:
@@ -176,7 +213,7 @@ def _warnings(belief: "Posterior", names):
             f"{N} samples are worth only {size:.0f} independent draws; means are rough and tails rougher: "
             "draw more samples, or use posterior.nuts."
         )
-    limit = min(1 - 1 / np.log10(max(N, 3)), 0.7) if N > 10 else 0.0  # Vehtari et al. 2024, section 3.2.4
+    limit = _largest_k(N)
     if k > limit:
         yield (
             f"Pareto k is {k:.2f}, above {limit:.2f}: a few samples carry the weight and the error is not what the "
@@ -270,6 +307,25 @@ def _direction(direction: np.ndarray, names: tuple[str, ...]) -> str:
         text += f" {sign}" if text else sign
         text += names[k] if abs(size - 1) < 0.005 else f"{size:.2f} {names[k]}"
     return text
+
+
+def _largest_k(num_samples: int) -> float:
+    """The largest Pareto k that so many samples allow (Vehtari et al. 2024, section 3.2.4)."""
+    return min(1 - 1 / np.log10(max(num_samples, 3)), 0.7) if num_samples > 10 else 0.0
+
+
+def _tail_in_words(k: float, num_samples: int) -> str:
+    """Pareto k, and whether it is fine; a level or short tail (k ≤ 0) has no number that tells anything."""
+    if k == np.inf:
+        return "Pareto k: too few ratios stand out to fit one"
+    if k > _largest_k(num_samples):
+        return f"Pareto k {k:.2f}: too large"
+    return "Pareto k: fine" if k <= 0 else f"Pareto k {k:.2f}: fine"
+
+
+def _plain(x: float) -> float:
+    """A number to print with three decimals: no minus before a zero."""
+    return 0.0 if abs(x) < 0.0005 else float(x)
 
 
 def names_of(belief: "Posterior") -> tuple[str, ...]:

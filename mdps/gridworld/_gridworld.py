@@ -2,7 +2,6 @@
 
 import functools
 import operator
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from mdps.checks import check_count, check_horizon_and_discount, check_number, check_truth, is_concrete
-from mdps.graph import walk_from
 from mdps.gridworld import _maps, _moves, _plots
 from mdps.kernels.layout import Layout
 from mdps.mdp import MDP, ending
@@ -51,6 +49,10 @@ class GridWorld:
     goal: Bool[Array, " S"]
     names: tuple[str, ...] = field(metadata={"static": True})
     terminal: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    def __repr__(self) -> str:
+        size = " × ".join(map(str, np.shape(self.cell)))
+        return f"GridWorld({size} cells of {', '.join(self.names)}; {self.mdp!r})"
 
     @staticmethod
     def from_text(
@@ -235,7 +237,7 @@ class GridWorld:
         if horizon is None:
             mdp = ending(mdp)
         if goal is not None and all(is_concrete(x) for x in (begins, goals, ends)):
-            _warn_of_unreachable_goals(next_state, begins[:n] > 0, goals, ends, row, column)
+            _maps.warn_of_unreachable_goals(next_state, begins[:n] > 0, goals, ends, row, column)
         return GridWorld(
             mdp=mdp,
             terrain=jnp.asarray(xp.where(walls, -1, terrain), jnp.int32),
@@ -433,17 +435,3 @@ def _with_step(names: tuple[str, ...]) -> tuple[str, ...]:
     if "step" in names:
         raise ValueError("step=True adds a feature 'step', but a terrain or feature bears that name; rename it.")
     return (*names, "step")
-
-
-def _warn_of_unreachable_goals(next_state, begins, goals, ends, row, column) -> None:
-    """Warn of goals that no walk from the start enters."""
-    n = len(row)
-    walk = next_state[:n, :4]
-    leads_on = np.broadcast_to(~(goals | ends)[:, None], walk.shape)
-    lost = np.flatnonzero(goals & ~walk_from(walk, leads_on, begins))
-    if lost.size:
-        where = ", ".join(f"row {row[i]}, column {column[i]}" for i in lost[:5])
-        warnings.warn(
-            f"the goal at {where} cannot be reached from the start; open a way to it, or leave it out.",
-            stacklevel=2 + _maps.frames_inside(),
-        )

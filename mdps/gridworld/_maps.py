@@ -5,6 +5,7 @@ import itertools
 import re
 import sys
 import tomllib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdps.checks import as_distributions, check_array, check_names, check_real, is_concrete, shown
+from mdps.graph import walk_from
 from mdps.mdp import name_features
 
 
@@ -315,3 +317,17 @@ def _lines(text: str | Sequence[str], *, meant: Set[str | None]) -> list[str]:
                 "all lines of a map must be equally long."
             )
     return lines
+
+
+def warn_of_unreachable_goals(next_state, begins, goals, ends, row, column) -> None:
+    """Warn of goals that no walk from the start enters."""
+    n = len(row)
+    walk = next_state[:n, :4]
+    leads_on = np.broadcast_to(~(goals | ends)[:, None], walk.shape)
+    lost = np.flatnonzero(goals & ~walk_from(walk, leads_on, begins))
+    if lost.size:
+        where = ", ".join(f"row {row[i]}, column {column[i]}" for i in lost[:5])
+        warnings.warn(
+            f"the goal at {where} cannot be reached from the start; open a way to it, or leave it out.",
+            stacklevel=2 + frames_inside(),
+        )

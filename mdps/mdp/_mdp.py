@@ -70,6 +70,19 @@ class MDP:
     feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
     layout: Layout = field(default=Layout(), metadata={"static": True})
 
+    def __repr__(self) -> str:
+        shape = np.shape(self.probability)
+        if len(shape) < 3:  # a tree of other things, such as axes
+            return object.__repr__(self)
+        runs = [] if self.horizon is None else [f"horizon {self.horizon}"]
+        values = np.unique(np.asarray(self.discount)) if is_concrete(self.discount) else []
+        if len(values) != 1:
+            runs.append(f"{len(values)} discounts" if len(values) else "a traced discount")
+        elif not runs or values[0] != 1:
+            runs.append(f"discount {values[0]:.6g}")
+        counts = [f"{shape[-3]} states, {shape[-2]} actions, {np.shape(self.features)[-1]} features"]
+        return f"MDP({', '.join([*(f'a stack of {n}' for n in shape[:-3]), *counts, *runs])})"
+
     @property
     def num_states(self) -> int:
         """S, the number of states."""
