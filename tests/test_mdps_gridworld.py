@@ -498,8 +498,17 @@ def test_show_prints_terrain_letters_and_arrows_with_ties():
     policy[0, 1] = policy[1, 2] = 1
     policy[2] = policy[3] = 0.25
     policy[3, :] = [0, 0.5, 0.5, 0]
-    assert grid.show(policy).splitlines()[:2] == ["S→ d↓ g┼", "## d┌ G"]
-    assert grid.show(np.stack([policy] * 2)) == grid.show(policy)
+    assert grid.show(policy).splitlines() == [
+        "S→*d↓*g┼",
+        "## d┌*G",  # of tied ones it keeps to its direction, down, into the wall
+        "d dirt, g grass, t target, l lava; S start, G goal, # wall, * likeliest path",
+        "arrows: likeliest actions, tied ones joined: └ up or right, ┼ any",
+    ]
+    # By step: from the start to the right, and once there up: on the path what is done there, elsewhere the first step.
+    later = policy.copy()
+    later[1] = [1, 0, 0, 0]
+    stepwise = grid.show(np.stack([policy, later])).splitlines()
+    assert stepwise[:2] == ["S→*d↑*g┼", "## d┌ G"] and "likeliest actions (first step)" in stepwise[-1]
     with pytest.raises(ValueError, match=r"policy has shape \(4, 4\)"):
         grid.show(policy[:4])
     with pytest.raises(TypeError, match="outside jit"):
@@ -536,6 +545,7 @@ def test_every_start_has_its_path():
         with pytest.raises(ValueError, match=f"start is row {cell[0]}, column {cell[1]}, which is no open cell"):
             grid.most_likely_path(policy, 9, start=cell)
     assert grid.show().splitlines()[0] == "S d G S"
+    assert grid.show(policy).splitlines()[:2] == ["S→*d→*G *S←*", "d└ d↑ ## d↑"]
     many = GridWorld.from_text(["....", "....", "...G"], LEGEND, discount=0.9, initial=np.full((3, 4), 1 / 12))
     assert many.show().splitlines()[2:] == [
         "d d d G",
@@ -557,7 +567,9 @@ def test_pictures_show_terrain_policy_paths_and_values(tmp_path):
     ax = grid.plot(solution.policy, trajectories={"literal": path, "careful": path[:3]}, title="A room")
     assert ax.get_title() == "A room"
     named = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert named == ["dirt", "grass", "target", "lava", "wall", "literal", "careful"]
+    assert named == [
+        *("dirt", "grass", "target", "lava", "wall", "start", "goal", "likeliest action", "literal", "careful")
+    ]
     assert {"S", "G"} <= {text.get_text() for text in ax.texts}
     ax.figure.savefig(tmp_path / "map.png")
     heat = grid.plot(values=solution.value, value_label="expected return", legend=False)
@@ -582,11 +594,32 @@ def test_pictures_show_terrain_policy_paths_and_values(tmp_path):
     both = two.plot(trajectories={"there": paths, "here": paths[0]})
     drawn = [line.get_xydata()[:, 0] for line in both.lines if len(line.get_xydata()) > 1]
     assert sorted(len(x) for x in drawn) == [2, 3, 3]
-    assert [text.get_text() for text in both.get_legend().get_texts()] == ["dirt", "target", "there", "here"]
+    assert [text.get_text() for text in both.get_legend().get_texts()] == [
+        *("dirt", "target", "start", "goal", "there", "here")
+    ]
     assert [text.get_text() for text in both.texts].count("S") == 2
+    own = two.plot(np.eye(4)[[1, 1, 1, 3]])  # both paths, unasked
+    assert [line.get_xydata()[:, 0].tolist() for line in own.lines if len(line.get_xydata()) > 1] == [[0, 1, 2], [3, 2]]
+    assert "likeliest path" in [text.get_text() for text in own.get_legend().get_texts()]
     with pytest.raises(ValueError, match="trajectory is ragged"):
         two.plot(trajectories=[[(0, 0), (0, 1, 2)]])
     plt.close("all")
+
+
+def test_no_two_terrains_are_drawn_in_shades_of_one_colour():
+    from mdps.gridworld import _plots
+
+    hues = {colour: hue for hue, colour in (*_plots._TERRAIN_COLOURS.values(), *_plots._OTHER_COLOURS)}
+    for names in (
+        ("dirt", "grass", "target", "lava", "water", "sand", "goal", "floor", "ice"),
+        ("carpet", "tile", "cable", "glass", "charger"),
+        tuple("abcdefghijk"),
+    ):
+        colours = _plots.terrain_colours(names)
+        assert len({hues[colour] for colour in colours}) == len(names)
+    assert _plots.terrain_colours(("dirt", "sand"))[0] == _plots.terrain_colours(("sand", "dirt"))[0]
+    many = _plots.terrain_colours(tuple(map(str, range(15))))
+    assert len(set(many)) == 15
 
 
 def test_paths_are_set_apart_only_where_they_share_a_way():

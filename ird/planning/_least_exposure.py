@@ -138,9 +138,10 @@ def plan_least_exposure(
         >>> belief = posterior.importance(proxy, prior=prior, num_samples=2000, key=jax.random.key(1))
         >>> careful = plan_least_exposure(field.mdp, belief)
         >>> print(field.show(careful.policy))
-        S↓ l→ G
-        d→ d→ d↑
-        d dirt, g grass, o goal, l lava; S start, G goal
+        S↓*l→ G *
+        d→*d→*d↑*
+        d dirt, g grass, o goal, l lava; S start, G goal, * likeliest path
+        arrows: likeliest actions (first step), tied ones joined: └ up or right, ┼ any
         >>> float(careful.exposure), bool(careful.converged)
         (0.0, True)
         >>> print(str(careful).splitlines()[-1])

@@ -361,14 +361,19 @@ class GridWorld:
         """The map as text, with a policy's actions as arrows.
 
         Every cell is a letter for its terrain (S start, G goal, # wall); after it, the action of
-        the policy.  Tied actions are joined by lines towards where they lead: └ is up or right,
-        ┼ all four.  Of a policy with a horizon the first step is shown.
+        the policy, and * where the likeliest path from a start comes by.  Tied actions are joined by
+        lines towards where they lead: └ is up or right, ┼ all four.  Of a policy with a horizon the
+        first step is shown; on the path, what is done when it comes there.
 
         Example:
             >>> grid = GridWorld.from_text("S.G", {"S": "dirt", ".": "dirt", "G": "target"}, discount=0.9)
             >>> print(grid.show())
             S d G
             d dirt, t target; S start, G goal
+            >>> print(grid.show(np.eye(4)[[1, 1, 1]]))
+            S→*d→*G *
+            d dirt, t target; S start, G goal, * likeliest path
+            arrows: likeliest actions, tied ones joined: └ up or right, ┼ any
         """
         return _plots.text(self, policy)
 
@@ -386,7 +391,8 @@ class GridWorld:
         """Draw the map with matplotlib.
 
         Args:
-            policy: arrows for its actions, `[S, A]`, or the first step of `[T, S, A]`.
+            policy: arrows for its actions, `[S, A]`, or the first step of `[T, S, A]`; the likeliest path from each
+                start is drawn too, unless other trajectories are.
             trajectories: paths to draw, a mapping from label to path or a sequence of paths, each a sequence of
                 (row, column), as `most_likely_path` makes them, or of states, as `rollout` does.  In place of a
                 path there may be a list of paths of cells, from several starts (`most_likely_paths`).

@@ -1,5 +1,6 @@
 """Pictures of grid worlds: as text, and with matplotlib."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
@@ -18,18 +19,31 @@ _ARROWS = dict(
 )
 _TIE = 1e-3  # shares of probability this close count as tied
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; large areas are lightened.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; large areas are lightened.  Terrains are drawn in
+# colours of different hues, so that no two look like shades of one: a known terrain in its own where that is free.
 _TERRAIN_COLOURS = {
-    "lava": "#D55E00",
-    "grass": "#7CC8A8",
-    "dirt": "#EAD7B0",
-    "sand": "#EAD7B0",
-    "floor": "#F4F1EA",
-    "target": "#F0E442",
-    "goal": "#F0E442",
-    "water": "#56B4E9",
+    "lava": ("vermilion", "#D55E00"),
+    "grass": ("green", "#7CC8A8"),
+    "dirt": ("sand", "#EAD7B0"),
+    "sand": ("sand", "#EAD7B0"),
+    "floor": ("white", "#F4F1EA"),
+    "target": ("yellow", "#F0E442"),
+    "goal": ("yellow", "#F0E442"),
+    "water": ("blue", "#56B4E9"),
 }
-_OTHER_COLOURS = ("#B9DDF3", "#CC79A7", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#999999", "#D9B8CC")
+_OTHER_COLOURS = (
+    ("blue", "#B9DDF3"),
+    ("pink", "#CC79A7"),
+    ("orange", "#E69F00"),
+    ("green", "#7CC8A8"),
+    ("yellow", "#F0E442"),
+    ("grey", "#B0B0B0"),
+    ("sand", "#EAD7B0"),
+    ("brown", "#8C6239"),
+    ("lavender", "#B7A6D9"),
+    ("vermilion", "#D55E00"),
+    ("white", "#F4F1EA"),
+)
 _PATH_COLOURS = ("#000000", "#0072B2", "#8A2F6B", "#009E73", "#D55E00", "#56B4E9")
 _WALL, _EDGE = "#4A4A4A", "#666666"
 
@@ -113,35 +127,63 @@ def letters(names: tuple[str, ...]) -> dict[str, str]:
     return taken
 
 
+def _likely(grid, policy: np.ndarray) -> list[tuple[list[tuple[int, int]], list[int]]]:
+    """The likeliest path from each marked start, as cells, and the states in them."""
+    cells, starts = np.asarray(grid.cell), np.flatnonzero(_starts(grid))
+    steps = 4 * cells.size if grid.mdp.horizon is None else grid.mdp.horizon
+    paths = [walk(grid, policy, int(s), steps) for s in starts if s <= cells.max()]
+    return [(path, [int(cells[at]) for at in path]) for path in paths]
+
+
 def text(grid, policy=None) -> str:
     """The map as text; see `GridWorld.show`."""
     _require_one_known(grid, policy)
+    whole = None if policy is None else host_policy(grid, policy)
     policy = _first_step(grid, policy)
+    on_path: dict[int, np.ndarray] = {}  # what is done in each state where the path first comes there
+    for _, states in [] if whole is None else _likely(grid, whole):
+        for t, s in enumerate(states):
+            share = whole[s] if whole.ndim == 2 else whole[min(t, len(whole) - 1), s]  # pyright: ignore[reportOptionalSubscript, reportOptionalMemberAccess]
+            on_path.setdefault(s, share)
     letter = letters(grid.names)
     terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
     goal, begins, keeps = np.asarray(grid.goal), _starts(grid), _keeps(grid)
     lines = []
     for r in range(cell.shape[0]):
-        line = []
+        line = ""
         for c in range(cell.shape[1]):
-            s = cell[r, c]
+            s = int(cell[r, c])
             if s < 0:
-                line.append("#" if policy is None else "##")
+                line += "# " if policy is None else "## "
                 continue
             here = "G" if goal[s] else "S" if begins[s] else letter[grid.names[terrain[r, c]]]
             if policy is not None:
-                here += " " if keeps[s] else _ARROWS[tuple(_best(policy[s]).astype(int).tolist())]
-            line.append(here)
-        lines.append(" ".join(line).rstrip())
+                here += " " if keeps[s] else _ARROWS[tuple(_best(on_path.get(s, policy[s])).astype(int).tolist())]
+            line += here + ("*" if s in on_path else " ")
+        lines.append(line.rstrip())
     key = ", ".join(f"{mark} {name}" for name, mark in letter.items())
     anywhere = f"runs begin in {np.sum(np.asarray(grid.mdp.initial) > 0)} of {np.sum(cell >= 0)} cells"
     marks = ["S start" if begins.any() else anywhere, "G goal" * bool(goal.any()), "# wall" * bool((cell < 0).any())]
+    if policy is not None:
+        first = " (first step)" * (np.ndim(whole) == 3)
+        lines_key = f"arrows: likeliest actions{first}, tied ones joined: └ up or right, ┼ any"
+        marks += ["* likeliest path" * bool(on_path)]
+        return "\n".join([*lines, f"{key}; {', '.join(filter(None, marks))}", lines_key])
     return "\n".join([*lines, f"{key}; {', '.join(filter(None, marks))}"])
 
 
-def _colours(names: tuple[str, ...]) -> list[str]:
-    others = iter(_OTHER_COLOURS * (1 + len(names) // len(_OTHER_COLOURS)))
-    return [_TERRAIN_COLOURS.get(name.lower()) or next(others) for name in names]
+def terrain_colours(names: tuple[str, ...]) -> list[str]:
+    """A colour for each terrain, all of different hues while there are some left."""
+    own = {name: _TERRAIN_COLOURS.get(name.lower()) for name in names}
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name, colour in own.items():
+        if colour is not None and colour[0] not in taken:
+            found[name] = colour[1]
+            taken.add(colour[0])
+    free = [colour for hue, colour in _OTHER_COLOURS if hue not in taken] + ["#0072B2", "#009E73", "#7A3B5E", "#5C5C5C"]
+    rest = itertools.cycle(free)
+    return [found[name] if name in found else next(rest) for name in names]
 
 
 def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
@@ -155,12 +197,16 @@ def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
             'drawing needs matplotlib, which is not installed; pip install "inverse-reward-design[plot]".'
         ) from error
     _require_one_known(grid, policy, values)
+    whole = None if policy is None else host_policy(grid, policy)
     policy = _first_step(grid, policy)
+    if whole is not None and trajectories is None and (paths := [path for path, _ in _likely(grid, whole)]):
+        trajectories = {"likeliest path": paths}
     terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
     H, W = cell.shape
     if ax is None:
-        _, ax = plt.subplots(figsize=(max(3.2, 0.5 * W + 0.4), max(2.6, 0.5 * H + 1.2)), layout="constrained")
-    colours = np.array([to_rgb(c) for c in [*_colours(grid.names), _WALL]])
+        wide, signs = (3.2, 1.2) if policy is None or not legend else (5.2, 1.6)  # room for what is explained
+        _, ax = plt.subplots(figsize=(max(wide, 0.5 * W + 0.4), max(2.6, 0.5 * H + signs)), layout="constrained")
+    colours = np.array([to_rgb(c) for c in [*terrain_colours(grid.names), _WALL]])
     picture = colours[terrain]  # walls are -1, the last colour
     handles = []
     if values is None:
@@ -176,19 +222,10 @@ def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
         )  # a hue no terrain has
         ax.set_facecolor(_WALL)
         ax.figure.colorbar(image, ax=ax, label=value_label, shrink=min(1.0, 0.9 * H / W))
-    ax.set_xticks(np.arange(W + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(H + 1) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=0.8)
-    ax.tick_params(which="minor", length=0)
-    every = max(1, -(-max(H, W) // 12))
-    ax.set_xticks(np.arange(0, W, every))
-    ax.set_yticks(np.arange(0, H, every))
-    ax.tick_params(which="major", length=0, labelsize=8, colors="#444444")
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    _ruled(ax, H, W)
     if policy is not None:
         _arrows(ax, grid, policy)
-    handles += _paths(ax, grid, trajectories)
+    handles += _signs(grid, whole) + _paths(ax, grid, trajectories)
     _mark(ax, grid, aside=policy is not None)
     if title is not None:
         ax.set_title(title, fontsize=11)
@@ -206,6 +243,20 @@ def plot(grid, policy, *, trajectories, values, value_label, title, legend, ax):
     ax.set_xlim(-0.5, W - 0.5)
     ax.set_ylim(H - 0.5, -0.5)
     return ax
+
+
+def _ruled(ax, H: int, W: int) -> None:
+    """White lines between cells, and their numbers."""
+    ax.set_xticks(np.arange(W + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(H + 1) - 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=0.8)
+    ax.tick_params(which="minor", length=0)
+    every = max(1, -(-max(H, W) // 12))
+    ax.set_xticks(np.arange(0, W, every))
+    ax.set_yticks(np.arange(0, H, every))
+    ax.tick_params(which="major", length=0, labelsize=8, colors="#444444")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
 
 
 def _per_cell(grid, values) -> np.ndarray:
@@ -245,6 +296,20 @@ def _arrows(ax, grid, policy: np.ndarray) -> None:
             x, y, u, v, angles="xy", scale_units="xy", scale=1, width=0.0045, headwidth=4.5, headlength=4.5,
             headaxislength=4, color="#222222", zorder=3,
         )  # fmt: skip
+
+
+def _signs(grid, policy: np.ndarray | None) -> list:
+    """What the legend says of letters and arrows."""
+    from matplotlib.lines import Line2D
+
+    step = ", first step" * (np.ndim(policy) == 3)
+    signs = {"$\\mathrm{S}$": ("start", _starts(grid).any()), "$\\mathrm{G}$": ("goal", np.asarray(grid.goal).any())}
+    signs[r"$\rightarrow$"] = (f"likeliest action{step}", policy is not None)
+    return [
+        Line2D([], [], linestyle="", marker=marker, color="#111111", markersize=8, label=label)
+        for marker, (label, there) in signs.items()
+        if there
+    ]
 
 
 def _cells(grid, path) -> np.ndarray:
