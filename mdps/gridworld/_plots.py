@@ -135,16 +135,22 @@ def _likely(grid, policy: np.ndarray) -> list[tuple[list[tuple[int, int]], list[
     return [(path, [int(cells[at]) for at in path]) for path in paths]
 
 
+def _done_on_paths(grid, policy: np.ndarray) -> dict[int, np.ndarray]:
+    """What is done in each state on the likeliest paths, `[A]`, where one first comes there."""
+    found: dict[int, np.ndarray] = {}
+    for _, states in _likely(grid, policy):
+        for t, s in enumerate(states):
+            found.setdefault(s, policy[s] if policy.ndim == 2 else policy[min(t, len(policy) - 1), s])
+    return found
+
+
 def text(grid, policy=None) -> str:
     """The map as text; see `GridWorld.show`."""
     _require_one_known(grid, policy)
     whole = None if policy is None else host_policy(grid, policy)
     policy = _first_step(grid, policy)
-    on_path: dict[int, np.ndarray] = {}  # what is done in each state where the path first comes there
-    for _, states in [] if whole is None else _likely(grid, whole):
-        for t, s in enumerate(states):
-            share = whole[s] if whole.ndim == 2 else whole[min(t, len(whole) - 1), s]  # pyright: ignore[reportOptionalSubscript, reportOptionalMemberAccess]
-            on_path.setdefault(s, share)
+    on_path = {} if whole is None else _done_on_paths(grid, whole)
+    by_step = whole is not None and whole.ndim == 3
     letter = letters(grid.names)
     terrain, cell = np.asarray(grid.terrain), np.asarray(grid.cell)
     goal, begins, keeps = np.asarray(grid.goal), _starts(grid), _keeps(grid)
@@ -158,14 +164,15 @@ def text(grid, policy=None) -> str:
                 continue
             here = "G" if goal[s] else "S" if begins[s] else letter[grid.names[terrain[r, c]]]
             if policy is not None:
-                here += " " if keeps[s] else _ARROWS[tuple(_best(on_path.get(s, policy[s])).astype(int).tolist())]
+                share = on_path[s] if s in on_path else policy[s]
+                here += " " if keeps[s] else _ARROWS[tuple(_best(share).astype(int).tolist())]
             line += here + ("*" if s in on_path else " ")
         lines.append(line.rstrip())
     key = ", ".join(f"{mark} {name}" for name, mark in letter.items())
     anywhere = f"runs begin in {np.sum(np.asarray(grid.mdp.initial) > 0)} of {np.sum(cell >= 0)} cells"
     marks = ["S start" if begins.any() else anywhere, "G goal" * bool(goal.any()), "# wall" * bool((cell < 0).any())]
     if policy is not None:
-        first = " (first step)" * (np.ndim(whole) == 3)
+        first = " (first step)" * by_step
         lines_key = f"arrows: likeliest actions{first}, tied ones joined: └ up or right, ┼ any"
         marks += ["* likeliest path" * bool(on_path)]
         return "\n".join([*lines, f"{key}; {', '.join(filter(None, marks))}", lines_key])
@@ -302,14 +309,12 @@ def _signs(grid, policy: np.ndarray | None) -> list:
     """What the legend says of letters and arrows."""
     from matplotlib.lines import Line2D
 
-    step = ", first step" * (np.ndim(policy) == 3)
-    signs = {"$\\mathrm{S}$": ("start", _starts(grid).any()), "$\\mathrm{G}$": ("goal", np.asarray(grid.goal).any())}
-    signs[r"$\rightarrow$"] = (f"likeliest action{step}", policy is not None)
-    return [
-        Line2D([], [], linestyle="", marker=marker, color="#111111", markersize=8, label=label)
-        for marker, (label, there) in signs.items()
-        if there
-    ]
+    signs = [("$\\mathrm{S}$", "start")] if _starts(grid).any() else []
+    signs += [("$\\mathrm{G}$", "goal")] if np.asarray(grid.goal).any() else []
+    if policy is not None:
+        signs.append((r"$\rightarrow$", "likeliest action" + ", first step" * (policy.ndim == 3)))
+    style = {"linestyle": "", "color": "#111111", "markersize": 8}
+    return [Line2D([], [], marker=marker, label=label, **style) for marker, label in signs]  # pyright: ignore[reportArgumentType]
 
 
 def _cells(grid, path) -> np.ndarray:
