@@ -33,6 +33,7 @@ __all__ = [
     "solve",
     "teaching",
 ]
+__dir__ = __all__.copy
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+__all__ = ["reduce_belief"]
+__dir__ = __all__.copy
+
 
 def reduce_belief(weights: np.ndarray, masses: np.ndarray, features: np.ndarray, num_atoms: int, rounds: int = 30):
     """Weighted k-means of reward functions (Lloyd 1982), started far apart; deterministic.

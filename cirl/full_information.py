@@ -8,6 +8,9 @@ from cirl.host_game import HostGame
 from cirl.stationary import enclosed, settle
 from mdps.tables import held
 
+__all__ = ["above_all", "best_choice", "informed_values", "informed_values_on_host", "raised"]
+__dir__ = __all__.copy
+
 
 def informed_values(game: Game) -> Float[Array, " T S AH AR Theta"]:
     """Q* of a team in which both know θ, `[T, S, A_H, A_R, Θ]`; in an endless game T = 1."""

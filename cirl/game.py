@@ -25,6 +25,9 @@ from mdps.mdp import from_table
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
+__all__ = ["CastError", "Game", "Order", "given_visits"]
+__dir__ = __all__.copy
+
 if TYPE_CHECKING:
     from ird.beliefs import Belief
 

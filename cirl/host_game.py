@@ -15,6 +15,9 @@ import numpy as np
 
 from cirl.game import CastError, Game, Order
 
+__all__ = ["HostGame"]
+__dir__ = __all__.copy
+
 EPS = float(np.finfo(np.float64).eps)
 
 

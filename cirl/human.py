@@ -13,6 +13,21 @@ from cirl.host_game import EPS, HostGame
 from mdps.checks import as_distributions, check_finite, check_number, check_real, is_concrete, require_concrete, shown
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
+__all__ = [
+    "Boltzmann",
+    "EpsilonGreedy",
+    "Fixed",
+    "Human",
+    "Literal",
+    "Numbers",
+    "Pedagogic",
+    "Rational",
+    "check_game",
+    "check_sharpness",
+    "fitted",
+]
+__dir__ = __all__.copy
+
 Numbers = Array | np.ndarray
 
 

@@ -25,6 +25,9 @@ from mdps.checks import check_count, check_index, check_key, check_number, shown
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
+__all__ = ["Decision", "Memory", "Pomcp"]
+__dir__ = __all__.copy
+
 
 class Decision(NamedTuple):
     """What a search found.

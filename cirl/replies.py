@@ -7,6 +7,9 @@ import numpy as np
 from cirl.host_game import EPS
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
 
+__all__ = ["on_host", "respond", "worth"]
+__dir__ = __all__.copy
+
 
 def on_host(human: Human) -> Human:
     """A human of this package's models with its numbers in NumPy, so that it plays without compiling anything."""

@@ -19,6 +19,9 @@ from mdps.checks import check_count, check_key, shown
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
+__all__ = ["Episodes", "Misspecification", "misspecification", "simulate"]
+__dir__ = __all__.copy
+
 
 class Episodes(NamedTuple):
     """What happened in `E` episodes of `T` steps.

@@ -25,6 +25,9 @@ from mdps.checks import check_count, check_number, shown
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
+__all__ = ["Commitment", "Exact", "GameSolution", "SubgameConsistent", "solve"]
+__dir__ = __all__.copy
+
 MAX_STEPS = 100_000
 _DEAR = 1e9  # numbers compared by the exact solver for a rational human
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+__all__ = ["enclosed", "expected", "settle"]
+__dir__ = __all__.copy
+
 DENSE = 500  # states up to which a round solves a linear system; beyond, rounds are sweeps
 SWEEPS = 3000
 ENTRIES_SOLVED = 4_000_000  # of the systems solved at once

@@ -14,6 +14,9 @@ from cirl.game import Game
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
+__all__ = ["Successors", "short_lists", "table_of_moves"]
+__dir__ = __all__.copy
+
 
 def table_of_moves(ahead: Int[Array, " S AH AR"] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`next_state [S, D]` and `probability [S, A_H, A_R, D]` of moves that are certain, for `Game.from_table`.

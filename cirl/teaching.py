@@ -18,6 +18,20 @@ from mdps import MDP, policy_return, solve
 from mdps.checks import check_array, check_count, check_indices, check_mdp, check_number, is_concrete
 from mdps.policy_evaluation import evaluate
 
+__all__ = [
+    "Inference",
+    "counts",
+    "demonstrate",
+    "deployment",
+    "divergence",
+    "infer",
+    "maxent_features",
+    "navigation",
+    "regret",
+    "teach",
+]
+__dir__ = __all__.copy
+
 STEPS_OF_CELLS = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left and rest, as (rows, columns)
 
 

@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 from mdps.checks import check_mdp, is_concrete, shown
 from mdps.mdp import MDP
 
+__all__ = ["Belief", "Proxy", "check_belief", "check_log_weights", "check_samples", "counting", "is_belief", "is_proxy"]
+__dir__ = __all__.copy
+
 _NORMAL = 1e-3  # what log weights may lack of a probability of one: rounding of a million samples in float32
 
 

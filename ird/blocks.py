@@ -10,6 +10,9 @@ from jaxtyping import Array, Float
 
 from mdps.kernels import on_cpu
 
+__all__ = ["in_blocks", "rows_per_block", "stream"]
+__dir__ = __all__.copy
+
 # Entries of one block of rows × columns, on a processor and on an accelerator: small enough for a cache there, large
 # enough to keep all of it busy here.  A query's score holds several arrays of its size; plans are held whole, for all
 # states and actions, and memory alone bounds them.

@@ -17,6 +17,9 @@ from ird.evidence import Evidence
 from ird.likelihood import log_likelihood, shared_names
 from mdps.checks import check_array, check_count, check_key, check_number, check_real
 
+__all__ = ["Band", "band", "ecdf", "p_value", "ranks", "reward_ranks"]
+__dir__ = __all__.copy
+
 
 def ranks(truth: Float[Array, " *Q"], draws: Float[Array, " L *Q"], *, key: Key[Array, ""]) -> Int[Array, " *Q"]:
     """How many of the draws lie below the truth; of those that equal it, a number drawn at random.

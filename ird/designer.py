@@ -26,6 +26,9 @@ from mdps import MDP, feature_expectations, solve
 from mdps.checks import check_array, check_key, check_number, check_temperature, is_concrete, shown
 from mdps.pytrees import frozen_pytree
 
+__all__ = ["Designer", "Writing", "beta_within", "given_up"]
+__dir__ = __all__.copy
+
 _LISTS = ("alternatives", "rewards")  # where evidence holds the rewards that could have been written
 
 

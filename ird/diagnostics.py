@@ -9,6 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+__all__ = ["ConvergenceWarning", "diagnose", "ess_bulk", "ess_mean", "ess_tail", "pareto_k", "r_hat"]
+__dir__ = __all__.copy
+
 # The sequence of autocorrelations needs a few draws in each half of a chain.
 _FEWEST = 8
 

@@ -12,6 +12,9 @@ from mdps.checks import check_sums, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 
+__all__ = ["Information", "value_of_answer", "value_of_information"]
+__dir__ = __all__.copy
+
 
 class Information(NamedTuple):
     """The value of being told something about the reward before acting, in units of return.

@@ -15,6 +15,19 @@ from ird.blocks import ROWS, in_blocks
 from ird.evidence import Evidence
 from mdps.checks import is_concrete, shown
 
+__all__ = [
+    "Opaque",
+    "as_pytrees",
+    "check_finite_likelihood",
+    "log_likelihood",
+    "log_likelihood_of_each",
+    "opened",
+    "shared_names",
+    "sum_of_covariances",
+    "with_beta",
+]
+__dir__ = __all__.copy
+
 
 @jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,9 @@ from numpyro.distributions import Distribution
 
 from mdps.checks import shown
 
+__all__ = ["check_prior", "draw_from"]
+__dir__ = __all__.copy
+
 # How many prior draws are kept to draw the prior beside the posterior.
 PRIOR_DRAWS = 2048
 

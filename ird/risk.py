@@ -24,6 +24,9 @@ from ird.beliefs import check_log_weights
 from mdps.checks import check_array, check_number, is_concrete
 from mdps.pytrees import frozen_pytree, set_fields
 
+__all__ = ["CVaR", "Entropic", "Mean", "MeanCVaR", "Risk", "WorstCase"]
+__dir__ = __all__.copy
+
 UNEQUAL = 1e-3
 
 

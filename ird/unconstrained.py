@@ -25,6 +25,9 @@ from ird.likelihood import Opaque, log_likelihood, shared_names, with_beta
 from ird.priors import PRIOR_DRAWS, check_prior
 from mdps.checks import is_concrete, shown
 
+__all__ = ["Prior", "Unknowns", "check_unknowns", "draw_unknowns"]
+__dir__ = __all__.copy
+
 Prior = Distribution | Callable[[], Array]
 
 # The name under which the weights that a model returns are recorded; a site's name has no spaces.

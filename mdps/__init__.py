@@ -38,6 +38,7 @@ __all__ = [
     "visit_probability",
     "worlds",
 ]
+__dir__ = __all__.copy
 
 
 def __getattr__(name: str) -> Any:

@@ -34,6 +34,38 @@ from jaxtyping import Array, Float
 from mdps.kernels import held_once
 from mdps.mdp import MDP
 
+__all__ = [
+    "ByAction",
+    "Interval",
+    "any_of",
+    "attain",
+    "backup",
+    "differences",
+    "each",
+    "expected",
+    "extremes",
+    "first_of",
+    "followed",
+    "largest_of",
+    "later",
+    "lookahead",
+    "moved_by",
+    "negligible",
+    "normalised",
+    "q_values",
+    "rounding_of",
+    "shared",
+    "sizes_of",
+    "soft_rounding",
+    "softmax_shares",
+    "stacked",
+    "sum_of",
+    "tie_slack",
+    "timed",
+    "unit",
+]
+__dir__ = __all__.copy
+
 ByAction = list[Array] | Array
 
 

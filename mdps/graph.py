@@ -10,6 +10,9 @@ from mdps import tables
 from mdps.checks import check_flags, check_mdp, check_policy, require_concrete, shown
 from mdps.mdp import MDP, from_table
 
+__all__ = ["drop_unreachable", "from_networkx", "is_proper", "is_unichain", "reachable", "to_networkx", "walk_from"]
+__dir__ = __all__.copy
+
 
 def to_networkx(mdp: MDP, policy: Float[Array, " S A"] | np.ndarray | None = None) -> nx.MultiDiGraph:
     """The MDP as a directed graph with one edge per state, action and possible successor.

@@ -47,6 +47,9 @@ from mdps.value_iteration import (
     judge,
 )
 
+__all__ = ["Optimum", "optimum"]
+__dir__ = __all__.copy
+
 MOST_EDGES = 12  # into a state, that are arrays of their own
 
 

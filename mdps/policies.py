@@ -27,6 +27,18 @@ from mdps.mdp import MDP, place, shard
 from mdps.policy_evaluation import MAX_STEPS, depart, evaluate, policy_weights, push
 from mdps.reaching import ever, probability
 
+__all__ = [
+    "Trajectory",
+    "discounted_first_visit",
+    "feature_expectations",
+    "occupancy",
+    "policy_return",
+    "rollout",
+    "uniform_policy",
+    "visit_probability",
+]
+__dir__ = __all__.copy
+
 
 class Trajectory(NamedTuple):
     """A sampled run: the states left and the actions taken, `T` of each."""

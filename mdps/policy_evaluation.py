@@ -29,6 +29,9 @@ from mdps.kernels import (
 )
 from mdps.mdp import MDP
 
+__all__ = ["arrive", "depart", "evaluate", "policy_weights", "push"]
+__dir__ = __all__.copy
+
 MAX_STEPS = 1_000_000
 
 

@@ -7,6 +7,9 @@ import jax
 
 from mdps.checks import shown
 
+__all__ = ["Tree", "frozen_pytree", "in_one_line", "set_fields", "with_fields"]
+__dir__ = __all__.copy
+
 T = TypeVar("T", bound=type)
 Tree = TypeVar("Tree")
 

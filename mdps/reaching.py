@@ -22,6 +22,9 @@ from jaxtyping import Array, Bool, Float
 from mdps.mdp import MDP
 from mdps.policy_evaluation import arrive, depart
 
+__all__ = ["accuracy", "can_be_reached", "ever", "probability"]
+__dir__ = __all__.copy
+
 TOLERANCE = 1e-6  # what may be missing
 
 

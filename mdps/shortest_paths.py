@@ -26,6 +26,9 @@ from mdps.bellman import ByAction, Interval, each
 from mdps.kernels import Operator, batch_last, operator
 from mdps.value_iteration import Optimal, Task
 
+__all__ = ["World", "proper"]
+__dir__ = __all__.copy
+
 CYCLE = 16  # sweeps between two certificates
 PATIENCE = 32  # certificates without progress after which rounding is to blame
 

@@ -25,6 +25,9 @@ from mdps.pytrees import frozen_pytree, in_one_line
 from mdps.shortest_paths import proper
 from mdps.value_iteration import Optimal, Task, endless
 
+__all__ = ["Solution", "action_values", "check_soft", "solve", "values_with_slack"]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True, eq=False, repr=False)

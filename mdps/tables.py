@@ -7,6 +7,27 @@ import numpy as np
 
 from mdps.kernels.layout import MOST_PAIRS, MOST_ROWS, Layout
 
+__all__ = [
+    "Slots",
+    "align",
+    "arrivals_in",
+    "check_ends",
+    "common_shifts",
+    "either",
+    "from_edges",
+    "held",
+    "is_dense",
+    "lay_out",
+    "merged",
+    "most_successors",
+    "predecessors",
+    "shared_support",
+    "taken_slots",
+    "tensor",
+    "without",
+]
+__dir__ = __all__.copy
+
 Slots = tuple[tuple[int, ...], ...]
 
 MOST_SHIFTED = 40  # slots times actions

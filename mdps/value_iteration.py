@@ -37,6 +37,9 @@ from mdps.kernels import (
     unfused,
 )
 
+__all__ = ["Optimal", "Problem", "Task", "View", "certified_values", "endless", "judge", "settle_ties"]
+__dir__ = __all__.copy
+
 # Sweeps between two improvements of the policy, as measured: a backup of many columns that share one table costs
 # little more than a fixed policy's sweep; one problem, whose table is its own, improves its policy seldom.
 CYCLE_OF_BACKUPS, CYCLE_OF_BATCH, CYCLE_OF_ONE = 12, 16, 56

@@ -124,6 +124,19 @@ def test_everything_promised_is_there(package):
             assert hasattr(module, name), f"{module.__name__}.{name}"
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_dir_of_a_module_that_people_name_shows_what_it_offers_and_no_helpers(package):
+    for module in modules(package):
+        parts = module.__name__.split(".")
+        if any(part.startswith("_") for part in parts) or "kernels" in parts or not hasattr(module, "__all__"):
+            continue
+        shown = {name for name in dir(module) if not name.startswith("__")}
+        assert shown == {name for name in module.__all__ if not name.startswith("__")}, module.__name__
+        own = {name for name, x in vars(module).items() if getattr(x, "__module__", None) == module.__name__}
+        missing = {name for name in own if not name.startswith("_") and not name.isupper()} - set(module.__all__)
+        assert not missing, f"{module.__name__} defines {missing}, which __all__ does not name"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_source_file_is_one_sitting_and_says_what_it_is(path):
     text = path.read_text()

@@ -18,3 +18,4 @@ __all__ = [
     "solve_subsets",
     "undominated",
 ]
+__dir__ = __all__.copy

@@ -23,3 +23,4 @@ __all__ = [
     "tiger",
     "wormy_apples",
 ]
+__dir__ = __all__.copy

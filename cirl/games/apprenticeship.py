@@ -16,6 +16,9 @@ from cirl.game import Game
 from cirl.successors import table_of_moves
 from mdps.checks import check_count, check_number
 
+__all__ = ["game", "nearness", "shed", "spots"]
+__dir__ = __all__.copy
+
 MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1), (0, 0)])  # up, right, down, left, stay
 
 

@@ -14,6 +14,9 @@ from cirl.game import Game
 from cirl.successors import table_of_moves
 from mdps.checks import check_count, check_indices
 
+__all__ = ["game", "mini", "small_recipes"]
+__dir__ = __all__.copy
+
 THREE = ((3, 3, 2), (3, 2, 3), (4, 1, 0))
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from cirl.game import Game
 
+__all__ = ["game"]
+__dir__ = __all__.copy
+
 
 def game() -> Game:
     """Two steps, no discount, nothing uncertain: states start, fork, end.

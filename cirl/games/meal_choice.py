@@ -8,6 +8,9 @@ import numpy as np
 
 from cirl.game import Game, Order
 
+__all__ = ["game", "human"]
+__dir__ = __all__.copy
+
 FLOUR, DOUGH, APPLE, BLUEBERRY, SERVED = range(5)
 CREATE, CREATE_APPLE, CREATE_BLUEBERRY, ASK, WAIT = range(5)
 HORIZON, ANSWERS_FROM = 6, 3

@@ -13,6 +13,9 @@ from jaxtyping import Array, Float
 from cirl.game import Game, Order
 from mdps.checks import check_array, check_truth
 
+__all__ = ["game"]
+__dir__ = __all__.copy
+
 ACT, WAIT, OFF = 0, 1, 2
 
 

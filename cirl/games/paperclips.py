@@ -10,6 +10,9 @@ import numpy as np
 from cirl.game import Game, Order
 from mdps.checks import check_count
 
+__all__ = ["expert", "game", "thetas"]
+__dir__ = __all__.copy
+
 HUMAN = np.array([(2, 0), (1, 1), (0, 2)])
 ROBOT = np.array([(90, 0), (50, 50), (0, 90)])
 

@@ -9,6 +9,9 @@ import numpy as np
 from cirl.game import Game, Order
 from mdps.checks import check_truth
 
+__all__ = ["game", "human"]
+__dir__ = __all__.copy
+
 RED, BLUE, WAIT = 0, 1, 2
 
 

@@ -17,6 +17,9 @@ import numpy as np
 from cirl.game import Game, Order
 from mdps.checks import check_horizon_and_discount, check_number
 
+__all__ = ["game", "human"]
+__dir__ = __all__.copy
+
 LEFT, RIGHT = 0, 1  # where the tiger is, and where it is heard
 LISTEN, OPEN_LEFT, OPEN_RIGHT = range(3)
 HEARD = 0.85

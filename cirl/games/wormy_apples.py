@@ -10,6 +10,9 @@ import numpy as np
 from cirl.game import Game, Order
 from mdps.checks import check_truth
 
+__all__ = ["game", "human"]
+__dir__ = __all__.copy
+
 START, CLEAN, WORMY, COMPOST, TRASH, PIE = range(6)
 GET, MAKE, TOSS_COMPOST, TOSS_TRASH, ASK = range(5)
 

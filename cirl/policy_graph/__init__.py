@@ -5,3 +5,4 @@ from cirl.policy_graph._policy_graph import PolicyGraph, evaluate
 from cirl.policy_graph._values import Nodes, Values, values_of
 
 __all__ = ["Nodes", "PolicyGraph", "Values", "believed", "evaluate", "values_of"]
+__dir__ = __all__.copy

@@ -3,3 +3,4 @@
 from cirl.pomdp._pomdp import Pomdp, coordination_pomdp, read
 
 __all__ = ["Pomdp", "coordination_pomdp", "read"]
+__dir__ = __all__.copy

@@ -34,3 +34,4 @@ __all__ = [
     "deformed_path",
     "path_features",
 ]
+__dir__ = __all__.copy

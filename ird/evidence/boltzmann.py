@@ -24,6 +24,9 @@ from mdps.bellman import differences, expected, lookahead, moved_by
 from mdps.mdp import MDP
 from mdps.solvers import solve, values_with_slack
 
+__all__ = ["Gains", "accuracy", "foresighted", "rational", "shaped"]
+__dir__ = __all__.copy
+
 
 class Gains(NamedTuple):
     """What each action gains over the best, at most nothing, in nats.

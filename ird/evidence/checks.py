@@ -7,6 +7,9 @@ from jaxtyping import Array
 from mdps import MDP
 from mdps.checks import check_array, check_mdp, check_number, check_real, check_sums
 
+__all__ = ["check_alternatives", "check_beta", "check_candidates"]
+__dir__ = __all__.copy
+
 
 def check_beta(beta, dtype) -> Array:
     """β as an array, refused unless positive and finite in that dtype."""

@@ -15,6 +15,9 @@ from ird.evidence.plans import covariance
 from mdps.checks import check_array, check_index, check_names, check_real
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
+__all__ = ["Choice"]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True, init=False, repr=False, eq=False)

@@ -17,6 +17,9 @@ from mdps import MDP
 from mdps.checks import check_array, check_mdp, check_names, check_real, is_concrete
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
+__all__ = ["Comparison"]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True, init=False, repr=False, eq=False)

@@ -21,6 +21,9 @@ from mdps.checks import check_mdp
 from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
+__all__ = ["MaxEntDemonstration", "RationalDemonstration"]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True, init=False, repr=False, eq=False)

@@ -13,6 +13,18 @@ from mdps import MDP, feature_expectations
 from mdps.checks import check_array, check_index, check_mdp, check_truth, shown
 from mdps.policies import uniform_policy
 
+__all__ = [
+    "Correction",
+    "CreditAssignment",
+    "Improvement",
+    "OffSwitch",
+    "RewardPunish",
+    "deformed_path",
+    "features_of",
+    "same_length",
+]
+__dir__ = __all__.copy
+
 
 class Improvement(Choice):
     r"""A trajectory shown as better than the robot's: the choice set is {improved, robot's} (Jeon et al. 2020).

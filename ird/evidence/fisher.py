@@ -22,6 +22,9 @@ from jaxtyping import Array, Float
 
 from ird.evidence.protocol import Evidence
 
+__all__ = ["Shown", "Telling", "told"]
+__dir__ = __all__.copy
+
 
 class Shown(NamedTuple):
     """Behaviour that evidence showed.

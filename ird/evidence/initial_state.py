@@ -23,6 +23,9 @@ from mdps.policies import uniform_policy
 from mdps.policy_evaluation import push
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
+__all__ = ["InitialState", "InitialStateChoice"]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True, init=False, repr=False, eq=False)

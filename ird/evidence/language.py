@@ -12,6 +12,9 @@ from ird.evidence.feedback import features_of
 from mdps import MDP
 from mdps.checks import check_mdp, shown
 
+__all__ = ["Utterance"]
+__dir__ = __all__.copy
+
 
 class Utterance(Choice):
     r"""What was said, among what could have been: each utterance is grounded in its trajectories (Jeon et al. 2020).

@@ -13,6 +13,17 @@ from ird.evidence.protocol import Normalizer
 from mdps import MDP, solve
 from mdps.pytrees import frozen_pytree
 
+__all__ = [
+    "MaxOverProxies",
+    "SoftValue",
+    "SumOverProxies",
+    "SumWithCandidate",
+    "log_sum",
+    "log_sum_exp",
+    "log_sum_with_doubt",
+]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from jaxtyping import Array, Float
 from mdps import MDP
 from mdps.checks import check_index, check_mdp, is_concrete, require_concrete
 
+__all__ = ["check_path", "check_reaches", "collected", "path_features"]
+__dir__ = __all__.copy
+
 
 def path_features(mdp: MDP, states, actions=None) -> Float[Array, " K"]:
     """Discounted sum of features along a path: Σ_t γ^t φ(s_t, a_t), `[K]`.

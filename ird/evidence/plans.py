@@ -12,6 +12,9 @@ from mdps import MDP
 from mdps.checks import check_sums, is_concrete
 from mdps.optimal_features import Optimum, optimum
 
+__all__ = ["covariance", "merge_equal", "plan_features", "plan_for"]
+__dir__ = __all__.copy
+
 
 @jax.jit
 def plan_features(mdp: MDP, weights: Float[Array, " M K"]) -> Float[Array, " M K"]:

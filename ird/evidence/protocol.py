@@ -4,6 +4,9 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
+__all__ = ["Evidence", "Normalizer"]
+__dir__ = __all__.copy
+
 
 @runtime_checkable
 class Evidence(Protocol):

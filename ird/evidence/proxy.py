@@ -38,6 +38,9 @@ from mdps.checks import (
 from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, set_fields, with_fields
 
+__all__ = ["ProxyReward"]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True, init=False, repr=False, eq=False)

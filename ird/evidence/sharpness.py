@@ -11,6 +11,9 @@ from jaxtyping import Array, Float
 from ird.evidence.boltzmann import Gains
 from mdps.checks import is_concrete
 
+__all__ = ["in_doubt", "is_known", "warn_if_blunt"]
+__dir__ = __all__.copy
+
 BLUNT = 0.01  # nats by which an answer may be off before it is told
 UNLIKELY = 7.0  # nats by which a candidate may fall short of the likeliest and still count: a thousandth
 

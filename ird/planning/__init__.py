@@ -45,3 +45,4 @@ __all__ = [
     "training_stakes",
     "unknown",
 ]
+__dir__ = __all__.copy

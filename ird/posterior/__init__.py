@@ -14,3 +14,4 @@ from ird.posterior._posterior import Posterior
 from ird.posterior._smc import smc
 
 __all__ = ["ConvergenceWarning", "Posterior", "exact", "exchange", "importance", "laplace", "nuts", "smc"]
+__dir__ = __all__.copy

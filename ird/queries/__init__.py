@@ -26,3 +26,4 @@ __all__ = [
     "choose",
     "choose_environment",
 ]
+__dir__ = __all__.copy

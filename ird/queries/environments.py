@@ -20,6 +20,9 @@ from mdps import MDP, stack
 from mdps.checks import check_array, check_count, check_mdp, check_part, shown
 from mdps.pytrees import frozen_pytree, set_fields
 
+__all__ = ["Disagreement", "EnvironmentChoice", "EnvironmentObjective", "ProxyInformation", "choose_environment"]
+__dir__ = __all__.copy
+
 
 class EnvironmentObjective(Protocol):
     """What an environment is chosen by; larger is better."""

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from jax.scipy.special import entr
 from jaxtyping import Array, Float
 
+__all__ = ["InformationGain", "Objective", "PosteriorEntropy"]
+__dir__ = __all__.copy
+
 
 class Objective:
     """What queries are compared by.  Hashable, since it is static under `jit`: frozen dataclasses are.

@@ -10,6 +10,9 @@ from ird.blocks import ENTRIES_OF_QUERIES, in_blocks, rows_per_block
 from ird.queries.objectives import Objective
 from mdps.pytrees import frozen_pytree
 
+__all__ = ["Scores"]
+__dir__ = __all__.copy
+
 
 @frozen_pytree
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from jaxtyping import Array, Int, Key
 from ird.queries.scores import Scores
 from mdps.checks import check_count
 
+__all__ = ["Exhaustive", "Greedy", "Random", "Search"]
+__dir__ = __all__.copy
+
 
 class Search(Protocol):
     """How a set of rewards is looked for.  Hashable, so that it can be static under `jit`."""

@@ -8,3 +8,4 @@ from ird.sweep.results import Named, arrays, load
 from ird.sweep.runner import Report, run
 
 __all__ = ["Named", "Report", "arrays", "load", "run"]
+__dir__ = __all__.copy

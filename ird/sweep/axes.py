@@ -15,6 +15,9 @@ import numpy as np
 
 from mdps.checks import check_count
 
+__all__ = ["Axes", "Blocks", "Index", "Values", "brief", "check_axes", "chunk_of", "label", "lost"]
+__dir__ = __all__.copy
+
 SEED = "seed"
 RESERVED = (SEED, "key", "done")
 

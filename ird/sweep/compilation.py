@@ -19,6 +19,9 @@ from ird.sweep.axes import Axes, Blocks, chunk_of
 from ird.sweep.devices import Devices, agreed
 from ird.sweep.trials import Trial
 
+__all__ = ["Program", "compiled", "fitting", "prepare"]
+__dir__ = __all__.copy
+
 AXIS = "trials"
 PIECES = 8  # blocks per device at least: for progress, and so that little is lost when a run is killed
 FIRST_ON_DEVICE = 256  # how many trials at once are tried first

@@ -13,6 +13,9 @@ import numpy as np
 
 from ird.sweep.axes import brief
 
+__all__ = ["Device", "Devices", "agreed", "check_devices", "check_shard", "wait_for_all"]
+__dir__ = __all__.copy
+
 Device = Any  # jax.Device, which is no class that a type checker knows
 Devices = tuple[Device, ...]
 

@@ -11,6 +11,9 @@ import numpy as np
 from ird.sweep.axes import RESERVED, Axes, Index, brief, label, lost
 from ird.sweep.zarr_files import METADATA
 
+__all__ = ["Field", "check_dims", "check_results", "fields_of"]
+__dir__ = __all__.copy
+
 # The kinds of number that every reader of a store knows.
 DTYPES = {"bool", "float16", "float32", "float64", "complex64", "complex128"}
 DTYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}

@@ -23,6 +23,9 @@ from ird.sweep.axes import SEED, Axes
 from ird.sweep.stores import DONE, VERSION, Store, open_store
 from ird.sweep.trials import Trial
 
+__all__ = ["begin", "check_writable", "find_store", "identity", "is_whole"]
+__dir__ = __all__.copy
+
 # What must be the same for a run to go on with a store, and what to say when it is not.
 SAME = {
     "version": "format of the store",

@@ -4,6 +4,9 @@ import sys
 import time
 from typing import Any, Self
 
+__all__ = ["Progress", "clock"]
+__dir__ = __all__.copy
+
 EVERY = 10.0  # seconds between lines
 
 

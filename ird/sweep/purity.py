@@ -20,6 +20,9 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["Seen", "in_other_states", "states", "watched"]
+__dir__ = __all__.copy
+
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")
 _WATCHED: dict[Any, str] = {
     getattr(time, name): f"reads the clock (time.{name})"

@@ -7,6 +7,9 @@ import numpy as np
 
 from ird.sweep.stores import DONE, open_store
 
+__all__ = ["Named", "arrays", "load"]
+__dir__ = __all__.copy
+
 
 class Named(NamedTuple):
     """An array that knows its axes.

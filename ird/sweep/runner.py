@@ -20,6 +20,9 @@ from ird.sweep.trials import check_key, examine
 from ird.sweep.zarr_files import METADATA
 from mdps.checks import check_count
 
+__all__ = ["Report", "run"]
+__dir__ = __all__.copy
+
 
 @dataclass(frozen=True)
 class Report:

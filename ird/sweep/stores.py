@@ -22,6 +22,9 @@ from ird.sweep import zarr_files as zarr
 from ird.sweep.axes import SEED, Axes, Blocks, Index, brief
 from ird.sweep.fields import Field
 
+__all__ = ["Store", "Survey", "check_store_path", "open_store"]
+__dir__ = __all__.copy
+
 DONE = "done"
 VERSION = 1
 

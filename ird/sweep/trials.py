@@ -23,6 +23,9 @@ from ird.sweep.axes import Axes, brief, label
 from ird.sweep.fields import Field, check_results, fields_of
 from ird.sweep.purity import in_other_states, watched
 
+__all__ = ["Trial", "check_key", "examine", "is_key"]
+__dir__ = __all__.copy
+
 BATCHED = "threefry2x32"  # the generator of which a batch of keys draws what each key draws alone
 
 

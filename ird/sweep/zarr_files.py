@@ -20,6 +20,28 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "ChunkIndex",
+    "Metadata",
+    "array_metadata",
+    "as_json",
+    "chunk_file",
+    "chunk_length",
+    "decode",
+    "encode",
+    "encode_strings",
+    "file_length",
+    "find_chunks",
+    "group_metadata",
+    "make_directory",
+    "partial_name",
+    "publish",
+    "publish_first",
+    "remove_partials",
+    "sync_directory",
+]
+__dir__ = __all__.copy
+
 Metadata = dict[str, Any]
 METADATA = "zarr.json"
 PARTIAL = ".part"  # how the name of a file ends that is being written

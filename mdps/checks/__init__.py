@@ -64,3 +64,4 @@ __all__ = [
     "require_concrete",
     "shown",
 ]
+__dir__ = __all__.copy

@@ -3,3 +3,4 @@
 from mdps.gridworld._gridworld import GridWorld
 
 __all__ = ["GridWorld"]
+__dir__ = __all__.copy

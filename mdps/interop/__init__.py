@@ -4,3 +4,4 @@ from mdps.interop._gymnasium import GymnasiumTable, from_gymnasium, make_env, to
 from mdps.interop._minigrid import from_minigrid
 
 __all__ = ["GymnasiumTable", "from_gymnasium", "from_minigrid", "make_env", "to_gymnasium"]
+__dir__ = __all__.copy

@@ -6,3 +6,4 @@ from mdps.mdp._shard import place, shard
 from mdps.mdp._stack import stack
 
 __all__ = ["MDP", "ending", "from_table", "name_features", "place", "shard", "stack"]
+__dir__ = __all__.copy

@@ -10,6 +10,7 @@ from mdps.gridworld import GridWorld
 from mdps.worlds import families, lavaland, potts
 
 __all__ = ["distributional_shift", "families", "lavaland", "office", "paper", "path", "potts"]
+__dir__ = __all__.copy
 
 
 def path(name: str) -> Path:

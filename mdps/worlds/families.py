@@ -27,6 +27,9 @@ from jaxtyping import Array, Float
 from mdps.gridworld import GridWorld
 from mdps.worlds.lavaland import NAMES, Lavaland, lava_free_path
 
+__all__ = ["Case", "family", "names"]
+__dir__ = __all__.copy
+
 ISLAND = ["hh######", "hh..S..h", "hh.....h", "h......h", "h..G..hh", "h#######"]
 LAKES = {
     "4x4": ["S...", ".h.h", "...h", "h..G"],

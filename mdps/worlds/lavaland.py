@@ -16,6 +16,9 @@ from mdps.checks import check_count, check_horizon_and_discount, check_key, chec
 from mdps.gridworld import GridWorld
 from mdps.worlds.potts import Potts
 
+__all__ = ["Lavaland", "lava_free_path"]
+__dir__ = __all__.copy
+
 NAMES = ("dirt", "grass", "target", "lava")
 GENERATOR = Path(__file__).with_name("lavaland_generator.toml")
 

@@ -24,6 +24,9 @@ from mdps.checks import (
     shown,
 )
 
+__all__ = ["Potts"]
+__dir__ = __all__.copy
+
 
 @dataclass(frozen=True)
 class Potts:
