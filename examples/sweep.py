@@ -38,7 +38,7 @@ def trial(
     """One designer and one field: what the careful planner does there, and whether the literal one enters lava."""
     made = world(key, beta=beta, lava_share=lava_share, alternatives=alternatives, samples=samples)
     field, mdp = made.field, made.field.mdp
-    careful = rates(field, planners.recommended(mdp, made.belief, alpha, *made.proxies).policy)
+    careful = rates(field, planners.by_step(mdp, made.belief, alpha, *made.proxies).policy)
     literal = rates(field, mdps.solve(mdp, mdp.reward(field.weights(PROXY))).policy)
     return {"lava": careful.lava, "goal": careful.goal, "literal_lava": literal.lava}
 

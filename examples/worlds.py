@@ -1,6 +1,6 @@
 """Maps by others, one picture of what careful planning can do and cannot.
 
-Each family of `mdps.worlds.families` has maps with something on them that the designer never saw. The literal plan,
+Each family of `mdps.worlds.families()` has maps with something on them that the designer never saw. The literal plan,
 the plan for the posterior's mean, the plan of least exposure, and the one that knows what was meant are judged exactly.
 
     python -m examples.worlds
@@ -9,6 +9,7 @@ the plan for the posterior's mean, the plan of least exposure, and the one that 
 import argparse
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,7 @@ from examples import _report, _style
 from ird import ProxyReward, planning, posterior
 from mdps import policy_return, solve, visit_probability
 from mdps.policies import uniform_policy
-from mdps.worlds import families
-from mdps.worlds.families import Case
+from mdps.worlds import Case, families
 
 PLANS = ("literal", "posterior mean", "least exposure", "oracle")
 WALKS = ("literal", "least exposure", "oracle")
@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Plan on families of maps by others: hazard entered, goal reached and regret of four plans, a "
         "table, and one picture of all families.",
     )
-    parser.add_argument("--families", nargs="*", default=list(families.names()), help="which families (default all)")
+    parser.add_argument("--families", nargs="*", default=list(families()), help="which families (default all)")
     parser.add_argument("--maps", type=int, default=4, help="most maps of a family (default %(default)s)")
     parser.add_argument("--samples", type=int, default=1000, help="samples of the belief (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
@@ -67,8 +67,20 @@ def judged(case: Case, policy: Any) -> tuple[float, float, float]:
     best = float(solve(mdp, reward).value @ mdp.initial)
     random = float(policy_return(mdp, uniform_policy(mdp), reward))
     lost = (best - float(policy_return(mdp, policy, reward))) / (best - random) if best > random else 0.0
-    entered, reached = (float(visit_probability(mdp, policy, case.field.where(x))) for x in (case.hazard, case.goal))
+    entered, reached = (float(visit_probability(mdp, policy, x)) for x in (case.entered, case.field.goal))
     return entered, reached, lost
+
+
+def tried(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], tuple[Case, dict[str, Any]]]:
+    """One family: what every plan does, mean over its maps, and the first map with its plans."""
+    cases = families()[name][: options.maps]
+    keys = jax.random.split(jax.random.key(options.seed), len(cases))
+    made = [plans_of(case, options.samples, key) for case, key in zip(cases, keys, strict=True)]
+    row: dict[str, Any] = {
+        plan: np.mean([judged(c, p[plan]) for c, p in zip(cases, made, strict=True)], axis=0).tolist() for plan in PLANS
+    }
+    row["exposure"] = float(np.mean([float(p["plan"].exposure) for p in made]))
+    return row, (cases[0], made[0])
 
 
 @_style.drawing
@@ -93,19 +105,15 @@ def sheet(shown: dict[str, tuple[Case, dict[str, Any]]]) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the manifest."""
     began, options, console = time.perf_counter(), parse(arguments), Console(width=max(110, Console().width))
+    unknown = [name for name in options.families if name not in families()]
+    if unknown:
+        raise SystemExit(f"error: there is no family {', '.join(unknown)}; there are {', '.join(families())}.")
     rows, shown = {}, {}
-    with _report.progress(console) as bar:
+    with _report.progress(console) as bar, ThreadPoolExecutor(2) as pool:  # compiling takes most of it, and one core
         job = bar.add_task("families", total=len(options.families))
-        for name in options.families:
-            cases = families.family(name)[: options.maps]
-            keys = jax.random.split(jax.random.key(options.seed), len(cases))
-            made = [plans_of(case, options.samples, key) for case, key in zip(cases, keys, strict=True)]
-            rows[name] = {
-                plan: np.mean([judged(c, p[plan]) for c, p in zip(cases, made, strict=True)], axis=0).tolist()
-                for plan in PLANS
-            }
-            rows[name]["exposure"] = float(np.mean([float(p["plan"].exposure) for p in made]))
-            shown[name] = cases[0], made[0]
+        jobs = [pool.submit(tried, name, options) for name in options.families]
+        for name, each in zip(options.families, jobs, strict=True):
+            rows[name], shown[name] = each.result()
             bar.advance(job)
     console.print(conclusion(rows))
     console.print(table(rows))

@@ -16,9 +16,10 @@ import pytest
 from examples.lavaland import __main__ as lavaland
 from examples.lavaland import inputs, limits, planners, settings, summary
 from examples.lavaland.planners import Outcome
-from examples.lavaland.table import Plan, Results
+from examples.lavaland.table import RECOMMENDED, Plan, Results
 from ird import planning, posterior
 from ird.risk import CVaR, WorstCase
+from mdps import GridWorld
 
 pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
 ROOT = Path(__file__).parent.parent
@@ -34,8 +35,6 @@ demonstration_samples = 8
 alphas = [0.25]
 worst_case_draws = 4
 tol = 0.05
-[default]
-alpha = 0.25
 """
 
 
@@ -68,57 +67,56 @@ def test_each_input_has_a_row_for_every_planner_and_one_that_is_recommended(smal
     careful |= {("per trajectory", origin, *risk) for origin in planners.OFFSETS for risk in risks}
     plain = {"literal", "posterior mean"}
     controls = {"oracle: the true reward", "forbid the unseen", "mean, Bayesian IRL"}
-    controls |= {"recommended, no evidence", "recommended, Bayesian IRL"}
+    controls |= {"CVaR, no evidence"}
     for name in ("paper", "shift", "generated"):
-        rows = [row for row in manifest["results"] if row["input"] == name and row["training_maps"] == 1]
-        found = [row for row in rows if row["scheme"] and not row["control"]]
+        rows = [row for row in manifest["results"] if row["input"] == name]
+        found = [row for row in rows if row["measured_from"] and not row["control"]]
         assert {(row["scheme"], row["measured_from"], row["planner"], row["alpha"]) for row in found} == careful
         assert {row["planner"] for row in rows if row["control"]} == controls
         assert {row["planner"] for row in rows if not row["scheme"] and not row["control"]} == plain
-        assert len(rows) == len(careful) + len(plain) + len(controls)
-        assert [(row["planner"], row["alpha"]) for row in rows if row["default"]] == [
-            ("CVaR", settings["default"]["alpha"])
-        ]
-    more = [row for row in manifest["results"] if row["training_maps"] > 1]
-    assert [(row["input"], row["training_maps"], row["default"]) for row in more] == [("generated", 2, True)]
+        assert len(rows) == len(careful) + len(plain) + len(controls) + 1
+        assert [row["planner"] for row in rows if row["default"]] == ["least exposure"]
 
 
 def test_what_is_said_is_what_the_table_holds(small):
     out, manifest = small
     said = " ".join((out / "said.txt").read_text(encoding="utf-8").split())
-    rows = {(row["input"], row["planner"]): row for row in manifest["results"] if row["training_maps"] == 1
-            and (row["default"] or not row["scheme"])}  # fmt: skip
-    literal, careful = rows["generated", "literal"], rows["generated", "CVaR"]
+    rows = {(row["input"], row["planner"]): row for row in manifest["results"] if row["default"] or not row["scheme"]}
+    literal, careful = rows["generated", "literal"], rows["generated", "least exposure"]
     lava = (
         f"enters lava with probability {literal['lava']:.3f}, the recommended careful plan with {careful['lava']:.3f}"
     )
     assert lava in said
-    # Where the careful plan stays it is named, and what it costs.
-    assert rows["shift", "CVaR"]["goal"] < 0.01
-    assert (
-        f"on distributional shift it stays where it is on every map: regret {rows['shift', 'CVaR']['regret']:.3f}"
-        in said
-    )
+    assert rows["shift", "least exposure"]["goal"] > 0.99 and rows["shift", "least exposure"]["lava"] < 0.01
     moss = next(row for row in manifest["limits"] if (row["input"], row["planner"]) == ("moss", "forbid the unseen"))
     assert f"harmless moss bars the way, and it reaches the goal with probability {moss['goal']:.3f}" in said
     table = (out / "said.txt").read_text(encoding="utf-8").split("─\n")[1].splitlines()
-    assert len(table) == 10 and sum(line.startswith("▸") for line in table) == 2  # nine planners and a rule
+    assert len(table) == 9 and sum(line.startswith("▸") for line in table) == 1  # eight planners and a rule
     full = (out / "table.txt").read_text(encoding="utf-8")
     assert "Per trajectory, from regret" in full and "Where forbidding the unseen fails" in full
 
 
 def test_the_sentences_follow_the_numbers():
     one = inputs.Input("own", "my map", np.zeros((1, 2)), lambda data: None)
-    plans = {"literal": Plan("literal"), "careful": Plan("CVaR", "per step", "start", 0.1, default=True)}
+    plans = {"literal": Plan("literal"), "careful": RECOMMENDED}
 
-    def results(**measures):
+    def results(source=one, policies=None, **measures):
         made = {plans[name]: Outcome(*(np.array([x]) for x in each), np.zeros(1)) for name, each in measures.items()}
-        return summary.bought([Results(one, None, made)]), summary.failed([Results(one, None, made)])
+        found = Results(source, None, made, policies={RECOMMENDED: policies})
+        return summary.bought([found]), summary.failed([found])
 
     bought, failed = results(literal=(1.0, 1.0, 0.5), careful=(0.0, 1.0, 0.1))
     assert bought.startswith("What the careful plan bought") and failed.startswith("Where it failed: nowhere here")
     bought, _ = results(literal=(0.0, 1.0, 0.5), careful=(0.2, 1.0, 0.5))
     assert bought.startswith("What the careful plan did not buy")
+    # Where the careful plan stays it is named, and what it costs.
+    grid = GridWorld.from_text("S.G", {"S": "dirt", ".": "dirt", "G": "target"}, horizon=3)
+    source = inputs.fixed(
+        "own", "my map", grid, {"mine": grid}, {"proxy": {"target": 1.0}, "truth": {}}, avoid=("dirt",)
+    )
+    against_the_wall = np.zeros((1, 3, 4)) + np.eye(4)[3]
+    _, failed = results(source, against_the_wall, literal=(0.0, 1.0, 0.0), careful=(0.0, 0.0, 1.2))
+    assert "on my map it stays where it is: regret 1.200, worse than walking at random" in failed
 
 
 def test_oracle_has_no_regret_and_literal_enters_lava_on_the_papers_map(small):
@@ -129,7 +127,7 @@ def test_oracle_has_no_regret_and_literal_enters_lava_on_the_papers_map(small):
 
 
 def test_differences_are_paired_by_map(small):
-    rows = [row for row in small[1]["results"] if row["input"] == "generated" and row["training_maps"] == 1]
+    rows = [row for row in small[1]["results"] if row["input"] == "generated"]
     literal = next(row for row in rows if row["planner"] == "literal")
     assert literal["lava_minus_literal"] == 0 and literal["lava_minus_literal_se"] == 0
     for row in rows:
@@ -235,7 +233,7 @@ def test_help_names_every_option():
         ("seed = -1", "seed is -1"),
         ("designer = 3", "designer is 3; it is a table"),
         ("[designer]\nbeta = -1.0", "designer.beta is -1.0; it must be a positive number"),
-        ("[default]\nalpha = 2.0", "default.alpha is 2.0; it must be a share of the probability"),
+        ("[default]\ngive_up = 2.0", "default.give_up is 2.0; it must be a share"),
         ("[planners]\nalphas = []", "planners.alphas is []"),
         ("[generated]\nproxy = { dirt = 'x' }", "generated.proxy is"),
         ("maps = ", "is not valid TOML"),

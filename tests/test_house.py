@@ -290,7 +290,7 @@ WHERE = [
     ("the frontier of caution", "ird/planning/_frontier.py", "def frontier"),
     ("a plan in words", "ird/planning/_explain.py", "def explain"),
     ("what is unknown about a visit", "ird/planning/_unknown.py", "def unknown"),
-    ("worlds by others", "mdps/worlds/families.py", "def family"),
+    ("worlds by others", "mdps/worlds/_families.py", "def families"),
     ("the careful plan per step", "ird/planning/_per_step.py", "def plan_per_step"),
     ("the offset that returns are measured from", "ird/planning/_offsets.py", "def training_offset"),
     ("which query to ask", "ird/queries/_choose.py", "def choose"),

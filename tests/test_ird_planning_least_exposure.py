@@ -94,7 +94,7 @@ def stake(mdp, known):
 
 @pytest.mark.parametrize("name", ["island-A", "cliff-B", "shift-B", "lake-B"])  # `make worlds` has all
 def test_it_goes_to_the_goal_and_not_through_the_hazard_on_maps_by_others(name):
-    for case in families.family(name):
+    for case in families()[name]:
         belief, _ = belief_in(case.train, case.written, case.widths)
         found = planning.plan_least_exposure(case.field.mdp, belief)
         through, there = (
@@ -107,7 +107,7 @@ def test_it_goes_to_the_goal_and_not_through_the_hazard_on_maps_by_others(name):
 
 def test_where_moss_bars_the_way_it_crosses_and_says_so():
     for name in ("moss-A", "moss-B"):
-        for case in families.family(name)[1:2]:
+        for case in families()[name][1:2]:
             belief, _ = belief_in(case.train, case.written, case.widths)
             found = planning.plan_least_exposure(case.field.mdp, belief)
             assert float(mdps.visit_probability(case.field.mdp, found.policy, case.field.where("goal"))) > 0.98
@@ -241,7 +241,7 @@ def test_bad_input_is_refused_with_the_cure(tmp_path):
 
 
 def test_a_plan_and_a_frontier_say_what_they_cost_and_rest_on():
-    [case] = [case for case in families.family("moss-A") if case.title == "2 wide"]
+    [case] = [case for case in families()["moss-A"] if case.title == "2 wide"]
     belief, _ = belief_in(case.train, case.written, case.widths)
     found = planning.plan_least_exposure(case.field.mdp, belief)
     assert float(found.by_feature.sum()) == pytest.approx(float(found.exposure), rel=1e-4)

@@ -76,8 +76,6 @@ def fixed(
             )
     proxy, truth = train.weights(rewards["proxy"]), train.weights(rewards["truth"])
     width = jnp.full_like(proxy, jnp.max(jnp.abs(proxy)))
-    for feature, scale in rewards.get("widths", {}).items():
-        width = jnp.where(train.weights({feature: 1.0}) != 0, scale, width)
     cases = [Case(train, field, proxy, truth, width) for field in fields.values()]
     data = jax.tree.map(lambda *x: jnp.stack(x), *cases)
     labels = tuple(fields) if len(fields) > 1 else ()

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from examples.lavaland import inputs, planners
 from examples.lavaland.inputs import Case, Input
-from examples.lavaland.table import Plan
+from examples.lavaland.table import RECOMMENDED, Plan
 from ird import posterior
 from mdps import GridWorld
 from mdps.worlds.lavaland import NAMES
@@ -25,7 +25,7 @@ PLANS = (
     Plan("literal"),
     Plan("forbid the unseen", control=True),
     Plan("posterior mean"),
-    Plan("recommended", "per step", planners.BASELINES[0], default=True),
+    RECOMMENDED,
 )
 COUNT = 1 + len(PLANS)  # stages of each world, for the progress display
 
@@ -83,5 +83,5 @@ def plans(settings: dict[str, Any], case: Case, key: jax.Array) -> planners.Deci
     mdp = case.field.mdp
     rewards = jnp.stack([mdp.reward(case.proxy), planners.forbidding(case), mdp.reward(belief.mean())])
     plain = jax.vmap(lambda reward: planners.solved(mdp, reward))(rewards)
-    careful = planners.recommended(mdp, belief, settings["default"]["alpha"], proxy)
+    careful = planners.recommended(mdp, belief, **settings["default"])
     return jax.tree.map(lambda first, last: jnp.concatenate([first, last[None]]), plain, careful)

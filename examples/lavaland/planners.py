@@ -3,7 +3,6 @@
 Everything here takes one case and is traced; `examples.lavaland` maps it over all cases at once.
 """
 
-import operator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,7 +18,6 @@ from ird.posterior import Posterior
 from ird.risk import CVaR
 from mdps import MDP
 from mdps.pytrees import frozen_pytree
-from mdps.worlds.lavaland import Lavaland
 
 STAKES = "in training stakes"  # in units of what the choice among alternatives was worth in training
 BASELINES = (f"start features {STAKES}", "start features", "training features", "none")
@@ -52,7 +50,7 @@ class Beliefs(NamedTuple):
         few: equally weighted draws from the posterior, for plans per trajectory.
         few_worst: the draws of `worst`, repeated to the number of `few`.
         prior: the prior without evidence.
-        demonstration: the posterior of Bayesian IRL on the proxy's plan.
+        demonstration: the mean weights of Bayesian IRL on the proxy's plan, `[K]`.
     """
 
     proxy: ProxyReward
@@ -61,7 +59,7 @@ class Beliefs(NamedTuple):
     few: Posterior
     few_worst: Posterior
     prior: Posterior
-    demonstration: Posterior
+    demonstration: jax.Array
 
 
 @frozen_pytree
@@ -130,7 +128,7 @@ def believe(settings: dict[str, Any], case: Case, key: jax.Array) -> Beliefs:
         few=belief.resample(few, key=k_few),
         few_worst=worst.resample(few, key=k_worst),
         prior=replace(nothing, feature_names=proxy.feature_names),
-        demonstration=posterior.importance(plan, prior=prior, num_samples=demonstrations, key=k_demonstration),
+        demonstration=posterior.importance(plan, prior=prior, num_samples=demonstrations, key=k_demonstration).mean(),
     )
 
 
@@ -184,8 +182,14 @@ def forbidding(case: Case) -> jax.Array:
     return case.field.mdp.reward(case.proxy) - price * unseen
 
 
-def recommended(mdp: MDP, belief: Posterior, alpha: float | jax.Array, *proxies: ProxyReward) -> Decision:
-    """The recommended planner: CVaR per step, measured from the start's features, in units of training stakes."""
+def recommended(mdp: MDP, belief: Posterior, give_up: float = 0.7, cut: float = 0.05) -> Decision:
+    """The recommended planner: least exposure to what the evidence says nothing about, at a bounded price."""
+    plan = planning.plan_least_exposure(mdp, belief, give_up=give_up, cut=cut)
+    return Decision(plan.policy, (plan.exposure - plan.bound) / jnp.maximum(1, plan.exposure))
+
+
+def by_step(mdp: MDP, belief: Posterior, alpha: float | jax.Array, *proxies: ProxyReward) -> Decision:
+    """CVaR per step, measured from the start's features, in units of training stakes."""
     start, units = planning.start_features(mdp), planning.training_stakes(belief, *proxies)
     return planned(planning.plan_per_step(mdp, belief, risk=CVaR(alpha), baseline=start, units=units))
 
@@ -195,22 +199,22 @@ def literal(case: Case) -> Decision:
     return solved(case.field.mdp, case.field.mdp.reward(case.proxy))
 
 
-SINGLE = ("literal", "mean", "oracle", "forbid", "demonstration mean", "prior", "demonstration")
+SINGLE = ("literal", "mean", "oracle", "forbid", "demonstration mean", "recommended")
 
 
 def single(settings: dict[str, Any], case: Case, beliefs: Beliefs) -> Decision:
     """Planners that appear once, in the order of `SINGLE`: without a risk measure, and the controls."""
-    mdp, alpha = case.field.mdp, settings["default"]["alpha"]
+    mdp = case.field.mdp
     rewards = [
         mdp.reward(case.proxy),
         mdp.reward(beliefs.posterior.mean()),
         mdp.reward(case.truth),
         forbidding(case),
-        mdp.reward(beliefs.demonstration.mean()),
+        mdp.reward(beliefs.demonstration),
     ]
     plain = jax.vmap(lambda reward: solved(mdp, reward))(jnp.stack(rewards))
-    careful = [recommended(mdp, belief, alpha, beliefs.proxy) for belief in (beliefs.prior, beliefs.demonstration)]
-    return jax.tree.map(lambda first, *more: jnp.concatenate([first, jnp.stack(more)]), plain, *careful)
+    careful = recommended(mdp, beliefs.posterior, **settings["default"])
+    return jax.tree.map(lambda first, last: jnp.concatenate([first, last[None]]), plain, careful)
 
 
 def per_step(case: Case, proxy: ProxyReward, belief: Posterior, baseline: Any, alpha: Any) -> Decision:
@@ -242,17 +246,3 @@ def offsets(case: Case, proxy: ProxyReward, belief: Posterior) -> tuple[jax.Arra
 def per_trajectory(case: Case, belief: Posterior, offset: Any, units: Any, alpha: Any, tol: Any) -> Decision:
     """CVaR over whole trajectories, measured from an offset, in units."""
     return planned(planning.plan(case.field.mdp, belief, risk=CVaR(alpha), offset=offset, units=units, tol=tol))
-
-
-def checked(settings: dict[str, Any], maps: Lavaland, case: Case, key: jax.Array) -> Decision:
-    """The recommended planner after the proxy was checked on several training maps: independent evidence adds."""
-    table, n, prior = settings["ten"], settings["ten"]["training_maps"], prior_of(case.width)
-    k_maps, k_alternatives, k_samples = jax.random.split(key, 3)
-
-    def proxy_on(k_map):
-        return evidence(table, maps.train(k_map).mdp, case.proxy, prior, k_alternatives)
-
-    proxies = jax.vmap(proxy_on)(jax.random.split(k_maps, n))
-    each = [jax.tree.map(operator.itemgetter(i), proxies) for i in range(n)]
-    belief = posterior.importance(*each, prior=prior, num_samples=table["samples"], key=k_samples)
-    return recommended(case.field.mdp, belief, table["alpha"], *each)

@@ -12,7 +12,7 @@ from examples import _style
 
 # The careful planners from the start have colours; everything else is grey and named.
 STAKES, START, OTHER = _style.INK, _style.ORANGE, _style.GREY
-SINGLE = ("literal", "posterior mean", "forbid the unseen")
+SINGLE = ("literal", "posterior mean", "forbid the unseen", "least exposure")
 GUTTER = 0.55  # room on the left for names, as a share of the scale
 TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1]
 
@@ -21,8 +21,8 @@ def draw(panels: Mapping[str, Sequence[dict[str, Any]]], note: str) -> Figure:
     """One panel by title for each list of rows, with one scale for all; lower left is better.
 
     Args:
-        panels: rows with `planner`, `measured_from`, `alpha`, `control`, `default`, `training_maps`, `lava` and `goal`,
-            and the standard errors `lava_se` and `goal_se`.
+        panels: rows with `planner`, `measured_from`, `alpha`, `control`, `default`, `lava` and `goal`, and the
+            standard errors `lava_se` and `goal_se`.
         note: how many maps there are, for the title.
     """
     size = (_style.WIDTH, 5.4)
@@ -67,9 +67,7 @@ def _lava(row: dict[str, Any]) -> float:
 
 
 def _panel(ax, rows: Sequence[dict[str, Any]], limits: Sequence[float]) -> None:
-    # The planner with more training maps is a point beside the curves, not on one.
-    usual = min(row["training_maps"] for row in rows)
-    careful = [row for row in rows if row["measured_from"] and row["training_maps"] == usual and not row["control"]]
+    careful = [row for row in rows if row["measured_from"] and not row["control"]]
     curves = {o: [row for row in careful if row["measured_from"] == o] for o in _origins(careful)}
     names: list[tuple[float, str, str]] = []  # of points at the left edge: height, name, colour
     away = []
@@ -91,7 +89,7 @@ def _panel(ax, rows: Sequence[dict[str, Any]], limits: Sequence[float]) -> None:
         names.append((_lava(row), row["planner"], _style.INK))
     for row in rows:
         if row["default"]:
-            _points(ax, [row], _style.BLUE, "o" if row["training_maps"] == 1 else "s", "none", hollow=True)
+            _points(ax, [row], _style.BLUE, "o", "none", hollow=True)
     _edge(ax, names, limits)
     if away:
         part = [row for origin in away for row in curves[origin]]
@@ -157,9 +155,7 @@ def _legend(rows: Sequence[dict[str, Any]]) -> list[Line2D]:
         made.insert(
             2, Line2D([], [], color=OTHER, marker="D", linestyle="none", label="diamonds: the worst of the draws")
         )
-    marks = {row["training_maps"]: row for row in rows if row["default"]}
-    for n in sorted(marks):
-        label = "recommended" if n == 1 else f"recommended, proxy checked on {n} training maps"
+    if any(row["default"] for row in rows):
         ring = {"linestyle": "none", "mfc": "none", "mew": 2, "ms": 10}
-        made.append(Line2D([], [], color=_style.BLUE, marker="o" if n == 1 else "s", label=label, **ring))
+        made.append(Line2D([], [], color=_style.BLUE, marker="o", label="recommended: least exposure", **ring))
     return made

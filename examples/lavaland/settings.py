@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from examples._settings import COUNT, NAMES, NUMBERS_BY_NAME, POSITIVE, POSITIVES_BY_NAME, SEED, SHARE, SHARES, Rule
+from examples._settings import COUNT, NAMES, NUMBERS_BY_NAME, POSITIVE, SEED, SHARE, SHARES, Rule
 from examples._settings import load as overlaid
 
 DEFAULTS = Path(__file__).with_suffix(".toml")
@@ -18,14 +18,9 @@ RULES: dict[str, Rule] = {
     "planners.alphas": SHARES,
     "planners.worst_case_draws": COUNT,
     "planners.tol": POSITIVE,
-    "default.alpha": SHARE,
-    "ten.training_maps": COUNT,
-    "ten.beta": POSITIVE,
-    "ten.alpha": SHARE,
-    "ten.alternatives": COUNT,
-    "ten.samples": COUNT,
+    "default.give_up": SHARE,
+    "default.cut": SHARE,
     "generated.horizon": COUNT,
-    "shift.widths": POSITIVES_BY_NAME,
     "own.avoid": NAMES,
     "own.reach": NAMES,
     "limits.maps": COUNT,
@@ -38,7 +33,6 @@ SMALL: dict[str, Any] = {
     "designer": {"alternatives": 24},
     "prior": {"samples": 256, "trajectory_samples": 32, "demonstration_samples": 16},
     "planners": {"alphas": [0.12, 0.5], "worst_case_draws": 8, "tol": 0.01},
-    "ten": {"training_maps": 2, "alternatives": 16, "samples": 256},
     "limits": {"maps": 4},
 }
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rich.console import Console
 from examples import _report
 from examples.lavaland import inputs, limits, planners
 from examples.lavaland.inputs import Input
-from examples.lavaland.table import Plan, Results
+from examples.lavaland.table import RECOMMENDED, Plan, Results
 
 # Compile the programs of a handful of maps quickly rather than well.
 QUICK = {"xla_backend_optimization_level": 0}
@@ -27,9 +26,8 @@ SINGLE = {
     "mean": Plan("posterior mean"),
     "oracle": Plan("oracle: the true reward", control=True),
     "forbid": Plan("forbid the unseen", control=True),
-    "prior": Plan("recommended, no evidence", "per step", START, control=True),
-    "demonstration": Plan("recommended, Bayesian IRL", "per step", START, control=True),
     "demonstration mean": Plan("mean, Bayesian IRL", control=True),
+    "recommended": RECOMMENDED,
 }
 
 
@@ -66,18 +64,18 @@ class Stages:
 
 def alphas_of(settings: dict[str, Any]) -> list[float]:
     """Every α to try, the recommended one among them."""
-    return sorted({*settings["planners"]["alphas"], settings["default"]["alpha"]})
+    return sorted(set(settings["planners"]["alphas"]))
 
 
 def count_of(settings: dict[str, Any]) -> int:
     """How many stages and judgements one batch takes, for the progress display."""
     risks = len(alphas_of(settings)) + 1
-    return 4 + len(SINGLE) + 2 * risks * (len(planners.BASELINES) + len(planners.OFFSETS))
+    return 6 + len(SINGLE) + 2 * risks * (len(planners.BASELINES) + len(planners.OFFSETS))
 
 
-def careful(scheme: str, measured_from: str, alpha: float | None, **more: Any) -> Plan:
+def careful(scheme: str, measured_from: str, alpha: float | None) -> Plan:
     """A planner with a risk measure, as a `Plan`; α None is the worst case."""
-    return Plan("worst case" if alpha is None else "CVaR", scheme, measured_from, alpha, **more)
+    return Plan("worst case" if alpha is None else "CVaR", scheme, measured_from, alpha)
 
 
 def run_batch(
@@ -85,14 +83,12 @@ def run_batch(
 ) -> list[Results]:
     """Every planner on inputs that make one batch."""
     source = inputs.joined(sources)
-    stages, default = Stages(source, tell), settings["default"]["alpha"]
+    stages = Stages(source, tell)
     infer = stages.compiled(partial(planners.believe, settings), 0)
     beliefs = stages.run("posterior", infer, jax.random.split(key, len(source)))
     decisions = stages.run("controls", stages.compiled(partial(planners.single, settings), 0), beliefs)
     for i, name in enumerate(planners.SINGLE):
-        plan = SINGLE[name]
-        plan = replace(plan, alpha=default) if plan.scheme else plan
-        stages.judge(plan, _cut(decisions, (slice(None), i)))
+        stages.judge(SINGLE[name], _cut(decisions, (slice(None), i)))
 
     # α is traced, so one program serves them all; the worst case of n draws is CVaR at any α ≤ 1/n.
     alphas = [*alphas_of(settings), None]
@@ -101,8 +97,11 @@ def run_batch(
     for i, name in enumerate(planners.BASELINES):
         for alpha in alphas:
             belief = beliefs.worst if alpha is None else beliefs.posterior
-            plan = careful("per step", name, alpha, default=name == START and alpha == default)
-            stages.judge(plan, stages.run("per step", step, beliefs.proxy, belief, i, traced[alpha]))
+            decision = stages.run("per step", step, beliefs.proxy, belief, i, traced[alpha])
+            stages.judge(careful("per step", name, alpha), decision)
+    middle = alphas_of(settings)[len(alphas) // 2 - 1]
+    nothing = stages.run("per step", step, beliefs.proxy, beliefs.prior, 0, traced[middle])
+    stages.judge(Plan("CVaR, no evidence", "per step", START, middle, control=True), nothing)
 
     measure = stages.compiled(planners.offsets, 0, 0)
     few = stages.run("offsets", measure, beliefs.proxy, beliefs.few)
@@ -127,28 +126,18 @@ def run_batch(
     return made
 
 
-def run_ten(settings: dict[str, Any], generated: Input, key: jax.Array, tell: Callable[[str], None]) -> Results:
-    """The recommended planner on the generated maps, after the proxy was checked on several training maps."""
-    table, stages = settings["ten"], Stages(generated, tell)
-    maps, n = inputs.generator(settings["generated"]["horizon"]), table["training_maps"]
-    plan = stages.compiled(partial(planners.checked, settings, maps), 0)
-    made = stages.run(f"{n} training maps", plan, jax.random.split(key, len(generated)))
-    stages.judge(careful("per step", START, table["alpha"], default=True, training_maps=n), made)
-    return Results(generated, None, stages.outcomes, stages.seconds)
-
-
 def run_all(
     settings: dict[str, Any], maps: tuple[Path, Path] | None, console: Console
 ) -> tuple[list[Results], list[Results]]:
     """Every planner on every input, and the worlds where forbidding the unseen fails; or given maps alone."""
-    k_maps, k_plan, k_ten, k_limits = jax.random.split(jax.random.key(settings["seed"]), 4)
+    k_maps, k_plan, k_limits = jax.random.split(jax.random.key(settings["seed"]), 3)
     if maps is not None:
         groups = [[inputs.own(settings, *maps)]]
     else:
         groups = inputs.batches([*inputs.lavalands(settings, k_maps), inputs.shift(settings)])
     worlds = [] if maps is not None else limits.worlds(settings, k_limits)
     with _report.progress(console, transient=True) as progress:
-        extra = 0 if maps is not None else 2 + limits.COUNT * len(worlds)
+        extra = limits.COUNT * len(worlds)
         task = progress.add_task("drawing maps", total=len(groups) * count_of(settings) + extra)
 
         def tell(text: str) -> None:
@@ -160,18 +149,8 @@ def run_all(
                 pool.submit(run_batch, settings, group, jax.random.fold_in(k_plan, i), tell)
                 for i, group in enumerate(groups)
             ]
-            ten = [
-                pool.submit(run_ten, settings, each, k_ten, tell)
-                for group in groups
-                for each in group
-                if each.name == "generated"
-            ]
             rest = [pool.submit(run_limit, settings, world, k_limits, tell) for world in worlds]
             found = [each for job in main for each in job.result()]
-            for job in ten:
-                (generated,) = (each for each in found if each.source.name == "generated")
-                generated.outcomes.update(job.result().outcomes)
-                generated.seconds.update(job.result().seconds)
             return found, [job.result() for job in rest]
 
 
@@ -181,7 +160,6 @@ def run_limit(settings: dict[str, Any], source: Input, key: jax.Array, tell: Cal
     keys = jax.random.split(jax.random.fold_in(key, len(source)), len(source))
     decisions = stages.run("planning", stages.compiled(partial(limits.plans, settings), 0), keys)
     for i, plan in enumerate(limits.PLANS):
-        plan = replace(plan, alpha=settings["default"]["alpha"]) if plan.default else plan
         stages.judge(plan, _cut(decisions, (slice(None), i)))
     return Results(source, None, stages.outcomes, stages.seconds)
 

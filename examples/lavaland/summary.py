@@ -1,4 +1,4 @@
-"""What came out, in a few sentences and nine rows; the full table is in table.py.
+"""What came out, in a few sentences and eight rows; the full table is in table.py.
 
 Every sentence is made from the numbers of the run: where they change, so does what is said.
 """
@@ -13,6 +13,7 @@ from examples.lavaland.table import MEASURES, Plan, Results, literal, plan_of, r
 
 WORSE = 0.05  # of regret, or of a probability: less is no difference worth a word
 WIDTH = 100
+BEST = ("per step", "per trajectory")  # the schemes of which the short table shows the best planner
 
 
 def sentences(found: Sequence[Results], limits: Sequence[Results]) -> list[str]:
@@ -26,19 +27,12 @@ def bought(found: Sequence[Results]) -> str:
     results = max(found, key=lambda each: len(each.source))
     plain, careful = (means(plan(results.outcomes)) for plan in (literal, recommended))
     less = careful["lava"] < plain["lava"]
-    text = (
+    return (
         f"What the careful plan {'bought' if less else 'did not buy'}: on {results.source.title} the literal plan "
         f"enters lava with probability {plain['lava']:.3f}, the recommended careful plan with {careful['lava']:.3f}; "
         f"it reaches the goal with {careful['goal']:.3f} (literal {plain['goal']:.3f}), and its regret is "
-        f"{careful['regret']:.3f} (literal {plain['regret']:.3f})"
+        f"{careful['regret']:.3f} (literal {plain['regret']:.3f})."
     )
-    for plan, outcome in results.outcomes.items():
-        if plan.default and plan.training_maps > 1:
-            text += (
-                f". With the proxy checked on {plan.training_maps} training maps it enters lava with "
-                f"{means(outcome)['lava']:.3f} and reaches the goal with {means(outcome)['goal']:.3f}"
-            )
-    return text + "."
 
 
 def failed(found: Sequence[Results]) -> str:
@@ -99,7 +93,7 @@ def means(outcome: Any) -> dict[str, float]:
 
 
 def chosen(every: Sequence[dict[str, Any]]) -> dict[str, Plan]:
-    """The nine planners of the short table by what they are called there; those that did not run are left out."""
+    """The eight planners of the short table by what they are called there; those that did not run are left out."""
     plans = list(dict.fromkeys(plan_of(row) for row in every))
     named: dict[str, Plan] = {}
     for plan in plans:
@@ -107,26 +101,21 @@ def chosen(every: Sequence[dict[str, Any]]) -> dict[str, Plan]:
             named["literal: the proxy is the reward"] = plan
         elif plan.planner == "posterior mean":
             named["posterior mean"] = plan
-        elif plan.default and plan.training_maps == 1:
-            named[f"recommended: {plan.label} {plan.scheme}"] = plan
         elif plan.default:
-            named[f"the same, proxy checked on {plan.training_maps} maps"] = plan
-    whole = [plan for plan in plans if plan.scheme == "per trajectory" and not plan.control]
-    if whole:
-        best = min(whole, key=lambda plan: np.mean([row["regret"] for row in every if plan_of(row) == plan]))
-        named[f"best per trajectory: {best.label}"] = best
-    careful = next((plan for plan in plans if plan.default), None)
-    for plan in plans:
-        if careful and plan.planner == "worst case" and plan.measured_from == careful.measured_from:
-            named["worst case per step"] = plan
-        elif plan.planner in ("forbid the unseen", "recommended, no evidence") or plan.planner.startswith("oracle"):
+            named[f"recommended: {plan.label}"] = plan
+        elif plan.control and plan.planner != "mean, Bayesian IRL":
             named[plan.planner] = plan
-    order = ("literal", "posterior", "recommended:", "the same", "best", "worst", "forbid", "recommended,", "oracle")
+    for scheme in BEST:
+        those = [plan for plan in plans if plan.scheme == scheme and not plan.control]
+        if those:
+            best = min(those, key=lambda plan: np.mean([row["regret"] for row in every if plan_of(row) == plan]))
+            named[f"best {scheme}: {best.label}"] = best
+    order = ("literal", "posterior", "recommended", "best per step", "best per tr", "forbid", "CVaR", "oracle")
     return dict(sorted(named.items(), key=lambda pair: [pair[0].startswith(word) for word in order].index(True)))
 
 
 def short_table(every: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
-    """The nine rows that most people need: planners down, inputs across."""
+    """The eight rows that most people need: planners down, inputs across."""
     named = chosen(every)
     found = {(row["input"], plan_of(row)): row for row in every}
     first = 3 + max(map(len, named))
@@ -145,9 +134,10 @@ def short_table(every: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
     errors = [row[f"{m}_se"] for row in every if plan_of(row) in named.values() for m in MEASURES if f"{m}_se" in row]
     if errors:
         notes += f" Standard errors on generated maps are at most {max(errors):.3f}."
-    whole = next((plan for label, plan in named.items() if label.startswith("best per")), None)
-    if whole:
-        notes += f" Best per trajectory: of its planners, the least mean regret; measured from {whole.measured_from}."
+    for label, plan in named.items():
+        if label.startswith("best per"):
+            notes += f" {label.partition(':')[0].capitalize()}: of its planners, the least mean regret here, known "
+            notes += f"afterwards; measured from {plan.measured_from}."
     return "\n".join([*lines, *textwrap.wrap(notes, WIDTH)])
 
 

@@ -20,10 +20,9 @@ class Plan:
 
     Attributes:
         planner: what it maximises, or what kind of control it is.
-        scheme: "per step", "per trajectory", or "" where there is no risk measure.
+        scheme: "per step", "per trajectory", "of the unknown alone", or "" where there is no care.
         measured_from: the baseline (per step) or the offset (per trajectory).
         alpha: CVaR's share of the posterior.
-        training_maps: how many maps the proxy was checked on.
         default: whether this is the recommended planner.
         control: whether it is there for comparison alone.
     """
@@ -32,7 +31,6 @@ class Plan:
     scheme: str = ""
     measured_from: str = ""
     alpha: float | None = None
-    training_maps: int = 1
     default: bool = False
     control: bool = False
 
@@ -49,8 +47,10 @@ class Plan:
             return CONTROLS
         if not self.scheme:
             return "No care"
-        maps = f", proxy checked on {self.training_maps} training maps" if self.training_maps > 1 else ""
-        return f"{self.scheme.capitalize()}, from {self.measured_from}{maps}"
+        return f"{self.scheme.capitalize()}, from {self.measured_from}" if self.measured_from else f"Care {self.scheme}"
+
+
+RECOMMENDED = Plan("least exposure", "of the unknown alone", default=True)
 
 
 @dataclass
@@ -110,7 +110,7 @@ def literal(outcomes: Mapping[Plan, Any]) -> Any:
 
 def recommended(outcomes: Mapping[Plan, Any]) -> Any:
     """What the recommended planner did, among anything kept by planner; None where it did not run."""
-    return next((o for plan, o in outcomes.items() if plan.default and plan.training_maps == 1), None)
+    return next((o for plan, o in outcomes.items() if plan.default), None)
 
 
 def table(every: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:

@@ -52,7 +52,7 @@ def trial(
     alternatives: int = 1000,
     samples: int = 2000,
 ) -> Rates:
-    """A designer writes a proxy on one random map; the recommended planner takes it to a field with lava.
+    """A designer writes a proxy on one random map; a planner that is careful per step takes it to a field.
 
     Args:
         key: all chance follows from it.
@@ -63,7 +63,7 @@ def trial(
         samples: draws of the prior, weighted by the evidence (static).
     """
     made = world(key, beta=beta, lava_share=lava_share, alternatives=alternatives, samples=samples)
-    return rates(made.field, planners.recommended(made.field.mdp, made.belief, alpha, *made.proxies).policy)
+    return rates(made.field, planners.by_step(made.field.mdp, made.belief, alpha, *made.proxies).policy)
 
 
 def world(

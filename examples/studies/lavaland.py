@@ -41,10 +41,11 @@ STAKES = "start features, in units of training stakes"
 START = "start features"
 TRAINING = "mean training features"
 NOTHING = "nothing"
+LEAST = "least exposure"
 
 
 def trial(key: jax.Array, settings: dict[str, Any], condition: dict[str, Any], curve: bool) -> dict[str, Rates]:
-    """One designer, one deployment map, the recommended planner and controls, or the whole `curve` of planners."""
+    """One designer, one deployment map, the plan of least exposure and controls, or the whole `curve` of planners."""
     field, proxies, belief = world(
         key,
         beta=condition["beta"],
@@ -73,6 +74,7 @@ def trial(key: jax.Array, settings: dict[str, Any], condition: dict[str, Any], c
         return found
     forbidden = mdp.reward(written) - 1e3 * field.where("lava")
     found = {
+        LEAST: rates(field, planning.plan_least_exposure(mdp, belief).policy),
         "literal": rates(field, mdps.solve(mdp, mdp.reward(written)).policy),
         "forbid the unseen": rates(field, mdps.solve(mdp, forbidden).policy),
         "a lava-free path exists": Rates(jnp.zeros(()), lava_free_path(field).astype(float)),
@@ -110,7 +112,7 @@ def rows(settings: dict[str, Any], name: str, found: dict[str, Rates]) -> list[d
                 "planner": measured if not alpha else f"CVaR {alpha} per step from {measured}",
                 "measured from": measured if alpha else None,
                 "alpha": float(alpha) if alpha else None,
-                "default": measured == STAKES and float(alpha) == condition["alpha"],
+                "default": planner == LEAST,
                 "maps": n,
                 "lava": float(lava.mean()),
                 "lava error": float(lava.std(ddof=1) / n**0.5),
@@ -154,7 +156,6 @@ def markdown(settings: dict[str, Any], table: list[dict[str, Any]], command: str
 def draw(settings: dict[str, Any], table: list[dict[str, Any]]) -> Figure:
     """The risk curve: lava entered against goal missed as α varies, by what is measured from what."""
     names = {STAKES: "start features in training stakes", START: "start features", NOTHING: "nothing"}
-    maps = {condition["title"]: condition["training_maps"] for condition in settings["conditions"].values()}
     panels: dict[str, list[dict[str, Any]]] = {}
     for row in table:
         if row["planner"] != "a lava-free path exists":
@@ -162,7 +163,7 @@ def draw(settings: dict[str, Any], table: list[dict[str, Any]]) -> Figure:
             about = {"measured_from": names.get(measured, measured.removeprefix("mean ")), "control": False}
             errors = {f"{rate}_se": row[f"{rate} error"] for rate in ("lava", "goal")}
             title = f"With {row['condition']}"
-            panels.setdefault(title, []).append(row | about | errors | {"training_maps": maps[row["condition"]]})
+            panels.setdefault(title, []).append(row | about | errors)
     least, most = (f(row["maps"] for row in table) for f in (min, max))
     note = f"{most:,} generated maps" + (f" (curves: {least:,})" if least < most else "")
     return risk_curve.draw(panels, note)

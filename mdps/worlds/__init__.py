@@ -7,9 +7,11 @@ that belong together.
 from pathlib import Path
 
 from mdps.gridworld import GridWorld
-from mdps.worlds import families, lavaland, potts
+from mdps.worlds import lavaland, potts
+from mdps.worlds._case import Case
+from mdps.worlds._families import Families, families
 
-__all__ = ["distributional_shift", "families", "lavaland", "office", "paper", "path", "potts"]
+__all__ = ["Case", "Families", "distributional_shift", "families", "lavaland", "office", "paper", "path", "potts"]
 __dir__ = __all__.copy
 
 
