@@ -40,7 +40,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "table, and one picture of all families.",
     )
     parser.add_argument("--families", nargs="*", default=list(families()), help="which families (default all)")
-    parser.add_argument("--maps", type=int, default=4, help="most maps of a family (default %(default)s)")
+    parser.add_argument(
+        "--all", action="store_true", help="every map of a family, not only those as large as its first: half an hour"
+    )
+    parser.add_argument("--maps", type=int, default=12, help="most maps of a family (default %(default)s)")
     parser.add_argument("--samples", type=int, default=1000, help="samples of the belief (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
     parser.add_argument("--out", type=Path, default=Path("out/worlds"), help="folder (default %(default)s)")
@@ -71,15 +74,25 @@ def judged(case: Case, policy: Any) -> tuple[float, float, float]:
     return entered, reached, lost
 
 
+def chosen(cases: Sequence[Case], options: argparse.Namespace) -> list[Case]:
+    """The cases to try: maps of one size and horizon share what is compiled."""
+
+    def size(case: Case) -> tuple[int | None, ...]:
+        return (*case.field.terrain.shape, case.field.mdp.horizon)
+
+    return [case for case in cases if options.all or size(case) == size(cases[0])][: options.maps]
+
+
 def tried(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], tuple[Case, dict[str, Any]]]:
     """One family: what every plan does, mean over its maps, and the first map with its plans."""
-    cases = families()[name][: options.maps]
+    cases = chosen(families()[name], options)
     keys = jax.random.split(jax.random.key(options.seed), len(cases))
     made = [plans_of(case, options.samples, key) for case, key in zip(cases, keys, strict=True)]
     row: dict[str, Any] = {
         plan: np.mean([judged(c, p[plan]) for c, p in zip(cases, made, strict=True)], axis=0).tolist() for plan in PLANS
     }
-    row["exposure"] = float(np.mean([float(p["plan"].exposure) for p in made]))
+    row |= {"exposure": float(np.mean([float(p["plan"].exposure) for p in made])), "maps": len(cases)}
+    jax.clear_caches()  # no other family is of this shape, and programs take memory
     return row, (cases[0], made[0])
 
 
@@ -118,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     console.print(conclusion(rows))
     console.print(table(rows))
     picture = _style.save(sheet(shown), options.out / "worlds.png")
-    settings = {"maps": options.maps, "samples": options.samples, "families": options.families}
+    settings = {"maps": options.maps, "all": options.all, "samples": options.samples, "families": options.families}
     manifest = _report.save(options.out, began, settings, options.seed, {"families": rows}, pictures=[picture])
     console.print(_report.told(manifest, options.out))
     return manifest
@@ -142,12 +155,13 @@ def table(rows: dict[str, Any]) -> Table:
     """Hazard / goal / regret of every plan."""
     shown = Table(title="hazard entered / goal reached / regret, mean over maps")
     shown.add_column("family")
+    shown.add_column("maps", justify="right")
     for plan in PLANS:
         shown.add_column(plan, justify="right", no_wrap=True)
     shown.add_column("exposure", justify="right")
     for name, row in rows.items():
         cells = [" / ".join(f"{x:.2f}" for x in row[plan]) for plan in PLANS]
-        shown.add_row(name, *cells, f"{row['exposure']:.2f}")
+        shown.add_row(name, str(row["maps"]), *cells, f"{row['exposure']:.2f}")
     return shown
 
 

@@ -76,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     rows, limit_rows = ([row for each in part for row in table.rows(each)] for part in (found, limits))
     everything = table.table(rows, titles)
     if limits:
-        everything += f"\n\nWhere forbidding the unseen fails\n{table.limits_table(limit_rows, limits)}"
+        head = "Where forbidding the unseen fails, and where the careful plan does"
+        everything += f"\n\n{head}\n{table.limits_table(limit_rows, limits)}"
     console.print(summary.text(rows, titles, found, limits), markup=False, highlight=False)
     if options.all:
         console.print(f"\n{everything}", markup=False, highlight=False)

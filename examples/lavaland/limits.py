@@ -1,4 +1,4 @@
-"""Worlds where forbidding the unseen fails and a posterior does not.
+"""Worlds where forbidding the unseen fails and a posterior does not, and one where both fail.
 
 *Harmless moss in the way*: a river of terrain the designer never met, from edge to edge.
 Forbidding it means never arriving; a posterior knows that what a few cells can cost is bounded.
@@ -6,6 +6,9 @@ Forbidding it means never arriving; a posterior knows that what a few cells can 
 *Two sensors*: the robot does not see terrain but two sensors, with an indicator each for dirt, grass
 and target. They agree wherever the designer looked. Over lava one reads target and the other grass,
 so every single indicator has been seen: there is nothing to forbid.
+
+*Slippery ice*: on FrozenLake whoever goes may slip into a hole, so exposure to the unknown cannot be avoided, and
+the careful plan gives up much of the goal for less of it.
 """
 
 from pathlib import Path
@@ -19,6 +22,7 @@ from examples.lavaland.inputs import Case, Input
 from examples.lavaland.table import RECOMMENDED, Plan
 from ird import posterior
 from mdps import GridWorld
+from mdps import worlds as shipped
 from mdps.worlds.lavaland import NAMES
 
 PLANS = (
@@ -40,8 +44,8 @@ READINGS = [
 
 
 def worlds(settings: dict[str, Any], key: jax.Array) -> list[Input]:
-    """The two worlds."""
-    return [moss(settings), two_sensors(settings, key)]
+    """The three worlds."""
+    return [moss(settings), two_sensors(settings, key), ice()]
 
 
 def moss(settings: dict[str, Any]) -> Input:
@@ -72,6 +76,14 @@ def two_sensors(settings: dict[str, Any], key: jax.Array) -> Input:
 
     data = jax.jit(jax.vmap(draw))(jax.random.split(key, n))
     return Input("two sensors", f"two sensors, {n} maps", data, case)
+
+
+def ice() -> Input:
+    """FrozenLake, 4 × 4, slippery; goal and holes end all, and nobody spoke of holes."""
+    case = shipped.families()["slippery-B"][0]
+    data = jax.tree.map(lambda x: x[None], Case(case.train, case.field, case.written, case.meant, case.widths))
+    title = "slippery FrozenLake"
+    return Input("ice", title, data, lambda data: data, avoid=(case.hazard,), reach=(case.goal,), small=True)
 
 
 def plans(settings: dict[str, Any], case: Case, key: jax.Array) -> planners.Decision:

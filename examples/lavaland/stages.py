@@ -161,7 +161,7 @@ def run_limit(settings: dict[str, Any], source: Input, key: jax.Array, tell: Cal
     decisions = stages.run("planning", stages.compiled(partial(limits.plans, settings), 0), keys)
     for i, plan in enumerate(limits.PLANS):
         stages.judge(plan, _cut(decisions, (slice(None), i)))
-    return Results(source, None, stages.outcomes, stages.seconds)
+    return Results(source, None, stages.outcomes, stages.seconds, stages.policies)
 
 
 def _cut(tree: Any, part: Any) -> Any:

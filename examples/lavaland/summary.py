@@ -18,7 +18,7 @@ BEST = ("per step", "per trajectory")  # the schemes of which the short table sh
 
 def sentences(found: Sequence[Results], limits: Sequence[Results]) -> list[str]:
     """What the careful plan bought, where it failed, and where forbidding the unseen fails."""
-    said = [bought(found), failed(found)]
+    said = [bought(found), failed([*found, *limits])]
     return said + ([forbidding(limits)] if limits else [])
 
 
