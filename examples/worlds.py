@@ -19,6 +19,7 @@ import numpy as np
 import numpyro.distributions as dist
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -153,14 +154,14 @@ def conclusion(rows: dict[str, Any]) -> str:
 
 def table(rows: dict[str, Any]) -> Table:
     """Hazard / goal / regret of every plan."""
-    shown = Table(title="hazard entered / goal reached / regret, mean over maps")
-    shown.add_column("family")
+    shown = Table(title="hazard entered, goal reached, regret; mean over maps", padding=(0, 1), box=box.SIMPLE)
+    shown.add_column("family", no_wrap=True)
     shown.add_column("maps", justify="right")
     for plan in PLANS:
         shown.add_column(plan, justify="right", no_wrap=True)
     shown.add_column("exposure", justify="right")
     for name, row in rows.items():
-        cells = [" / ".join(f"{x:.2f}" for x in row[plan]) for plan in PLANS]
+        cells = [" ".join(f"{x + 0.0:.2f}" for x in np.round(row[plan], 2)) for plan in PLANS]
         shown.add_row(name, str(row["maps"]), *cells, f"{row['exposure']:.2f}")
     return shown
 

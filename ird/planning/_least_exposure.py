@@ -24,7 +24,7 @@ from mdps.solvers import solve
 # Prices of exposure that are tried first, in units of what may be given up; then as many between two of them, again
 # and again, until no plan lies between.  (Four at a time cost a batch of maps on a CPU hardly more than one.)
 PRICES = (0.0, 1e-3, 0.3, 30.0)
-ROUNDS = 16
+TURNS = 16
 _TOLD = 0.05  # share of the gain in training that may be untold without a word
 
 
@@ -97,6 +97,7 @@ def plan_least_exposure(
     *evidence: Evidence,
     give_up: float | Float[Array, ""] = 0.7,
     cut: float | Float[Array, ""] = 0.05,
+    value: Float[Array, " K"] | None = None,
 ) -> ExposurePlan:
     r"""Keep away from what the evidence said nothing about, for no more than a share of what is at stake.
 
@@ -120,6 +121,9 @@ def plan_least_exposure(
         give_up: share of the stake that may be given up.
         cut: share of a visit below which it counts as known; so it does where it is no less known than what the
             proxy's plan gained in training (`untold`).
+        value: weights that what is known is valued by, `[K]`: the belief's mean when None.  The written weights,
+            `value=proxy.weights`, trust the designer's numbers wherever the training map could have told; use them
+            where a wide prior makes the mean timid (it then stays where the goal is worth going to).
 
     Returns:
         The plan and its certificate.
@@ -150,7 +154,7 @@ def plan_least_exposure(
         >>> print(str(careful).splitlines()[-1])
         it meets nothing that the evidence did not speak of
     """
-    known = known_of(mdp, belief, *evidence)
+    known = known_of(mdp, belief, *evidence, value=value)
     check_sums(mdp)
     shares = {"give_up": (give_up, lambda x: 0 <= x <= 1, "it is a share of what is at stake and must lie in [0, 1].")}
     shares["cut"] = (cut, lambda x: 0 <= x < 1, "it is a share of a visit and must lie in [0, 1).")
@@ -211,12 +215,12 @@ def _priced(two: MDP, prices: Float[Array, " P"]) -> _Prices:
 
 
 def _searched(two: MDP, first: Float[Array, " P"], given) -> _Prices:
-    """Plans at the `first` prices, 0 the first of them, and at those between which the floor lies, `[P * ROUNDS]`."""
+    """Plans at the `first` prices, 0 the first of them, and at those between which the floor lies, `[P * TURNS]`."""
     count = first.shape[0]
-    none = jnp.full((ROUNDS * count,), -1, first.dtype)
+    none = jnp.full((TURNS * count,), -1, first.dtype)
 
     def between(carry):
-        return (carry[0] < ROUNDS) & ~carry[3]
+        return (carry[0] < TURNS) & ~carry[3]
 
     def look(carry):
         turn, prices, tried, _ = carry

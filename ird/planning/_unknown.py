@@ -14,7 +14,8 @@ proxy's plan gained in training, g = b - φ̄ (the untold share of the gain).  W
 that, and who is more careful about each visit hides from all of them: with `cut` alone a designer of β = 1 left the
 whole of an office unknown, its charger too (`tests/test_ird_planning_office.py`).
 
-What is known of the reward is the posterior's mean along what was spoken about, and the prior's elsewhere:
+What is known of the reward is the posterior's mean along what was spoken about (or other weights, such as the written
+ones), and the prior's mean elsewhere:
 
     k = m₀ + D V diag(ι/(1 + ι)) Vᵀ D⁻¹ (E[w] - m₀)
 """
@@ -29,7 +30,7 @@ from ird.beliefs import Belief, check_belief
 from ird.evidence.fisher import Telling, told
 from ird.evidence.protocol import Evidence
 from ird.likelihood import shared_names
-from mdps.checks import check_number, shown
+from mdps.checks import check_number, check_weights, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations, occupancy, uniform_policy
 from mdps.reaching import can_be_reached
@@ -93,8 +94,8 @@ def unknown(
     return unknown_of(mdp, known_of(mdp, belief, *evidence), cut)
 
 
-def known_of(mdp: MDP, belief: Belief, *evidence: Evidence) -> Known:
-    """What is known to a belief, of which a plan in this MDP makes use."""
+def known_of(mdp: MDP, belief: Belief, *evidence: Evidence, value: Float[Array, " K"] | None = None) -> Known:
+    """What is known to a belief, of which a plan in this MDP makes use; by its mean, or by the weights `value`."""
     check_belief(mdp, belief)
     for name in ("prior_mean", "prior_sd"):
         if not hasattr(belief, name):
@@ -120,7 +121,8 @@ def known_of(mdp: MDP, belief: Belief, *evidence: Evidence) -> Known:
             "belief does not keep what its evidence was able to tell (it was loaded from a file of an earlier version, "
             "or some of its evidence does not say); pass the evidence after the belief, as evidence."
         )
-    return _known_of(mdp, mean, belief.prior_mean, _scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
+    by = mean if value is None else check_weights(mdp, value).astype(mean.dtype)
+    return _known_of(mdp, by, belief.prior_mean, _scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _scale(belief) -> Array:

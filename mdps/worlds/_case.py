@@ -68,7 +68,7 @@ def goes_on_paying(
         settings: of `GridWorld.from_text`, for both maps.
     """
     written = {"floor": -0.1, "goal": 1.0} if proxy is None else proxy
-    dry, wet = _maps(field, train, hazard, legend, horizon=horizon, **settings)
+    dry, wet = _dry_and_wet(field, train, hazard, legend, horizon=horizon, **settings)
     weights = dry.weights(**written)
     meant = weights + wet.weights(**{hazard: harm})
     goal = "goal" if legend is None else legend["G"]
@@ -90,7 +90,8 @@ def ends_all(
 ) -> Case:
     """Convention B: goal and hazard are paid once and end all reward, and a step may cost.
 
-    The prior of a step and of the ground is as wide as the step costs, that of the rest as the largest number written.
+    The prior of a step and of the ground is as wide as the step costs, or as 1 where nothing is written of steps, that
+    of the rest as the largest number written.
 
     Args:
         title: which map of its family.
@@ -107,11 +108,12 @@ def ends_all(
     goal = "goal" if legend is None else legend["G"]
     ends = (goal, hazard) if deadly else (goal,)
     more = {"horizon": horizon, "terminal": ends, "step": "step" in proxy, **settings}
-    dry, wet = _maps(field, train, hazard, legend, **more)
+    dry, wet = _dry_and_wet(field, train, hazard, legend, **more)
     weights = dry.weights(**proxy)
     largest = float(jnp.max(jnp.abs(weights)))
     ground = ("floor", "dirt", "step")
-    widths = [abs(proxy.get("step", largest)) if name in ground else largest for name in dry.mdp.feature_names]
+    step = abs(proxy.get("step", 1.0))
+    widths = [step if name in ground else largest for name in dry.mdp.feature_names]
     meant = weights + wet.weights(**{hazard: harm})
     return Case(title, dry, wet, weights, meant, jnp.asarray(widths), hazard, goal, harmless=not deadly and harm == 0)
 
@@ -156,7 +158,7 @@ def at_cells(grid: GridWorld, x) -> np.ndarray:
     return np.where(cell >= 0, np.asarray(x)[np.maximum(cell, 0)] > 0, False)
 
 
-def _maps(field, train, hazard, legend, **settings) -> tuple[GridWorld, GridWorld]:
+def _dry_and_wet(field, train, hazard, legend, **settings) -> tuple[GridWorld, GridWorld]:
     """Training map and field, with one legend."""
     legend = {"S": "floor", ".": "floor", "G": "goal"} if legend is None else legend
     legend = legend | {"h": hazard}

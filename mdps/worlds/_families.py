@@ -6,7 +6,7 @@ weight may lie from 0 before anything is known.  Two conventions, by the last le
 - **A**: the goal absorbs and goes on paying, the hazard can be walked through.  Written floor -0.1, goal 1; meant also
   hazard -10; weights within ±1.
 - **B**: goal and hazard are paid once and end all reward, and a step costs.  Weights of floor and step within the
-  cost of a step, the others within the largest number written.
+  cost of a step (1 on FrozenLake, where none is written), the others within the largest number written.
 
 Sources: AI Safety Gridworlds (Leike et al. 2017: distributional shift, island navigation), gymnasium 1.x (FrozenLake,
 CliffWalking), MiniGrid 3.x (gaps, crossings, DistShift), the inverse reward design paper (Figure 2), Lavaland.  Bars of

@@ -7,7 +7,7 @@ import numpy as np
 from mdps.interop import from_minigrid
 from mdps.worlds._case import Case, at_cells, both
 
-ONCE = {"step": -0.75, "goal": 50.0}
+MINIGRID_PAYS = {"step": -0.75, "goal": 50.0}
 
 
 def _rows(name: str, seed: int) -> list[str]:
@@ -23,7 +23,7 @@ def _rows(name: str, seed: int) -> list[str]:
     return ["".join(row) for row in np.where(np.asarray(grid.cell) < 0, "#", letters)]
 
 
-def _maps(environments: Iterable[str], seeds: Iterable[int]) -> dict[str, list[str]]:
+def _read(environments: Iterable[str], seeds: Iterable[int]) -> dict[str, list[str]]:
     return {f"{name}, seed {seed}": _rows(f"MiniGrid-{name}-v0", seed) for name in environments for seed in seeds}
 
 
@@ -33,7 +33,7 @@ SHIFTS = ("DistShift1", "DistShift2"), range(1)
 
 
 def _family(which: tuple[Iterable[str], Iterable[int]], convention: int) -> Callable[[], list[Case]]:
-    return lambda: both(_maps(*which), 60, "lava", proxy=ONCE, harm=-50.0)[convention]()
+    return lambda: both(_read(*which), 60, "lava", proxy=MINIGRID_PAYS, harm=-50.0)[convention]()
 
 
 MINIGRID = {
