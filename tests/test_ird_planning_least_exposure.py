@@ -253,3 +253,19 @@ def test_a_plan_and_a_frontier_say_what_they_cost_and_rest_on():
     assert (np.diff(np.asarray(several.plans.bound)) <= 1e-6).all()
     with pytest.raises(ValueError, match="shares of the stake"):
         planning.frontier(case.field.mdp, belief, give_up=[0.0, 2.0])
+
+
+def test_the_written_weights_may_value_what_is_known_but_not_what_is_not():
+    train, field, written = lava_world()
+    belief, _ = belief_in(train, written, jnp.ones(4))
+    by_mean, by_written = (planning.plan_least_exposure(field.mdp, belief, value=x) for x in (None, written))
+    lava = field.mdp.feature_names.index("lava")
+    # What nothing was told about stays at the prior's mean, whatever number is given for it.
+    absurd = planning.plan_least_exposure(field.mdp, belief, value=written.at[lava].set(100.0))
+    for name in ("known", "exposure", "bound"):
+        np.testing.assert_array_equal(getattr(absurd, name), getattr(by_written, name))
+    same = planning.plan_least_exposure(field.mdp, belief, value=belief.mean())
+    np.testing.assert_allclose(same.known, by_mean.known, rtol=1e-5)
+    assert float(by_written.known) != pytest.approx(float(by_mean.known), rel=1e-3)
+    with pytest.raises(ValueError, match="weights has shape"):
+        planning.plan_least_exposure(field.mdp, belief, value=written[:2])
