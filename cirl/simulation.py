@@ -68,6 +68,14 @@ def simulate(
 
     Raises:
         ValueError: for more steps than the horizon, or fewer than one.
+
+    Example:
+        >>> import jax
+        >>> from cirl.games import chefworld
+        >>> game = chefworld.game([(4, 0, 0), (3, 1, 0)], 2)
+        >>> played = simulate(game, solve(game), key=jax.random.key(0), num_steps=2, num_episodes=5)
+        >>> played.robot_actions.shape, played.returns.shape
+        ((5, 2), (5,))
     """
     check_game(game)
     if not isinstance(solution, GameSolution):

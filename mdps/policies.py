@@ -271,6 +271,14 @@ def rollout(mdp: MDP, policy: Float[Array, " ... S A"], *, key: Key[Array, ""], 
 
     Raises:
         ValueError: for a policy of the wrong shape, fewer than one step, or what is no key.
+
+    Example:
+        >>> import jax, mdps
+        >>> grid = mdps.GridWorld.from_text("S.G", {"S": "dirt", ".": "dirt", "G": "goal"}, discount=0.9)
+        >>> policy = mdps.solve(grid.mdp, grid.mdp.reward(grid.weights(goal=1.0))).policy
+        >>> run = rollout(grid.mdp, policy, key=jax.random.key(0), num_steps=4)
+        >>> run.states.tolist(), run.actions[:2].tolist()
+        ([0, 1, 2, 2], [1, 1])
     """
     check_key(key)
     num_steps = check_count("num_steps", num_steps)

@@ -485,3 +485,17 @@ def test_what_is_not_finite_is_not_known():
             for made, matters in ((whole, name != "baseline"), (per_step, name not in ("offset", "units"))):
                 if matters and not (name == "log_weights" and bad == -np.inf):
                     assert not bool(made.converged) and not np.isfinite(made.bound), (name, bad, made)
+
+
+def test_the_objective_is_differentiated_by_the_envelope_where_that_is_right_and_refused_otherwise(x64):
+    mdp, samples, risk = model(discount=0.8), belief(weighted=False), Entropic(0.7)
+    offset, way = np.random.default_rng(3).normal(size=(2, N))
+    attained = lambda c: planning.plan(mdp, samples, risk=risk, offset=c, tol=1e-9).objective  # noqa: E731
+    plan = planning.plan(mdp, samples, risk=risk, offset=jnp.asarray(offset), tol=1e-9)
+    collected = jax.lax.stop_gradient(plan.feature_expectations)
+    own = jax.grad(lambda c: risk.value(samples.weights @ collected - c, samples.log_weights))(jnp.asarray(offset))
+    apart = attained(jnp.asarray(offset + 1e-4 * way)) - attained(jnp.asarray(offset - 1e-4 * way))
+    assert float(own @ way) == pytest.approx(float(apart) / 2e-4, rel=1e-3)
+    for derivative in (jax.grad, jax.jacfwd):
+        with pytest.raises(ValueError, match="not differentiated: its adversary"):
+            derivative(attained)(jnp.asarray(offset))

@@ -22,6 +22,12 @@ def no_offset(belief: Belief) -> Float[Array, " N"]:
 
     What is unseen and worth nothing then looks safe: with negative rewards everywhere the planner
     hedges by standing in it.  A shift of the features changes the plan.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ird import posterior
+        >>> no_offset(posterior.exact(candidates=jnp.eye(2))).tolist()
+        [0.0, 0.0]
     """
     weights, log_weights = check_samples(belief)
     return jnp.zeros(log_weights.shape, weights.dtype)
@@ -32,6 +38,15 @@ def start_offset(mdp: MDP, belief: Belief) -> Float[Array, " N"]:
 
     That of staying where one starts, where that is possible; no plan need attain it.  Assumes that the start's
     terrain is normal: neither a hazard nor a treat.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> field = mdps.GridWorld.from_text("SgG", legend, horizon=4)
+        >>> belief = posterior.exact(candidates=jnp.array([[1.0, 0.0, 2.0], [-1.0, 0.5, 3.0]]))
+        >>> start_offset(field.mdp, belief).tolist()  # four steps on dirt
+        [4.0, -4.0]
     """
     weights, log_weights = check_belief(mdp, belief)
     return _start_offset(mdp, weights, log_weights)
@@ -46,6 +61,18 @@ def training_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Array, "
         mdp: the deployment MDP.
         belief: weight samples.
         *proxies: the evidence, at least one; the mean over their training maps.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import ProxyReward, posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> train = mdps.GridWorld.from_text("S.G", legend, horizon=4)
+        >>> rewards = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+        >>> proxy = ProxyReward(rewards[0], train.mdp, beta=2.0, alternatives=rewards)
+        >>> belief = posterior.exact(proxy, candidates=rewards)
+        >>> field = mdps.GridWorld.from_text("SgG", legend, horizon=8)
+        >>> training_offset(field.mdp, belief, proxy).tolist()  # two on dirt and two on the goal, in twice the time
+        [4.0, 4.0]
     """
     weights, log_weights = check_belief(mdp, belief)
     check_proxies(proxies, mdp.feature_names, "this MDP has")
@@ -58,6 +85,18 @@ def log_normalizer_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Ar
 
     Above the training offset by what the designer's best proxy for `w_i` would have gained.  The arguments are
     those of `training_offset`.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import ProxyReward, posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> train = mdps.GridWorld.from_text("S.G", legend, horizon=4)
+        >>> rewards = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+        >>> proxy = ProxyReward(rewards[0], train.mdp, beta=2.0, alternatives=rewards)
+        >>> belief = posterior.exact(proxy, candidates=rewards)
+        >>> best = log_normalizer_offset(train.mdp, belief, proxy)
+        >>> bool((best >= training_offset(train.mdp, belief, proxy)).all())
+        True
     """
     weights, log_weights = check_belief(mdp, belief)
     check_proxies(proxies, mdp.feature_names, "this MDP has")
@@ -70,13 +109,33 @@ def regret_offset(mdp: MDP, belief: Belief, *, tol: float | Float[Array, ""] | N
     """The best return that each sample allows here, `V*(w_i)`: planning against it limits regret.
 
     `N` planning problems, solved in blocks.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> field = mdps.GridWorld.from_text("SgG", legend, horizon=4)
+        >>> belief = posterior.exact(candidates=jnp.array([[1.0, 0.0, 2.0], [-1.0, 0.5, 3.0]]))
+        >>> regret_offset(field.mdp, belief).tolist()  # dirt, grass, then twice the goal
+        [5.0, 5.5]
     """
     weights, log_weights = check_belief(mdp, belief)
     return _regret_offset(mdp, weights, log_weights, tol)
 
 
 def policy_offset(mdp: MDP, belief: Belief, policy: Float[Array, " ... S A"]) -> Float[Array, " N"]:
-    """The return of a policy that is known to be acceptable: planning against it is robust improvement on that."""
+    """The return of a policy that is known to be acceptable: planning against it is robust improvement on that.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> field = mdps.GridWorld.from_text("SgG", legend, horizon=4)
+        >>> belief = posterior.exact(candidates=jnp.array([[1.0, 0.0, 2.0], [-1.0, 0.5, 3.0]]))
+        >>> stay = jnp.eye(4)[jnp.array([3, 3, 3])]  # left, into the wall
+        >>> policy_offset(field.mdp, belief, stay).tolist()
+        [4.0, -4.0]
+    """
     weights, log_weights = check_belief(mdp, belief)
     return _return_of(weights, log_weights, feature_expectations(mdp, policy))
 
@@ -128,6 +187,17 @@ def training_stakes(belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
 
     Raises:
         ValueError: without a proxy, or for one written for other features.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import ProxyReward, posterior
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> train = mdps.GridWorld.from_text("S.G", legend, horizon=4)
+        >>> rewards = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+        >>> proxy = ProxyReward(rewards[0], train.mdp, beta=2.0, alternatives=rewards)
+        >>> belief = posterior.exact(proxy, candidates=rewards)
+        >>> training_stakes(belief, proxy).tolist()  # per step: two of four on the goal, or four on dirt against two
+        [0.5, 0.5]
     """
     weights, log_weights = check_samples(belief)
     check_proxies(proxies, tuple(belief.feature_names), "the belief is about")
@@ -148,12 +218,30 @@ def _spread(weights: Float[Array, " N K"], features: Float[Array, " M K"]) -> Fl
 
 
 def start_features(mdp: MDP) -> Float[Array, " K"]:
-    """Expected features of the first step, averaged over actions where they depend on the action, `[K]`."""
+    """Expected features of the first step, averaged over actions where they depend on the action, `[K]`.
+
+    Example:
+        >>> import mdps
+        >>> legend = {"S": "dirt", "g": "grass", "G": "goal"}
+        >>> start_features(mdps.GridWorld.from_text("SgG", legend, horizon=4).mdp).tolist()
+        [1.0, 0.0, 0.0]
+    """
     return first_features(check_mdp(mdp))
 
 
 def training_features(*proxies: Proxy) -> Float[Array, " K"]:
-    """Mean features per visit of the proxy's plan in training, `[K]`; of several, the mean over their training maps."""
+    """Mean features per visit of the proxy's plan in training, `[K]`; of several, the mean over their training maps.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import ProxyReward
+        >>> legend = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
+        >>> train = mdps.GridWorld.from_text("S.G", legend, horizon=4)
+        >>> rewards = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+        >>> proxy = ProxyReward(rewards[0], train.mdp, beta=2.0, alternatives=rewards)
+        >>> training_features(proxy).tolist()
+        [0.5, 0.0, 0.5]
+    """
     check_proxies(proxies)
     return _mean_features([(p.feature_expectations, p.mdp.total_visits) for p in proxies])
 

@@ -29,7 +29,7 @@ from ird.planning._risk_plan import (
     visits_of,
 )
 from ird.risk import Risk
-from mdps.checks import check_array, check_count, check_number
+from mdps.checks import check_array, check_count, check_number, is_concrete
 from mdps.mdp import MDP
 from mdps.solvers import solve
 
@@ -53,6 +53,12 @@ def plan(
     (Hadfield-Menell et al. 2017, section 4, with `ρ` the minimum; Brown et al. 2020 with mean-CVaR).
     The risk is over `w` alone: transitions are averaged.  Randomising can pay, because the
     adversary does not see the coin.
+
+    The objective is not differentiated, and `jax.grad` of it says so.  By the envelope theorem its derivative is that
+    of `ρ(R)` at the plan's own features under the adversary's part of the equilibrium; but where the plan randomises
+    the adversary's best answer is not unique, and of the equilibrium the planner keeps mixtures of rewards, `[K]`, not
+    of samples, `[N]`.  With `Entropic` and `Mean` the answer is unique, and the derivative is that of
+    `risk.value(weights @ jax.lax.stop_gradient(plan.feature_expectations) - offset, log_weights)`.
 
     Args:
         mdp: where to plan.
@@ -103,8 +109,25 @@ def plan(
     )
     max_steps = check_count("max_steps", max_steps)
     check_risk(risk, weights, log_weights)
-    found = _plan(mdp, weights, log_weights, risk, offset, units, tol, max_steps, kind=type(risk))
+    given = (mdp, weights, log_weights, risk, offset, units)
+    given = jax.tree.map(lambda x: x if is_concrete(x) else _not_differentiated(x), given)
+    found = _plan(*given, tol, max_steps, kind=type(risk))
     return remember(found, mdp, belief, risk=risk, offset=offset, units=units)
+
+
+@jax.custom_jvp
+def _not_differentiated(x):
+    """The same, refused where it is differentiated: a loop would differentiate its steps, not its answer."""
+    return x
+
+
+@_not_differentiated.defjvp
+def _(primals, tangents):
+    raise ValueError(
+        "planning.plan is not differentiated: its adversary's best answer is not unique where the plan randomises; "
+        "plan with jax.lax.stop_gradient(...) of what is differentiated, and see planning.plan for what may be "
+        "differentiated then."
+    )
 
 
 class _Problem(NamedTuple):

@@ -32,6 +32,16 @@ def load(store: str | os.PathLike[str]) -> Any:
     Raises:
         ImportError: if xarray or zarr is not installed.
         ValueError: if there is no sweep there, or files of it are missing or damaged.
+
+    Example:
+        >>> import jax, tempfile
+        >>> from ird import sweep
+        >>> store = tempfile.mkdtemp() + "/small.zarr"
+        >>> trial = lambda key, *, scale: {"drawn": scale * jax.random.normal(key)}
+        >>> _ = sweep.run(trial, {"scale": [1.0, 10.0]}, num_seeds=3, key=jax.random.key(0), store=store,
+        ...               progress=False)
+        >>> dict(load(store)["drawn"].sizes)
+        {'scale': 2, 'seed': 3}
     """
     opened = open_store(store)
     try:

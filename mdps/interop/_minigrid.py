@@ -29,6 +29,14 @@ def from_minigrid(env: Any, *, discount: float = 1.0, horizon: int | None = None
     Raises:
         ValueError: for an environment that was not reset, or objects that a map of terrain
             cannot hold (doors, keys, balls, boxes).
+
+    Example:
+        >>> import gymnasium, minigrid
+        >>> env = gymnasium.make("MiniGrid-LavaGapS5-v0")
+        >>> _ = env.reset(seed=0)
+        >>> grid = from_minigrid(env, horizon=20)
+        >>> print(grid.show().splitlines()[2])
+        # f l f #
     """
     env = getattr(env, "unwrapped", env)
     grid, position = getattr(env, "grid", None), getattr(env, "agent_pos", None)
