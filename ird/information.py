@@ -1,18 +1,22 @@
 """What it would be worth to know the reward: when to ask rather than be careful."""
 
+import functools
+import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from ird.beliefs import Belief, check_belief, counting
-from ird.queries import Query
-from mdps.checks import check_sums, shown
+from ird.blocks import ROWS, in_blocks
+from ird.queries import Pool, Query, choose
+from mdps.checks import check_number, check_sums, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 
-__all__ = ["Information", "value_of_answer", "value_of_information"]
+__all__ = ["Information", "Question", "next_question", "value_of_answer", "value_of_information"]
 __dir__ = __all__.copy
 
 
@@ -30,6 +34,22 @@ class Information(NamedTuple):
     informed: Float[Array, ""]
     uninformed: Float[Array, ""]
     error_bound: Float[Array, ""]
+
+
+class Question(NamedTuple):
+    """What to ask next, and whether to ask at all.
+
+    Attributes:
+        query: the question.
+        answer: what its answer alone is worth for acting.
+        everything: what it would be worth to be told the reward: no number of questions is worth more.
+        stop: whether to act without asking: being told everything would not be worth the cost of one question.
+    """
+
+    query: Query
+    answer: Information
+    everything: Information
+    stop: Bool[Array, ""]
 
 
 def value_of_information(mdp: MDP, belief: Belief) -> Information:
@@ -102,6 +122,81 @@ def value_of_answer(mdp: MDP, belief: Belief, query: Query) -> Information:
             "ask about a map with the same features in the same order."
         )
     return _value_of_answer(mdp, weights, log_weights, query)
+
+
+def next_question(
+    mdp: MDP, belief: Belief, pool: Pool, size: int = 2, *, cost: float | Float[Array, ""] = 0.0
+) -> Question:
+    """The question whose answer is worth most for acting in one MDP, and whether to go on asking.
+
+    All pairs of the pool are looked at, then whichever option adds most, one at a time.  Where no single answer is
+    worth its cost, it is the question that tells most (`queries.choose`): answers that change no plan one by one do
+    together.  So what one answer is worth is no reason to stop; only what everything is worth bounds what all further
+    questions can bring.
+
+    Args:
+        mdp: the deployment MDP.
+        belief: a posterior over weights; `resample` it to a few hundred samples, each of which is planned for.
+        pool: options that may be shown, such as rewards that a person judges in training.
+        size: how many options to show.
+        cost: what one question costs, in units of return.
+
+    Returns:
+        A `Question`; `question.query.answer(picked)` is the evidence.
+
+    Raises:
+        ValueError: for a belief or a pool about other features, or a cost that is negative.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> from ird import posterior, queries
+        >>> fork = mdps.GridWorld.from_text("a.S.b", {"S": ".", ".": ".", "a": "a", "b": "b"}, horizon=3)
+        >>> belief = posterior.exact(candidates=jnp.asarray([[0.0, 1.0, -1.0], [0.0, -1.0, 1.0]]))
+        >>> pool = queries.Pool.from_rewards([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], fork.mdp, beta=1.0)
+        >>> asked = next_question(fork.mdp, belief, pool, cost=0.1)
+        >>> asked.query.rows.tolist(), round(float(asked.answer.value), 3), bool(asked.stop)
+        ([1, 2], 0.762, False)
+    """
+    weights, log_weights = check_belief(mdp, belief)
+    check_sums(mdp)
+    if not isinstance(pool, Pool):
+        raise ValueError(f"pool is {shown(pool)}; give a queries.Pool, such as Pool.from_rewards(rewards, mdp).")
+    if tuple(pool.feature_names) != tuple(mdp.feature_names):
+        raise ValueError(
+            f"the pool is about the features {pool.feature_names}, but this MDP has {tuple(mdp.feature_names)}; build "
+            "both from maps with the same features in the same order."
+        )
+    cure = "it is what one question costs, in units of return, and not negative."
+    cost = check_number("cost", cost, lambda x: 0 <= x < np.inf, cure, dtype=weights.dtype)
+    telling = choose(pool, belief, size)
+    worthy = pool.query(_worthiest(mdp, weights, log_weights, pool, size=size))
+    answers = [_value_of_answer(mdp, weights, log_weights, query) for query in (worthy, telling)]
+    pays = answers[0].value > jnp.maximum(cost, answers[0].error_bound)
+    query, answer = jax.tree.map(lambda a, b: jnp.where(pays, a, b), (worthy, answers[0]), (telling, answers[1]))
+    everything = _value(mdp, weights, log_weights)
+    return Question(query, answer, everything, everything.value - everything.error_bound <= cost)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _worthiest(mdp: MDP, weights, log_weights, pool: Pool, *, size: int) -> Int[Array, " q"]:
+    """The set of options whose answer is worth most: the best pair, then what adds most, one at a time."""
+    [weights] = counting(log_weights, weights)
+    everyone = pool.query(np.arange(pool.features.shape[0]))
+    logits = everyone.log_probabilities(weights).T  # of all options at once: those of a set are these, normalised anew
+
+    def worth(rows):
+        joint = jnp.exp(jax.nn.log_softmax(logits[rows], axis=0) + log_weights[None])
+        return jnp.sum(jax.vmap(lambda w: optimum(mdp, w).value)(joint @ weights))
+
+    M = pool.features.shape[0]
+    sets = jnp.asarray(np.array(list(itertools.combinations(range(M), 2))))
+    best = sets[jnp.argmax(in_blocks(jax.vmap(worth), sets, ROWS))]
+    for _ in range(size - 2):
+        grown = jnp.concatenate([jnp.broadcast_to(best, (M, best.size)), jnp.arange(M)[:, None]], axis=1)
+        again = jnp.any(best[None] == jnp.arange(M)[:, None], axis=1)
+        values = jnp.where(again, -jnp.inf, in_blocks(jax.vmap(worth), grown, ROWS))
+        best = grown[jnp.argmax(values)]
+    return best
 
 
 @jax.jit

@@ -9,6 +9,7 @@ import numpy as np
 import oracles
 import pytest
 
+import mdps
 from ird import information, posterior, queries
 from mdps import GridWorld
 
@@ -63,3 +64,78 @@ def test_a_sample_without_probability_counts_nothing_whatever_it_is(x64):
         lambda belief: queries.ProxyInformation(weights[:2]).score(mdp, belief),
     ):
         assert float(ask(spoilt)) == float(ask(some)) and np.isfinite(float(ask(some)))
+
+
+@pytest.fixture(scope="module")
+def shy():
+    """A way over ice, which is probably bad, beside a longer dry one; people whose single answers tell little."""
+    legend = {"S": "dirt", ".": "dirt", "i": "ice", "G": "goal"}
+    field = GridWorld.from_text("SiG\n.#.\n...", legend, horizon=8)
+    ice = jnp.asarray([-8.0, -6.0, -4.0, 0.0])
+    rewards = jnp.stack([0 * ice - 0.1, ice, 0 * ice + 1.0], axis=1)
+    options = jnp.asarray([[2.0, 0.0, 6.0], [0.0, 2.0, 6.0], [1.0, 1.0, 6.0]])  # two steps on dirt, on ice, on either
+    pool = queries.Pool.from_features(options, beta=0.15, feature_names=field.mdp.feature_names)
+    belief = posterior.exact(candidates=rewards, log_prior=jnp.log(jnp.asarray([0.4, 0.4, 0.17, 0.03])))
+    return field.mdp, belief, pool
+
+
+def test_it_goes_on_asking_while_everything_is_worth_more_than_a_question(shy):
+    mdp, prior, pool = shy
+    first = information.next_question(mdp, prior, pool, cost=0.02)
+    assert float(first.answer.value) < 0.005 < 0.02 < float(first.everything.value) and not first.stop
+    told = queries.choose(pool, prior, 2)
+    assert first.query.rows.tolist() == told.rows.tolist()  # what tells most, since no answer is worth its cost alone
+    assert information.next_question(mdp, prior, pool, cost=5.0).stop
+    truth, belief = prior.weights[3], prior
+    for i in range(200):
+        asked = information.next_question(mdp, belief, pool, cost=0.02)
+        if asked.stop:
+            break
+        picked = asked.query.simulate(truth, key=jax.random.key(i))
+        evidence = asked.query.answer(picked)
+        belief = posterior.exact(evidence, candidates=belief.weights, log_prior=belief.log_weights)
+    assert asked.stop and i > 1
+    assert float(asked.everything.value) <= 0.02 + float(asked.everything.error_bound)
+    # What it does then is worth all but the cost of a question less than knowing.
+    policy = mdps.solve(mdp, mdp.reward(belief.mean())).policy
+    own, best = (
+        mdps.policy_return(mdp, x, mdp.reward(truth)) for x in (policy, mdps.solve(mdp, mdp.reward(truth)).policy)
+    )
+    assert float(best - own) < 0.02
+
+
+def test_the_question_whose_answer_is_worth_most_is_found(shy):
+    mdp, _, _ = shy
+    rng = np.random.default_rng(4)
+    belief = posterior.exact(candidates=jnp.asarray(rng.normal(size=(4, 3)), jnp.float32))
+    pool = queries.Pool.from_features(3 * rng.normal(size=(3, 3)), beta=2.0, feature_names=mdp.feature_names)
+    worth = {
+        rows: float(information.value_of_answer(mdp, belief, pool.query(rows)).value)
+        for rows in itertools.combinations(range(3), 2)
+    }
+    best = max(worth, key=worth.get)
+    assert worth[best] > 0.01
+    found = information.next_question(mdp, belief, pool)
+    assert tuple(found.query.rows.tolist()) == best
+    assert float(found.answer.value) == pytest.approx(worth[best], abs=1e-5)
+    for wrong in ({"cost": -1.0}, {"cost": np.nan}):
+        with pytest.raises(ValueError, match="cost is"):
+            information.next_question(mdp, belief, pool, **wrong)
+    with pytest.raises(ValueError, match="pool is"):
+        information.next_question(mdp, belief, "pool")
+    with pytest.raises(ValueError, match="the pool is about the features"):
+        information.next_question(mdp, belief, queries.Pool.from_features(np.eye(3)))
+    with pytest.raises(ValueError, match="one true reward"):
+        found.query.simulate(jnp.ones((2, 3)), key=jax.random.key(0))
+
+
+def test_a_question_of_three_adds_what_is_worth_most(shy):
+    mdp, _, _ = shy
+    rng = np.random.default_rng(5)
+    belief = posterior.exact(candidates=jnp.asarray(rng.normal(size=(4, 3)), jnp.float32))
+    pool = queries.Pool.from_features(3 * rng.normal(size=(4, 3)), beta=2.0, feature_names=mdp.feature_names)
+    rows = information._worthiest(mdp, belief.weights, belief.log_weights, pool, size=3).tolist()
+    pair = information._worthiest(mdp, belief.weights, belief.log_weights, pool, size=2).tolist()
+    value = lambda rows: float(information.value_of_answer(mdp, belief, pool.query(rows)).value)  # noqa: E731
+    assert rows[:2] == pair and len(set(rows)) == 3
+    assert value(rows) == pytest.approx(max(value([*pair, i]) for i in set(range(4)) - set(pair)), abs=1e-5)

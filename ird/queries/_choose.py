@@ -62,6 +62,31 @@ class Query:
         weights = check_candidates(weights, self.feature_names, self.features.dtype)
         return jax.nn.log_softmax(_logits(self.features, self.beta, weights), axis=0).T
 
+    def simulate(self, weights: Float[Array, " K"], *, key: Key[Array, ""]) -> Int[Array, ""]:
+        """Which option a person picks who means `weights`: a draw of c ~ P(c | w), for `answer`.
+
+        Args:
+            weights: the true reward w, `[K]`.
+            key: a `jax.random.key`.
+
+        Raises:
+            ValueError: for a wrong number of weights, or something that is no key.
+
+        Example:
+            >>> import jax
+            >>> query = Pool.from_features([[1.0, 0.0], [0.0, 1.0]], beta=20.0).query([0, 1])
+            >>> int(query.simulate(jnp.array([0.0, 1.0]), key=jax.random.key(0)))
+            1
+        """
+        check_key(key)
+        weights = check_array("weights", weights)
+        if weights.shape != self.features.shape[-1:]:
+            raise ValueError(
+                f"weights has shape {weights.shape}; give one true reward, one weight per feature "
+                f"{self.feature_names}: use jax.vmap for many."
+            )
+        return jax.random.categorical(key, self.log_probabilities(weights[None])[0])
+
     def answer(self, picked: int | Int[Array, ""]) -> Choice:
         """What picking that option says: evidence for a posterior.
 
