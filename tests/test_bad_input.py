@@ -738,6 +738,18 @@ def rows_of_queries(w, k) -> Iterator[Row]:
     yield Row("value_of_information", information.value_of_information, {"mdp": k.mdp, "belief": k.belief})
     other = Kind(query, {**JUNK, "a pool": w.pool, "its class": queries.Query})
     yield Row("value_of_answer", information.value_of_answer, {"mdp": k.mdp, "belief": k.belief, "query": other})
+    yield Row(
+        "rewrite",
+        information.rewrite,
+        {
+            "mdps": k.mdp.but(none=[], grids=[w.grid], an_array=...),
+            "meant": k.belief.but(an_array=np.zeros((3, 2)), too_few=[1.0], a_proxy=w.proxy, evidence=...),
+            "written": k.weights,
+            "regret": share(),
+            "share": share().but(zero=0.0),
+            "most": count(1).but(three=3),
+        },
+    )
 
 
 def rows_of_simulations(w, k) -> Iterator[Row]:
