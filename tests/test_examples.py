@@ -54,9 +54,18 @@ def test_worlds_by_others_are_planned_in_and_drawn(tmp_path):
 
 
 def test_a_support_desk_learns_what_its_metrics_could_not_tell(tmp_path):
-    made = service_desk.main(["--samples", "1000", "--alternatives", "100", "--out", str(tmp_path)])
-    saved(tmp_path, made, "conversations.png")
-    saved(tmp_path, made, "metrics.png")
+    table = service_desk.TABLE.read_text(encoding="utf-8")
+    for line, small in (
+        ("steps = 16", "steps = 10"),
+        ("patience = [0.0, 0.1, 0.2, 0.3, 0.4]", "patience = [0.0, 1.0]"),
+    ):
+        assert line in table
+        table = table.replace(line, small)
+    (tmp_path / "desk.toml").write_text(table, encoding="utf-8")
+    small = ["--samples", "1000", "--alternatives", "60", "--tables", "2", "--draws", "20", "--change", "1"]
+    made = service_desk.main([*small, "--table", str(tmp_path / "desk.toml"), "--out", str(tmp_path)])
+    for picture in ("conversations.png", "metrics.png", "tables.png"):
+        saved(tmp_path, made, picture)
     names = made["metrics"]
     assert made["unseen"] == ["reopened"] and len(made["blind"]) == 1 and 200 <= made["states"] <= 2000
     told_apart = np.zeros(len(names))
@@ -66,6 +75,14 @@ def test_a_support_desk_learns_what_its_metrics_could_not_tell(tmp_path):
     points = {name: row["return"] for name, row in rows.items()}
     assert points["literal"] + 5 < points["least exposure"] <= points["oracle"] + 1e-3
     assert rows["after the answer"]["regret"] <= 0.05 and rows["oracle"]["regret"] < 1e-5
+    told = made["rewrites"]["told"]
+    assert told["found"] and max(row["regret"] for row in made["results"]["rewritten"].values()) <= 0.05
+    assert told["sentence"].startswith("Charge ") and "for reopened" in told["sentence"]
+    nobody = made["rewrites"]["not told"]
+    assert nobody["found"] == (nobody["held"] >= 0.95)
+    for table in made["random_tables"]:
+        assert table["regret"]["least exposure"] < table["regret"]["literal"]
+    assert made["meant_as_written"]["literal"] < 1e-5 < made["meant_as_written"]["least exposure"]
     for row in made["results"].values():
         assert abs(row["training"]["closed"] - 2 * row["training"]["resolved"]) < 1e-4  # two issues, never apart
     assert 0 < made["question"]["worth"] <= made["question"]["most"]

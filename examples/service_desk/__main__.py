@@ -9,32 +9,41 @@ Every policy is judged exactly; the figures of the desk are invented, and stand 
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from examples import _report, _style
-from examples.service_desk import pictures
+from examples.service_desk import pictures, random_tables
 from examples.service_desk.agents import (
+    CASES,
     World,
     believed,
     careful,
     given_up,
+    inferred,
     judged,
     least_exposure,
     literal,
-    written_proxy,
+    never_close_unresolved,
     yardstick,
 )
 from examples.service_desk.desk import METRICS, TABLE, Desk
-from examples.service_desk.question import ask
+from examples.service_desk.question import Asked, ask
+from ird import ProxyReward, information
+from ird.information import Rewrite
+from ird.posterior import Posterior
 from ird.risk import CVaR
 
 SHOWN = ("literal", "posterior mean", "least exposure", "oracle")  # in the picture of conversations
+SMALL = {"alternatives": 60, "samples": 1000}  # of each table drawn at random
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -47,7 +56,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="The desk's figures are invented; they stand in examples/service_desk/desk.toml.",
     )
     parser.add_argument("--table", type=Path, default=TABLE, help="the desk's figures (default: its desk.toml)")
+    parser.add_argument("--tables", type=int, default=200, help="tables drawn at random (default %(default)s)")
     parser.add_argument("--samples", type=int, default=4000, help="samples of the belief (default %(default)s)")
+    parser.add_argument("--draws", type=int, default=300, help="of these where each is planned for (default 300)")
+    parser.add_argument("--change", type=int, default=2, help="metrics that a rewrite may change, 1 or 2 (default 2)")
     parser.add_argument("--alternatives", type=int, default=300, help="other metrics to choose from (default 300)")
     parser.add_argument("--alpha", type=float, default=0.1, help="share that CVaR looks at (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
@@ -55,70 +67,127 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+class Outcome(NamedTuple):
+    """What was computed.
+
+    Attributes:
+        world: the desk.
+        proxy: the written metrics as evidence.
+        belief: what they leave of the prior.
+        plans: policies by agent, on both sets of cases.
+        exposure: of the plan of least exposure, on both.
+        asked: the question.
+        rewrites: of the metrics: told what is meant, and not.
+        tables: what came out on tables drawn at random.
+    """
+
+    world: World
+    proxy: ProxyReward
+    belief: Posterior
+    plans: dict[str, jax.Array]
+    exposure: jax.Array
+    asked: Asked
+    rewrites: dict[str, Rewrite]
+    tables: list[random_tables.Found]
+
+
+def computed(options: argparse.Namespace, on: Callable[[str], None]) -> Outcome:
+    """All that is planned; `on` is told what comes next."""
+    keys = jax.random.split(jax.random.key(options.seed), 6)
+    world = World.of(Desk.read(options.table))
+    both, written, meant = world.both, world.written, world.meant
+    on("what the metrics could tell")
+    sizes = {"alternatives": options.alternatives, "samples": options.samples}
+    proxy, belief = inferred(world.one("training"), written, world.worth, keys[0], **sizes)
+    plans = {"literal": literal(both, written), "posterior mean": literal(both, belief.mean())}
+    on("CVaR")
+    cvar = careful(both, belief.resample(options.draws, key=keys[2]), proxy, CVaR(options.alpha))
+    plans[f"CVaR {options.alpha:g}"] = cvar.policy
+    plans["never close unresolved"] = literal(never_close_unresolved(both, world.desk), written)
+    on("least exposure")
+    plan = least_exposure(both, belief)
+    plans["least exposure"] = plan.policy
+    on("one question")
+    asked = ask(world.one("deployment"), belief, meant, keys[3], few=options.draws)
+    wiser = believed(proxy, asked.query.answer(asked.picked), worth=world.worth, samples=options.samples, key=keys[1])
+    plans["after the answer"] = least_exposure(both, wiser).policy
+    on("rewriting the metrics")
+    sets = [world.one(cases) for cases in CASES]
+    guesses = {"told": meant, "not told": wiser.resample(options.draws, key=keys[4])}
+    rewrites = {name: information.rewrite(sets, guess, written, most=options.change) for name, guess in guesses.items()}
+    plans["rewritten"] = literal(both, jnp.asarray(rewrites["told"].weights, written.dtype))
+    plans["oracle"] = literal(both, meant)
+    found = []
+    for each in random_tables.tried(world.desk, options.tables, **SMALL, seed=options.seed):
+        found.append(each)
+        on("tables at random")
+    return Outcome(world, proxy, belief, plans, plan.exposure, asked, rewrites, found)
+
+
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the manifest."""
     began, options, console = time.perf_counter(), parse(arguments), Console(width=max(112, Console().width))
-    keys = jax.random.split(jax.random.key(options.seed), 6)
-    world = World.of(Desk.read(options.table))
     with _report.progress(console, transient=True) as bar:
-        job = bar.add_task("the desk", total=5)
-
-        def on(what: str) -> None:
-            bar.update(job, advance=1, description=what)
-
-        on("what the metrics could tell")
-        proxy = written_proxy(world, options.alternatives, keys[0])
-        belief = believed(world, proxy, samples=options.samples, key=keys[1])
-        plans: dict[str, Any] = {"literal": literal(world.both, world.written)}
-        plans["posterior mean"] = literal(world.both, belief.mean())
-        on("CVaR")
-        risk = CVaR(options.alpha)
-        plans[f"CVaR {options.alpha:g}"] = careful(world.both, belief.resample(500, key=keys[2]), proxy, risk).policy
-        plans["never close unresolved"] = literal(world.ruled, world.written)
-        on("least exposure")
-        plan = least_exposure(world.both, belief)
-        plans["least exposure"] = plan.policy
-        on("one question")
-        asked = ask(world.one("deployment"), belief, world.meant, keys[3])
-        answer = asked.query.answer(asked.picked)
-        wiser = believed(world, proxy, answer, samples=options.samples, key=keys[1])
-        plans["after the answer"] = least_exposure(world.both, wiser).policy
-        plans["oracle"] = literal(world.both, world.meant)
-        on("judging")
-        scale = yardstick(world)
-        rows = {name: judged(world, policy, scale) for name, policy in plans.items()}
-    summary = belief.summary()
+        job = bar.add_task("the desk", total=5 + options.tables)
+        made = computed(options, lambda what: bar.update(job, advance=1, description=what))
+    world, plans = made.world, made.plans
+    scale = yardstick(world)
+    rows = {name: judged(world, policy, scale) for name, policy in plans.items()}
+    summary, harmless = made.belief.summary(), if_meant_as_written(made)
     untold = [line for line in str(summary).splitlines() if "says nothing" in line]
+    tables = about_tables(made.tables)
     console.print(conclusion(rows), *untold, sep="\n", highlight=False)
     console.print(table(rows), highlight=False)
-    console.print(
-        f"One question, of ten: {asked.words}\nIt is worth {asked.worth:.1f} points a conversation before it is asked "
-        f"(none of the ten is worth more than {asked.most:.1f}). The answer: {asked.answer}.",
-        highlight=False,
-    )
+    console.print("\n".join([*about_question(made.asked), *about_rewrites(made.rewrites)]), highlight=False)
+    console.print("\n".join([*tables, about_harmless(harmless)]), highlight=False)
     deployment = world.one("deployment")
     drawn = {name: pictures.flows(world.desk, deployment, plans[name][1], "deployment") for name in SHOWN}
-    saved = [
-        _style.save(pictures.paths(drawn), options.out / "conversations.png"),
-        _style.save(
-            pictures.bars({name: row["deployment"] for name, row in rows.items()}), options.out / "metrics.png"
-        ),
-    ]
-    settings = {name: getattr(options, name) for name in ("samples", "alternatives", "alpha")}
+    figures = {"conversations.png": pictures.paths(drawn)}
+    figures["metrics.png"] = pictures.bars({name: row["deployment"] for name, row in rows.items()})
+    if made.tables:
+        figures["tables.png"] = pictures.regrets(made.tables)
     found = {
         "states": world.both.num_states,
         "metrics": METRICS,
         "unseen": summary.unseen,
         "blind": summary.blind.tolist(),
         "untold": untold,
-        "given_up_by_managers": given_up(proxy),
+        "given_up_by_managers": given_up(made.proxy),
         "results": rows,
-        "exposure": plan.exposure.tolist(),
-        "question": asked._asdict() | {"query": asked.query.rows.tolist()},
+        "exposure": made.exposure.tolist(),
+        "question": made.asked._asdict() | {"query": made.asked.query.rows.tolist()},
+        "rewrites": {name: rewritten(each) for name, each in made.rewrites.items()},
+        "random_tables": [{"regret": f.regret, "table": random_tables.described(f.desk.table)} for f in made.tables],
+        "meant_as_written": harmless,
     }
+    settings = {
+        name: getattr(options, name) for name in ("tables", "samples", "draws", "change", "alternatives", "alpha")
+    }
+    saved = [_style.save(figure, options.out / name) for name, figure in figures.items()]
     manifest = _report.save(options.out, began, settings, options.seed, found, pictures=saved)
     console.print(_report.told(manifest, options.out))
     return manifest
+
+
+def rewritten(rewrite: Rewrite) -> dict[str, Any]:
+    """A rewrite for the manifest."""
+    said = {"sentence": str(rewrite), "found": rewrite.found, "weights": rewrite.weights.tolist()}
+    return said | {
+        "held": rewrite.held,
+        "regret": rewrite.regret.tolist(),
+        "cost": rewrite.cost,
+        "least": rewrite.least,
+    }
+
+
+def if_meant_as_written(made: Outcome) -> dict[str, float]:
+    """Where caution loses: regret in deployment, had the managers meant what they wrote."""
+    world = replace(made.world, meant=made.world.written)
+    scale = yardstick(world)
+    return {
+        name: judged(world, made.plans[name], scale)["deployment"]["regret"]
+        for name in ("literal", "posterior mean", "never close unresolved", "least exposure")
+    }
 
 
 def conclusion(rows: dict[str, Any]) -> str:
@@ -153,6 +222,49 @@ def table(rows: dict[str, Any]) -> Table:
             cells.append(" → ".join(f"{each[metric or column]:{form}}" for each in row.values()))
         shown.add_row(name, *cells)
     return shown
+
+
+def about_question(asked: Asked) -> list[str]:
+    """The question, what it is worth, and its answer."""
+    return [
+        f"One question, the most telling of ten: {asked.words}",
+        f"  Worth {asked.worth:.1f} points a conversation before it is asked (the most that any of the ten is worth: "
+        f"{asked.most:.1f}). The answer: {asked.answer}.",
+    ]
+
+
+def about_rewrites(rewrites: dict[str, Rewrite]) -> list[str]:
+    """How the metrics might have been written, told what is meant and after the answer alone."""
+    return [
+        "How to write the metrics, so that they can be taken at their word:",
+        f"  Told what is meant: {rewrites['told']}",
+        f"  After the answer alone: {rewrites['not told']}",
+    ]
+
+
+def about_tables(found: list[random_tables.Found]) -> list[str]:
+    """How the plan of least exposure did on tables that nobody tuned."""
+    if not found:
+        return []
+    shares = random_tables.shares(found)
+    regret = {name: np.mean([f.regret[name] for f in found]) for name in random_tables.AGENTS}
+    careful = f"least exposure (regret {regret['least exposure']:.3f})"
+    lines = [f"On {len(found)} tables drawn at random around this one, {careful} is"]
+    for name, share in shares.items():
+        told = ", ".join(f"{word} on {part:.0%}" for word, part in share.items() if word != "better")
+        lines.append(f"  better than {name} ({regret[name]:.3f}) on {share['better']:.0%}, {told}")
+    worst = max(found, key=lambda f: f.regret["least exposure"])
+    others = ", ".join(f"{name} {r:.2f}" for name, r in worst.regret.items() if name != "least exposure")
+    lines.append(f"  at worst it has {worst.regret['least exposure']:.2f} ({others}):")
+    return [*lines, f"  {random_tables.described(worst.desk.table)}."]
+
+
+def about_harmless(regret: dict[str, float]) -> str:
+    """What caution costs where there was nothing to be careful about."""
+    return (
+        "Caution loses where the managers meant what they wrote: its regret is then "
+        f"{regret['least exposure']:.2f}, that of the literal plan {regret['literal']:.2f}."
+    )
 
 
 if __name__ == "__main__":

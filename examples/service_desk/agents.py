@@ -1,7 +1,7 @@
 """What each agent believes, plans and does at the desk, on both sets of cases at once and exactly."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -29,31 +29,26 @@ class World:
     Attributes:
         desk: the table.
         both: the MDPs of both sets, stacked in the order of `CASES`.
-        ruled: the same, where no issue can be closed on a wrong answer.
         written: points for a unit of each metric, as written, `[K]`.
         meant: as meant, `[K]`.
-        prior: what the points may have been.
+        worth: what they may have been: between minus and plus this, `[K]`.
     """
 
     desk: Desk
     both: MDP
-    ruled: MDP
     written: jax.Array
     meant: jax.Array
-    prior: Distribution
+    worth: jax.Array
 
     @staticmethod
     def of(desk: Desk) -> "World":
         """The world of a table."""
-        each = [desk.mdp(cases) for cases in CASES]
-        worth = jnp.asarray(desk.weights("worth"))
         return World(
             desk=desk,
-            both=mdps.stack(each),
-            ruled=mdps.stack([never_close_unresolved(desk, mdp) for mdp in each]),
+            both=mdps.stack([desk.mdp(cases) for cases in CASES]),
             written=jnp.asarray(desk.weights("written")),
             meant=jnp.asarray(desk.weights("meant")),
-            prior=dist.Uniform(-worth, worth).to_event(1),
+            worth=jnp.asarray(desk.weights("worth")),
         )
 
     def one(self, cases: str) -> MDP:
@@ -61,19 +56,35 @@ class World:
         return jax.tree.map(lambda x: x[CASES.index(cases)], self.both)
 
 
-def never_close_unresolved(desk: Desk, mdp: MDP) -> MDP:
-    """The MDP without the actions that close an issue on a wrong answer: a rule that a person would write."""
-    exist = np.array(mdp.available)
-    for s, state in enumerate(desk.states()):
-        if isinstance(state, State) and state.last == WRONG:
-            exist[s, ACTIONS.index("close")] = False
-    return mdp.replace(available=jnp.asarray(exist))
+def never_close_unresolved(both: MDP, desk: Desk) -> MDP:
+    """Both MDPs, where no issue can be closed on a wrong answer: a rule that a person would write."""
+    wrong = np.asarray([isinstance(state, State) and state.last == WRONG for state in desk.states()])
+    forbidden = wrong[:, None] & (np.arange(len(ACTIONS)) == ACTIONS.index("close"))
+    return replace(both, available=both.available & ~jnp.asarray(forbidden)[None])
 
 
-def written_proxy(world: World, alternatives: int, key: Any) -> ProxyReward:
-    """The written metrics as evidence: managers who looked at the training cases, and could have written others."""
-    rewards = jnp.concatenate([world.written[None], world.prior.sample(key, (alternatives,))])
-    return ProxyReward(world.written, world.one("training"), beta=BETA, alternatives=rewards)
+def prior(worth: jax.Array) -> Distribution:
+    """What the points may have been."""
+    return dist.Uniform(-worth, worth).to_event(1)
+
+
+@functools.partial(jax.jit, static_argnames=("alternatives", "samples"))
+def inferred(
+    train: MDP, written: jax.Array, worth: jax.Array, key: Any, *, alternatives: int, samples: int
+) -> tuple[ProxyReward, Posterior]:
+    """The written metrics as evidence, and what they leave of the prior.
+
+    The managers looked at the training cases, and could have written so many other metrics.
+    """
+    for_proxy, for_belief = jax.random.split(key)
+    rewards = jnp.concatenate([written[None], prior(worth).sample(for_proxy, (alternatives,))])
+    proxy = ProxyReward(written, train, beta=BETA, alternatives=rewards)
+    return proxy, believed(proxy, worth=worth, samples=samples, key=for_belief)
+
+
+def believed(*evidence: Any, worth: jax.Array, samples: int, key: Any) -> Posterior:
+    """What the evidence leaves of the prior."""
+    return posterior.importance(*evidence, prior=prior(worth), num_samples=samples, key=key)
 
 
 def given_up(proxy: ProxyReward) -> float:
@@ -92,10 +103,15 @@ def literal(both: MDP, weights: jax.Array) -> jax.Array:
     return jax.vmap(lambda mdp: solve(mdp, mdp.reward(weights)).policy)(both)
 
 
+def least_exposure(both: MDP, *beliefs: Posterior) -> planning.ExposurePlan:
+    """The plan of least exposure in two MDPs at once, under one belief or under one each."""
+    two = jax.tree.map(lambda *x: jnp.stack(x), *(beliefs if len(beliefs) > 1 else beliefs * 2))
+    return _least_exposure(both, two)
+
+
 @jax.jit
-def least_exposure(both: MDP, belief: Posterior) -> planning.ExposurePlan:
-    """The plan of least exposure, on each set of cases."""
-    return jax.vmap(lambda mdp: planning.plan_least_exposure(mdp, belief))(both)
+def _least_exposure(both: MDP, beliefs: Posterior) -> planning.ExposurePlan:
+    return jax.vmap(planning.plan_least_exposure)(both, beliefs)
 
 
 @functools.partial(jax.jit, static_argnames="risk")
@@ -123,13 +139,13 @@ def judged(world: World, policies: jax.Array, scale: np.ndarray) -> dict[str, di
     return found
 
 
+def at_random(both: MDP) -> jax.Array:
+    """Policies that take every action that exists alike, at each step."""
+    policies = jax.vmap(uniform_policy)(both)[:, None]
+    return jnp.broadcast_to(policies, (len(policies), both.horizon or 1, *policies.shape[2:]))
+
+
 def yardstick(world: World) -> np.ndarray:
     """What is meant under the best policy and under one that acts at random, on each set of cases, `[2, 2]`."""
-    random = jnp.broadcast_to(jax.vmap(uniform_policy)(world.both)[:, None], literal(world.both, world.meant).shape)
-    policies = literal(world.both, world.meant), random
+    policies = literal(world.both, world.meant), at_random(world.both)
     return np.stack([np.asarray(collected(world.both, each)) @ np.asarray(world.meant) for each in policies], axis=1)
-
-
-def believed(world: World, *evidence: Any, samples: int, key: Any) -> Posterior:
-    """What the evidence leaves of the prior."""
-    return posterior.importance(*evidence, prior=world.prior, num_samples=samples, key=key)

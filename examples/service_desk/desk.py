@@ -1,7 +1,8 @@
 """The desk as an MDP: one readable table of chances and minutes, states, actions and metrics.
 
 A state is one issue of a conversation: its kind, the questions asked (0 to 2), the last answer (none, wrong, right),
-the customer's patience (0 to 4), and whether it was reopened; and two ends, the customer left and all is done.
+the customer's patience (0 to 4, or as far as the table says), and whether it was reopened; and two ends, the customer
+left and all is done.
 """
 
 import itertools
@@ -19,7 +20,7 @@ TABLE = Path(__file__).with_name("desk.toml")
 ACTIONS = ("ask", "answer", "escalate", "close")
 METRICS = ("minutes", "closed", "resolved", "reopened", "escalated", "asked", "left", "satisfaction")
 NONE, WRONG, RIGHT = range(3)
-QUESTIONS, PATIENCE = 3, 5  # how many values each has
+QUESTIONS = 3  # how many there may be: 0, 1 or 2
 
 
 class State(NamedTuple):
@@ -69,7 +70,13 @@ class Desk:
 
     def states(self) -> list[Any]:
         """All states in order, the two ends last."""
-        axes = range(self.table["issues"]), self.table["right"], range(QUESTIONS), range(3), range(PATIENCE)
+        axes = (
+            range(self.table["issues"]),
+            self.table["right"],
+            range(QUESTIONS),
+            range(3),
+            range(len(self.table["patience"])),
+        )
         return [*(State(*x) for x in itertools.product(*axes, (False, True))), "left", "done"]
 
     def mdp(self, cases: str) -> MDP:
@@ -81,7 +88,9 @@ class Desk:
         to, probability = np.zeros((S, A, D), int), np.zeros((S, A, D))
         features, available = np.zeros((S, A, D, K)), np.ones((S, A), bool)
         for (s, state), (a, action) in itertools.product(enumerate(states), enumerate(ACTIONS)):
-            steps = [Step(1.0, state, {})] if isinstance(state, str) else list(self.after(state, action, mix))
+            # The ends stay; and so do kinds that are not among these cases, where nobody ever comes.
+            stays = isinstance(state, str) or state.kind not in mix
+            steps = [Step(1.0, state, {})] if stays else list(self.after(state, action, mix))
             available[s, a] = bool(steps)
             for d, step in enumerate(steps):
                 to[s, a, d], probability[s, a, d] = index[step.to], step.probability

@@ -1,7 +1,7 @@
 """Pictures: where conversations go under each agent, and what the metrics say of it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from examples import _style
 from examples.service_desk.desk import ACTIONS, NONE, RIGHT, Desk, State, Step
+from examples.service_desk.random_tables import AGENTS, Found
 from mdps import MDP, occupancy
 
 # Where each stage of an issue stands on the picture.
@@ -143,4 +144,21 @@ def bars(rows: Mapping[str, dict[str, float]]) -> Figure:
     right.set(xlabel="% of issues; of conversations that the customer left", xlim=(0, 100))
     right.grid(axis="x")
     figure.legend(loc="outside upper right", ncols=len(metrics))
+    return figure
+
+
+@_style.drawing
+def regrets(found: Sequence[Found]) -> Figure:
+    """Regret of each agent on tables drawn at random, from the best table to the worst."""
+    figure, axis = plt.subplots(figsize=(_style.WIDTH, 3.6), layout="constrained")
+    colours = (_style.ORANGE, _style.AMBER, _style.SKY, _style.BLUE)
+    share = (np.arange(len(found)) + 0.5) / len(found) * 100
+    for name, colour in zip(AGENTS, colours, strict=True):
+        axis.plot(share, np.sort([each.regret[name] for each in found]), color=colour, label=name)
+    axis.axhline(0.05, color=_style.GREY, linewidth=0.8, linestyle=":")
+    axis.set(
+        xlabel="% of the tables on which regret is no more", ylabel="regret: 0 the best, 1 at random", xlim=(0, 100)
+    )
+    axis.grid(axis="y")
+    axis.legend()
     return figure

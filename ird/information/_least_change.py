@@ -8,7 +8,9 @@ import numpy as np
 
 from ird.information._pieces import Line, Piece, Planner, pieces
 
-_FURTHEST = 64.0  # how far a weight is moved, in units of all that the written proxy has at stake
+# How far a weight is moved, in units of all that the written proxy has at stake: so far at first, and if no change is
+# good enough, further.
+_FURTHER = (0.5, 4.0, 64.0)
 # Weights of one metric that are tried beside another's: so many between the places where plans change along it, these
 # times the last of those places, and these times what the written proxy has at stake for each unit that can be had.
 _SOME, _BEYOND, _OF_STAKE = 4, (1.25, 4.0), (-4.0, -0.5, 0.5, 4.0)
@@ -100,7 +102,8 @@ def least_change(search: Rewriting, most: int) -> Change:
     as_it_is = Change(search.written, search.planned(search.written), 0.0)
     if search.judge.enough(as_it_is.features):
         return as_it_is
-    tried, along = [as_it_is], _along(search)
+    tried: list[Change] = [as_it_is]
+    along: list[tuple[Line, Piece]] = []
     for change in itertools.chain(_of_one(search, along), _of_two(search, along) if most > 1 else ()):
         if search.judge.enough(change.features):
             return change
@@ -108,27 +111,45 @@ def least_change(search: Rewriting, most: int) -> Change:
     return max(tried, key=lambda change: (search.judge.held(change.features), -search.cost(change.weights)))
 
 
-def _along(search: Rewriting) -> list[tuple[Line, Piece]]:
-    """The pieces of every line along which one weight is changed, up and down."""
+def _of_one(search: Rewriting, along: list[tuple[Line, Piece]]) -> Iterator[Change]:
+    """Changes of one metric that are good enough, the least first; where there is none what comes nearest.
+
+    The pieces that were looked at are added to `along`.  All lines are followed as far in cost before any is followed
+    further, so that the first that is good enough costs least.
+    """
+    for low, high in itertools.pairwise((0.0, *_FURTHER)):
+        some = _along(search, low, high)
+        along += some
+        costs = [float(search.cost(line.at(piece.low))) for line, piece in some]
+        enough = [i for i, (_, piece) in enumerate(some) if search.judge.enough(piece.features)]
+        for i in sorted(enough, key=lambda i: costs[i]):
+            yield _inside(search, some[i][0], _whole(search, *some[i]), costs[i])
+    if along:
+        held = [search.judge.held(piece.features) - 1e-6 * search.cost(line.at(piece.low)) for line, piece in along]
+        yield _inside(search, *along[int(np.argmax(held))], np.nan)
+
+
+def _along(search: Rewriting, low: float, high: float) -> list[tuple[Line, Piece]]:
+    """The pieces of every line along which one weight is changed, up and down, from one cost to another in stakes."""
     axes = np.eye(len(search.written))
     which = [(k, sign) for k in np.flatnonzero(search.reach > 0) for sign in (1, -1)]
-    lines = [Line(search.written, s * axes[k], _FURTHEST * search.stake / search.reach[k]) for k, s in which]
-    made = pieces(search.plan, lines, precision=search.judge.precision)
-    return [(line, piece) for line, each in zip(lines, made, strict=True) for piece in each]
+    unit = [search.stake / search.reach[k] for k, _ in which]
+    lines = [Line(search.written, s * axes[k], _FURTHER[-1] * u) for (k, s), u in zip(which, unit, strict=True)]
+    parts = [Line(line.at(low * u), line.direction, (high - low) * u) for line, u in zip(lines, unit, strict=True)]
+    made = pieces(search.plan, parts, precision=search.judge.precision)
+    return [
+        (line, Piece(low * u + piece.low, low * u + piece.high, piece.features))
+        for line, u, each in zip(lines, unit, made, strict=True)
+        for piece in each
+    ]
 
 
-def _of_one(search: Rewriting, along: list[tuple[Line, Piece]]) -> Iterator[Change]:
-    """Changes of one metric that are good enough, the least first; where there is none what comes nearest."""
-    if not along:
-        return
-    held = search.judge.held(np.stack([piece.features for _, piece in along]))
-    costs = [piece.low * float(np.abs(line.direction) @ search.reach) for line, piece in along]
-    enough = np.flatnonzero(held >= search.judge.share - 1e-9).tolist()
-    for i in sorted(enough, key=lambda i: costs[i]):
-        yield _inside(search, *along[i], costs[i])
-    if not enough:
-        best = max(range(len(along)), key=lambda i: (held[i], -costs[i]))
-        yield _inside(search, *along[best], np.nan)
+def _whole(search: Rewriting, line: Line, piece: Piece) -> Piece:
+    """A piece to its end, which may lie beyond as far as was looked."""
+    middle = (piece.low + piece.high) / 2
+    rest = Line(line.at(middle), line.direction, line.length - middle)
+    first = pieces(search.plan, [rest], precision=search.judge.precision)[0][0]
+    return piece._replace(high=middle + first.high)
 
 
 def _inside(search: Rewriting, line: Line, piece: Piece, least: float) -> Change:
@@ -188,7 +209,20 @@ def _of_two(search: Rewriting, along: list[tuple[Line, Piece]]) -> Iterator[Chan
         if nearest is None or held[i] > nearest[0]:
             nearest = float(held[i]), Change(batch[i], features[i])
     if nearest is not None:
-        yield nearest[1]
+        yield _shorter(search, *nearest)
+
+
+def _shorter(search: Rewriting, held: float, change: Change) -> Change:
+    """A change whose weights have as few digits as hold as well."""
+    for k in np.flatnonzero(change.weights != search.written).tolist():
+        for digits in range(1, 4):
+            weights = change.weights.copy()
+            weights[k] = float(f"{weights[k]:.{digits}g}")
+            features = search.planned(weights)
+            if search.judge.held(features) >= held - 1e-9:
+                change = Change(weights, features)
+                break
+    return change
 
 
 def _smaller(search: Rewriting, change: Change) -> Change:
