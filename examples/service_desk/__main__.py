@@ -23,11 +23,11 @@ from rich.table import Table
 from examples import _report, _style
 from examples.service_desk import pictures, random_tables
 from examples.service_desk.agents import (
+    CARE,
     CASES,
     World,
     believed,
     careful,
-    given_up,
     inferred,
     judged,
     least_exposure,
@@ -37,12 +37,13 @@ from examples.service_desk.agents import (
 )
 from examples.service_desk.desk import METRICS, TABLE, Desk
 from examples.service_desk.question import Asked, ask
-from ird import ProxyReward, information
+from ird import ProxyReward, designer, information
 from ird.information import Rewrite
 from ird.posterior import Posterior
 from ird.risk import CVaR
 
 SHOWN = ("literal", "posterior mean", "least exposure", "oracle")  # in the picture of conversations
+LESS_CAREFUL, CUTS = (0.002, 0.01, 0.05), (0.05, 0.3)  # shares that managers give up; `cut` of the planner
 SMALL = {"alternatives": 60, "samples": 1000}  # of each table drawn at random
 
 
@@ -57,7 +58,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--table", type=Path, default=TABLE, help="the desk's figures (default: its desk.toml)")
     parser.add_argument("--tables", type=int, default=200, help="tables drawn at random (default %(default)s)")
-    parser.add_argument("--samples", type=int, default=4000, help="samples of the belief (default %(default)s)")
+    parser.add_argument("--samples", type=int, default=40_000, help="samples of the belief (default %(default)s)")
     parser.add_argument("--draws", type=int, default=300, help="of these where each is planned for (default 300)")
     parser.add_argument("--change", type=int, default=2, help="metrics that a rewrite may change, 1 or 2 (default 2)")
     parser.add_argument("--alternatives", type=int, default=300, help="other metrics to choose from (default 300)")
@@ -79,6 +80,7 @@ class Outcome(NamedTuple):
         asked: the question.
         rewrites: of the metrics: told what is meant, and not.
         tables: what came out on tables drawn at random.
+        by_care: regret of the plan of least exposure in deployment, had the managers been less careful, by its `cut`.
     """
 
     world: World
@@ -89,6 +91,7 @@ class Outcome(NamedTuple):
     asked: Asked
     rewrites: dict[str, Rewrite]
     tables: list[random_tables.Found]
+    by_care: dict[str, dict[str, float]]
 
 
 def computed(options: argparse.Namespace, on: Callable[[str], None]) -> Outcome:
@@ -117,11 +120,22 @@ def computed(options: argparse.Namespace, on: Callable[[str], None]) -> Outcome:
     rewrites = {name: information.rewrite(sets, guess, written, most=options.change) for name, guess in guesses.items()}
     plans["rewritten"] = literal(both, jnp.asarray(rewrites["told"].weights, written.dtype))
     plans["oracle"] = literal(both, meant)
+    by_care = {f"{care:g}": less_careful(world, proxy, care, options.samples, keys[1]) for care in LESS_CAREFUL}
     found = []
     for each in random_tables.tried(world.desk, options.tables, **SMALL, seed=options.seed):
         found.append(each)
         on("tables at random")
-    return Outcome(world, proxy, belief, plans, plan.exposure, asked, rewrites, found)
+    return Outcome(world, proxy, belief, plans, plan.exposure, asked, rewrites, found, by_care)
+
+
+def less_careful(world: World, proxy: ProxyReward, care: float, samples: int, key: Any) -> dict[str, float]:
+    """Regret of the plan of least exposure in deployment, by its `cut`, had the managers come only so near."""
+    belief = believed(
+        proxy.replace(beta=designer.beta_within(care, proxy)), worth=world.worth, samples=samples, key=key
+    )
+    scale = yardstick(world)
+    plans = {f"{cut:g}": least_exposure(world.both, belief, cut=cut).policy for cut in CUTS}
+    return {cut: judged(world, policy, scale)["deployment"]["regret"] for cut, policy in plans.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -139,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     console.print(conclusion(rows), *untold, sep="\n", highlight=False)
     console.print(table(rows), highlight=False)
     console.print("\n".join([*about_question(made.asked), *about_rewrites(made.rewrites)]), highlight=False)
-    console.print("\n".join([*tables, about_harmless(harmless)]), highlight=False)
+    console.print("\n".join([*tables, *about_limits(harmless, made.by_care)]), highlight=False)
     deployment = world.one("deployment")
     drawn = {name: pictures.flows(world.desk, deployment, plans[name][1], "deployment") for name in SHOWN}
     figures = {"conversations.png": pictures.paths(drawn)}
@@ -152,7 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "unseen": summary.unseen,
         "blind": summary.blind.tolist(),
         "untold": untold,
-        "given_up_by_managers": given_up(made.proxy),
+        "care": CARE,
+        "beta": float(made.proxy.beta),
+        "regret_by_care_and_cut": made.by_care,
         "results": rows,
         "exposure": made.exposure.tolist(),
         "question": made.asked._asdict() | {"query": made.asked.query.rows.tolist()},
@@ -246,25 +262,30 @@ def about_tables(found: list[random_tables.Found]) -> list[str]:
     """How the plan of least exposure did on tables that nobody tuned."""
     if not found:
         return []
-    shares = random_tables.shares(found)
     regret = {name: np.mean([f.regret[name] for f in found]) for name in random_tables.AGENTS}
-    careful = f"least exposure (regret {regret['least exposure']:.3f})"
-    lines = [f"On {len(found)} tables drawn at random around this one, {careful} is"]
-    for name, share in shares.items():
-        told = ", ".join(f"{word} on {part:.0%}" for word, part in share.items() if word != "better")
-        lines.append(f"  better than {name} ({regret[name]:.3f}) on {share['better']:.0%}, {told}")
+    means = ", ".join(f"{name} {regret[name]:.3f}" for name in random_tables.OTHERS)
+    lines = [f"On {len(found)} tables drawn at random around this one, mean regret: {means};"]
+    for name_of_plan in random_tables.CAREFUL:
+        told = "; ".join(
+            f"than {name} on {share['better']:.0%} (alike on {share['alike']:.0%})"
+            for name, share in random_tables.shares(found, name_of_plan).items()
+        )
+        lines.append(f"  {name_of_plan} {regret[name_of_plan]:.3f}, better {told}.")
     worst = max(found, key=lambda f: f.regret["least exposure"])
-    others = ", ".join(f"{name} {r:.2f}" for name, r in worst.regret.items() if name != "least exposure")
-    lines.append(f"  at worst it has {worst.regret['least exposure']:.2f} ({others}):")
-    return [*lines, f"  {random_tables.described(worst.desk.table)}."]
+    others = ", ".join(f"{name} {r:.2f}" for name, r in worst.regret.items())
+    return [*lines, f"  Its worst table: {random_tables.described(worst.desk.table)}: {others}."]
 
 
-def about_harmless(regret: dict[str, float]) -> str:
-    """What caution costs where there was nothing to be careful about."""
-    return (
+def about_limits(harmless: dict[str, float], by_care: dict[str, dict[str, float]]) -> list[str]:
+    """What caution costs where there was nothing to be careful about, and where it hides from all that there is."""
+    hides = ", ".join(f"{row['0.05']:.2f} within {float(care):.1%}" for care, row in by_care.items())
+    wider = ", ".join(f"{row['0.3']:.2f}" for row in by_care.values())
+    return [
         "Caution loses where the managers meant what they wrote: its regret is then "
-        f"{regret['least exposure']:.2f}, that of the literal plan {regret['literal']:.2f}."
-    )
+        f"{harmless['least exposure']:.2f}, that of the literal plan {harmless['literal']:.2f}.",
+        "It also rests on how careful they were. Its regret, had they come within so much of the best that they could "
+        f"write: {hides}; with cut = 0.3 in place of 0.05: {wider}.",
+    ]
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from numpyro.distributions import Distribution
 
 import mdps
 from examples.service_desk.desk import ACTIONS, METRICS, WRONG, Desk, State
-from ird import ProxyReward, planning, posterior
+from ird import ProxyReward, designer, planning, posterior
 from ird.posterior import Posterior
 from ird.risk import CVaR
 from mdps import MDP, feature_expectations, solve
 from mdps.policies import uniform_policy
 
 CASES = ("training", "deployment")
-BETA = 10.0  # of who wrote the metrics: within a few percent of their best, which the program says
+CARE = 0.002  # of who wrote the metrics: within so much of the best that they could have written, on average
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,16 @@ def prior(worth: jax.Array) -> Distribution:
 
 @functools.partial(jax.jit, static_argnames=("alternatives", "samples"))
 def inferred(
-    train: MDP, written: jax.Array, worth: jax.Array, key: Any, *, alternatives: int, samples: int
+    train: MDP, written: jax.Array, worth: jax.Array, key: Any, *, alternatives: int, samples: int, care: Any = CARE
 ) -> tuple[ProxyReward, Posterior]:
     """The written metrics as evidence, and what they leave of the prior.
 
-    The managers looked at the training cases, and could have written so many other metrics.
+    The managers looked at the training cases, could have written so many other metrics, and came so near to their best.
     """
     for_proxy, for_belief = jax.random.split(key)
     rewards = jnp.concatenate([written[None], prior(worth).sample(for_proxy, (alternatives,))])
-    proxy = ProxyReward(written, train, beta=BETA, alternatives=rewards)
+    proxy = ProxyReward(written, train, alternatives=rewards)
+    proxy = proxy.replace(beta=designer.beta_within(care, proxy))
     return proxy, believed(proxy, worth=worth, samples=samples, key=for_belief)
 
 
@@ -87,31 +88,21 @@ def believed(*evidence: Any, worth: jax.Array, samples: int, key: Any) -> Poster
     return posterior.importance(*evidence, prior=prior(worth), num_samples=samples, key=key)
 
 
-def given_up(proxy: ProxyReward) -> float:
-    """What managers of that β give up on average, as a share of what was at stake, had they meant any alternative."""
-    plans, counts = np.asarray(proxy.alternative_features, np.float64), np.asarray(proxy.counts, np.float64)
-    returns = np.asarray(proxy.alternatives, np.float64) @ plans.T  # [M, M']
-    best = returns.max(axis=1, keepdims=True)
-    likely = counts * np.exp(float(proxy.beta) * (returns - best))
-    lost = best[:, 0] - np.sum(likely * returns, axis=1) / np.sum(likely, axis=1)
-    return float(np.mean(lost / np.ptp(returns, axis=1)))
-
-
 @jax.jit
 def literal(both: MDP, weights: jax.Array) -> jax.Array:
     """The optimal policy for these points, on each set of cases."""
     return jax.vmap(lambda mdp: solve(mdp, mdp.reward(weights)).policy)(both)
 
 
-def least_exposure(both: MDP, *beliefs: Posterior) -> planning.ExposurePlan:
+def least_exposure(both: MDP, *beliefs: Posterior, cut: float = 0.05) -> planning.ExposurePlan:
     """The plan of least exposure in two MDPs at once, under one belief or under one each."""
     two = jax.tree.map(lambda *x: jnp.stack(x), *(beliefs if len(beliefs) > 1 else beliefs * 2))
-    return _least_exposure(both, two)
+    return _least_exposure(both, two, cut)
 
 
 @jax.jit
-def _least_exposure(both: MDP, beliefs: Posterior) -> planning.ExposurePlan:
-    return jax.vmap(planning.plan_least_exposure)(both, beliefs)
+def _least_exposure(both: MDP, beliefs: Posterior, cut: Any) -> planning.ExposurePlan:
+    return jax.vmap(lambda mdp, belief: planning.plan_least_exposure(mdp, belief, cut=cut))(both, beliefs)
 
 
 @functools.partial(jax.jit, static_argnames="risk")

@@ -19,7 +19,8 @@ from examples.service_desk.agents import (
 )
 from examples.service_desk.desk import Desk
 
-AGENTS = ("literal", "posterior mean", "never close unresolved", "least exposure")
+OTHERS, CAREFUL = ("literal", "posterior mean", "never close unresolved"), ("least exposure", "least exposure, cut 0.3")
+AGENTS = OTHERS + CAREFUL
 WIDTH = 0.3  # a chance is drawn from so far around the table's, within [.01, .99]
 ALIKE = 1e-3  # regrets that differ by less are a tie
 
@@ -31,14 +32,10 @@ class Found:
     Attributes:
         desk: the table.
         regret: of each of `AGENTS` in deployment.
-        exposure: of the plan of least exposure.
-        best: what was to be had, in meant points a conversation.
     """
 
     desk: Desk
     regret: dict[str, float]
-    exposure: float
-    best: float
 
 
 def drawn(desk: Desk, rng: np.random.Generator) -> Desk:
@@ -71,27 +68,25 @@ def _on_two(desks: list[Desk], keys: Any, alternatives: int, samples: int) -> It
         for world, key in zip(worlds, keys, strict=True)
     ]
     both = jax.tree.map(lambda *x: jnp.stack(x), *(world.one("deployment") for world in worlds))
-    plan = least_exposure(both, *beliefs)
-    shared = {"literal": literal(both, worlds[0].written), "least exposure": plan.policy, "random": at_random(both)}
+    careful = [least_exposure(both, *beliefs, cut=cut).policy for cut in (0.05, 0.3)]
+    shared = dict(zip(CAREFUL, careful, strict=True))
+    shared |= {"literal": literal(both, worlds[0].written), "random": at_random(both)}
     shared["never close unresolved"] = literal(never_close_unresolved(both, desks[0]), worlds[0].written)
     for i, (world, belief) in enumerate(zip(worlds, beliefs, strict=True)):
         own = {"posterior mean": literal(both, belief.mean()), "best": literal(both, world.meant)}
         returns = {name: float(collected(both, p)[i] @ world.meant) for name, p in (shared | own).items()}
         most, random = returns["best"], returns["random"]
         regret = {name: (most - returns[name]) / (most - random) for name in AGENTS}
-        yield Found(world.desk, regret, float(plan.exposure[i]), most)
+        yield Found(world.desk, regret)
 
 
-def shares(found: list[Found]) -> dict[str, dict[str, float]]:
-    """On what share of the tables the plan of least exposure does better, as well, and worse than each other agent."""
+def shares(found: list[Found], careful: str) -> dict[str, dict[str, float]]:
+    """On what share of the tables a careful plan does better than each other agent, as well as it, and worse."""
     made = {}
-    for other in AGENTS[:-1]:
-        gap = np.asarray([f.regret[other] - f.regret["least exposure"] for f in found])
-        made[other] = {
-            "better": np.mean(gap > ALIKE),
-            "alike": np.mean(abs(gap) <= ALIKE),
-            "worse": np.mean(gap < -ALIKE),
-        }
+    for other in OTHERS:
+        gap = np.asarray([each.regret[other] - each.regret[careful] for each in found])
+        better, worse = float(np.mean(gap > ALIKE)), float(np.mean(gap < -ALIKE))
+        made[other] = {"better": better, "alike": 1 - better - worse, "worse": worse}
     return made
 
 
