@@ -749,6 +749,7 @@ def rows_of_queries(w, k) -> Iterator[Row]:
             "share": share().but(zero=0.0),
             "most": count(1).but(three=3),
         },
+        {"meant": "belief"},
     )
 
 
