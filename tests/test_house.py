@@ -293,7 +293,7 @@ WHERE = [
     ("worlds by others", "mdps/worlds/_families.py", "def families"),
     ("the careful plan per step", "ird/planning/_per_step.py", "def plan_per_step"),
     ("the offset that returns are measured from", "ird/planning/_offsets.py", "def training_offset"),
-    ("what knowing the reward is worth", "ird/information/_value.py", "def value_of_information"),
+    ("what knowing the reward is worth, and what to ask", "ird/information/_value.py", "def value_of_information"),
     ("rewriting a reward", "ird/information/_rewrite.py", "def rewrite"),
     ("which query to ask", "ird/queries/_choose.py", "def choose"),
     ("the resumable store", "ird/sweep/stores.py", "class Store"),
