@@ -11,6 +11,7 @@ import pytest
 
 import mdps
 from ird import information, posterior, queries
+from ird.information._value import _worthiest
 from mdps import GridWorld
 
 LEGEND = {"S": "dirt", ".": "dirt", "g": "grass", "G": "goal"}
@@ -134,8 +135,8 @@ def test_a_question_of_three_adds_what_is_worth_most(shy):
     rng = np.random.default_rng(5)
     belief = posterior.exact(candidates=jnp.asarray(rng.normal(size=(4, 3)), jnp.float32))
     pool = queries.Pool.from_features(3 * rng.normal(size=(4, 3)), beta=2.0, feature_names=mdp.feature_names)
-    rows = information._worthiest(mdp, belief.weights, belief.log_weights, pool, size=3).tolist()
-    pair = information._worthiest(mdp, belief.weights, belief.log_weights, pool, size=2).tolist()
+    rows = _worthiest(mdp, belief.weights, belief.log_weights, pool, size=3).tolist()
+    pair = _worthiest(mdp, belief.weights, belief.log_weights, pool, size=2).tolist()
     value = lambda rows: float(information.value_of_answer(mdp, belief, pool.query(rows)).value)  # noqa: E731
     assert rows[:2] == pair and len(set(rows)) == 3
     assert value(rows) == pytest.approx(max(value([*pair, i]) for i in set(range(4)) - set(pair)), abs=1e-5)

@@ -1,7 +1,7 @@
 """What it would be worth to know the reward, what to ask, and how to write it so that it need not be known.
 
-`value_of_information` and `value_of_answer` say when to ask rather than be careful, `next_question` what; `rewrite` finds
-the smallest change of a proxy after which taking it at its word is good enough.
+`value_of_information` and `value_of_answer` say when to ask rather than be careful, `next_question` what; `rewrite`
+finds the smallest change of a proxy after which taking it at its word is good enough.
 """
 
 from ird.information._rewrite import Rewrite, rewrite
