@@ -13,15 +13,19 @@ from jaxtyping import Array, Float
 
 from ird.blocks import ROWS, in_blocks
 from ird.evidence import Evidence
+from ird.evidence.checks import UnknownBeta
 from mdps.checks import is_concrete, shown
 
 __all__ = [
     "Opaque",
     "as_pytrees",
+    "betas_of",
     "check_finite_likelihood",
     "log_likelihood",
     "log_likelihood_of_each",
+    "names_of_unknown",
     "opened",
+    "settled",
     "shared_names",
     "sum_of_covariances",
     "with_beta",
@@ -84,17 +88,40 @@ def with_beta(evidence: Sequence[Evidence], beta: Float[Array, " *E"]) -> tuple[
     return tuple(e.replace(beta=each[i]) for i, e in enumerate(evidence))  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def log_likelihood_of_each(evidence: Sequence[Evidence], weights, beta: Array | None) -> Float[Array, " N"]:
-    """As `log_likelihood`, where each candidate may come with a β of its own, `[N]` or `[N, E]`."""
-    return log_likelihood(evidence, weights) if beta is None else _of_each(as_pytrees(evidence), weights, beta)
+def names_of_unknown(evidence: Sequence[Evidence]) -> tuple[str | None, ...]:
+    """The name of each piece's unknown β, after its kind (and its number, of several of a kind); None: it is known."""
+    kinds = [type(e).__name__ if isinstance(getattr(e, "beta", None), UnknownBeta) else None for e in evidence]
+    return tuple(
+        None if kind is None else f"beta of {kind}" + (f" {i}" if kinds.count(kind) > 1 else "")
+        for i, kind in enumerate(kinds)
+    )
+
+
+def settled(evidence: Sequence[Evidence], parameters: dict[str, Array]) -> tuple[Any, ...]:
+    """The evidence with each β that is unknown taken from `parameters`: "beta" for all, or each by its name."""
+    if "beta" in parameters:
+        return with_beta(evidence, parameters["beta"])
+    named = zip(evidence, names_of_unknown(evidence), strict=True)
+    return tuple(e if name is None else e.replace(beta=parameters[name]) for e, name in named)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def betas_of(evidence: Sequence[Evidence], parameters: dict[str, Array], shared: bool) -> dict[str, Array]:
+    """Of all parameters, those that are a β of this evidence; `shared`: one of that name was asked for."""
+    names = ("beta",) if shared else names_of_unknown(evidence)
+    return {name: parameters[name] for name in names if name is not None}
+
+
+def log_likelihood_of_each(evidence: Sequence[Evidence], weights, betas: dict[str, Array]) -> Float[Array, " N"]:
+    """As `log_likelihood`, where each candidate may come with a β of its own (`betas_of`), `[N]` or `[N, E]`."""
+    return _of_each(as_pytrees(evidence), weights, betas) if betas else log_likelihood(evidence, weights)
 
 
 @jax.jit
-def _of_each(evidence, weights, beta):
+def _of_each(evidence, weights, betas):
     def one(w, b):
-        return log_likelihood(with_beta(opened(evidence), b), w[None])[0]
+        return log_likelihood(settled(opened(evidence), b), w[None])[0]
 
-    return in_blocks(lambda rows: jax.vmap(one)(*rows), (weights, beta), ROWS)
+    return in_blocks(lambda rows: jax.vmap(one)(*rows), (weights, betas), ROWS)
 
 
 def sum_of_covariances(evidence: Sequence[Evidence]) -> Array | None:

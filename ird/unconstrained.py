@@ -21,7 +21,7 @@ from numpyro.distributions import Distribution
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from ird.evidence import Evidence
-from ird.likelihood import Opaque, log_likelihood, shared_names, with_beta
+from ird.likelihood import Opaque, betas_of, log_likelihood, names_of_unknown, settled, shared_names
 from ird.priors import PRIOR_DRAWS, check_prior
 from mdps.checks import is_concrete, shown
 
@@ -69,7 +69,16 @@ class Unknowns:
         low, centre, high = jnp.quantile(flat, jnp.asarray([0.25, 0.5, 0.75], flat.dtype), axis=0)
         scale = (high - low) / 1.349
         scale = jnp.where(scale > 0, scale, 1.0)
-        return cls(tuple(evidence), model, beta is not None, centre, scale, unravel, weights, parameters)
+        return cls(
+            tuple(evidence),
+            model,
+            beta is not None and not isinstance(beta, dict),
+            centre,
+            scale,
+            unravel,
+            weights,
+            parameters,
+        )
 
     def constrain(self, z: Float[Array, " D"]) -> tuple[Float[Array, " K"], dict[str, Array]]:
         """The weights and everything else that a vector stands for."""
@@ -83,7 +92,7 @@ class Unknowns:
     def log_likelihood(self, z: Float[Array, " D"]) -> Float[Array, ""]:
         """Log-likelihood of the evidence."""
         weights, parameters = self.constrain(z)
-        evidence = with_beta(self.evidence, parameters["beta"]) if self.shared_beta else self.evidence
+        evidence = settled(self.evidence, betas_of(self.evidence, parameters, self.shared_beta))
         return log_likelihood(evidence, weights[None])[0]
 
     def log_density(self, z: Float[Array, " D"]) -> Float[Array, ""]:
@@ -135,7 +144,17 @@ def check_unknowns(evidence: Sequence[Evidence], prior: Prior, beta: Distributio
         ready = prior if isinstance(prior, jax.tree_util.Partial) else jax.tree_util.Partial(prior)
     else:
         ready = _as_argument(check_prior(prior, K))
+    unknown = {n: e.beta.distribution for n, e in zip(names_of_unknown(evidence), evidence, strict=True) if n}  # pyright: ignore[reportAttributeAccessIssue]
+    if beta is None and unknown:
+        own = {name: _as_argument(each) for name, each in unknown.items()}
+        _check_sites(ready, own, names)
+        return ready, own
     if beta is not None:
+        if unknown:
+            raise ValueError(
+                f"beta is given for all evidence, but {', '.join(unknown)} is a distribution of its own; leave one of "
+                "them out."
+            )
         if not isinstance(beta, Distribution):
             raise ValueError(
                 f"beta is {shown(beta)}; give a numpyro distribution over positive numbers such as "
@@ -170,8 +189,9 @@ def _model(prior, beta) -> Callable[[], Array]:
 
     def model():
         weights = numpyro.sample("weights", prior) if isinstance(prior, Distribution) else jnp.asarray(prior())
-        if beta is not None:
-            numpyro.sample("beta", beta)
+        named = beta if isinstance(beta, dict) else {} if beta is None else {"beta": beta}
+        for name, each in named.items():
+            numpyro.sample(name, each.held if isinstance(each, Opaque) else each)
         return jnp.asarray(numpyro.deterministic(_RETURNED, weights))
 
     return model
@@ -249,6 +269,10 @@ def _check_sites(prior, beta, names: tuple[str, ...]) -> None:
 
 
 def _check_positive(beta) -> None:
+    if isinstance(beta, dict):
+        for each in beta.values():
+            _check_positive(each)
+        return
     beta = beta.held if isinstance(beta, Opaque) else beta
     with jax.numpy_rank_promotion("allow"):
         drawn = beta.sample(jax.random.key(0), (1000,))

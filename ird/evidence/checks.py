@@ -1,14 +1,58 @@
 """What every kind of evidence checks: β, candidates and the alternatives of a designer."""
 
 import math
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from jaxtyping import Array
+import jax
+from jaxtyping import Array, Float
+from numpyro.distributions import Distribution
 
 from mdps import MDP
 from mdps.checks import check_array, check_mdp, check_number, check_real, check_sums
 
-__all__ = ["check_alternatives", "check_beta", "check_candidates"]
+__all__ = ["Beta", "UnknownBeta", "check_alternatives", "check_beta", "check_beta_or_prior", "check_candidates"]
 __dir__ = __all__.copy
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False)
+class UnknownBeta:
+    """The β of evidence from people of whom it is not known: samplers draw it with the weights.
+
+    Attributes:
+        distribution: what is known of it: a numpyro distribution over positive numbers.
+        dtype: in which it will be used.
+    """
+
+    distribution: Distribution
+    dtype: Any
+
+    def __jax_array__(self, *_) -> NoReturn:
+        raise ValueError(
+            f"the β of this evidence is unknown, {type(self.distribution).__name__}; only a sampler draws it (pass the "
+            "evidence to posterior.importance, nuts, laplace, smc or exchange), or say what it is: replace(beta=...)."
+        )
+
+    __mul__ = __rmul__ = __pow__ = __truediv__ = __rtruediv__ = __array__ = __float__ = __jax_array__
+
+    def __repr__(self) -> str:
+        return f"unknown, {type(self.distribution).__name__}"
+
+
+Beta = float | Float[Array, ""] | Distribution
+
+
+def check_beta_or_prior(beta, dtype) -> Any:
+    """β of a piece of evidence: a number, or what is known of it where it is unknown."""
+    if not isinstance(beta, Distribution):
+        return check_beta(beta, dtype)
+    if beta.batch_shape + beta.event_shape:
+        raise ValueError(
+            f"beta is over shape {beta.batch_shape + beta.event_shape}; give one number of one person: a distribution "
+            "such as dist.LogNormal(0.0, 1.0)."
+        )
+    return UnknownBeta(beta, dtype)
 
 
 def check_beta(beta, dtype) -> Array:

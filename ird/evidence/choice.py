@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.checks import Beta, check_beta_or_prior, check_candidates
 from ird.evidence.fisher import Shown
 from ird.evidence.normalizers import SumOverProxies, log_sum
 from ird.evidence.plans import covariance
@@ -52,7 +52,7 @@ class Choice:
         features: Float[Array, " C K"] | np.ndarray | Sequence[Sequence[float]],
         chosen: int | Int[Array, ""],
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
         feature_names: Sequence[str] = (),
     ):
         """Check the options.
@@ -60,7 +60,7 @@ class Choice:
         Args:
             features: expected discounted sum of features of each option, `[C, K]`.
             chosen: the option that was chosen.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
             feature_names: one name per feature; "feature 0", ... when left out.
 
         Raises:
@@ -76,7 +76,7 @@ class Choice:
         features = check_array("features", features)
         check_index("chosen", chosen, features.shape[0], "options")
         names = check_names(feature_names, features.shape[1])
-        beta = check_beta(beta, features.dtype)
+        beta = check_beta_or_prior(beta, features.dtype)
         set_fields(self, features=features, chosen=jnp.asarray(chosen, jnp.int32), beta=beta, feature_names=names)
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
@@ -85,9 +85,9 @@ class Choice:
         own = self.features[self.chosen]
         return -log_sum(SumOverProxies(self.features, jnp.ones_like(self.features[:, 0])), weights, self.beta, own)
 
-    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+    def replace(self, *, beta: Beta) -> Self:
         """The same choice by a person of another β."""
-        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
+        return with_fields(self, beta=check_beta_or_prior(beta, self.beta.dtype))
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
         """β² times the covariance of the options' features, `[K, K]` (`ird.evidence.fisher`)."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.blocks import in_blocks, rows_per_block
-from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.checks import Beta, check_beta_or_prior, check_candidates
 from ird.evidence.feedback import features_of, same_length
 from ird.evidence.fisher import Shown
 from mdps import MDP
@@ -62,7 +62,7 @@ class Comparison:
         preferred: Float[Array, " P K"] | np.ndarray | Sequence[Sequence[float]],
         other: Float[Array, " P K"] | np.ndarray | Sequence[Sequence[float]],
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
         agrees: Float[Array, " P"] | np.ndarray | Sequence[float] | None = None,
         kappa: float | Float[Array, " *G"] | np.ndarray | Sequence[float] = 0.0,
         principles: Sequence[str] | None = None,
@@ -73,7 +73,7 @@ class Comparison:
         Args:
             preferred: features of the preferred trajectory of each pair, `[P, K]` (`path_features`).
             other: features of the other, `[P, K]`.
-            beta: inverse temperature of the labeller, in 1/return.
+            beta: inverse temperature of the labeller, in 1/return, or a distribution of it where it is unknown.
             agrees: how much more the preferred one agrees with the labeller's view, usually -1, 0
                 or 1, `[P]`; None: not at all.
             kappa: the labeller's bias in log-odds; several values `[G]` are equally likely and summed out.
@@ -91,7 +91,7 @@ class Comparison:
                 "P ≥ 1 pairs of trajectories."
             )
         names = check_names(feature_names, preferred.shape[1])
-        beta = check_beta(beta, preferred.dtype)
+        beta = check_beta_or_prior(beta, preferred.dtype)
         bias = check_real("kappa", kappa)
         bias = check_array("kappa", bias.reshape(1) if bias.ndim == 0 else bias, dtype=preferred.dtype)
         if bias.ndim != 1 or bias.size == 0:
@@ -123,13 +123,13 @@ class Comparison:
         set_fields(self, feature_names=names)
 
     @classmethod
-    def of_paths(cls, mdp: MDP, preferred, other, *, beta: float | Float[Array, ""] = 1.0) -> Self:
+    def of_paths(cls, mdp: MDP, preferred, other, *, beta: Beta = 1.0) -> Self:
         """Compare two paths in an MDP, `states [T]` each.
 
         Raises:
             ValueError: for paths of unequal length, or an impossible move.
         """
-        check_beta(beta, check_mdp(mdp).features.dtype)
+        check_beta_or_prior(beta, check_mdp(mdp).features.dtype)
         preferred, other = same_length(preferred=preferred, other=other)
         features = features_of(mdp, preferred=preferred, other=other)
         return cls(features[:1], features[1:], beta=beta, feature_names=mdp.feature_names)
@@ -146,9 +146,9 @@ class Comparison:
 
         return in_blocks(block, weights, rows_per_block(biased.size, least=1))
 
-    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+    def replace(self, *, beta: Beta) -> Self:
         """The same labels from a labeller of another β."""
-        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
+        return with_fields(self, beta=check_beta_or_prior(beta, self.beta.dtype))
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
         """β²/4 Σ Δφ Δφᵀ, `[K, K]` (`ird.evidence.fisher`), less what an unknown κ takes of it (Schur complement)."""

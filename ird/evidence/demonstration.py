@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from ird.blocks import ENTRIES_OF_PLANS, in_blocks, rows_per_block
 from ird.evidence import boltzmann
 from ird.evidence.boltzmann import Gains
-from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.checks import Beta, check_beta_or_prior, check_candidates
 from ird.evidence.fisher import Shown
 from ird.evidence.paths import check_path
 from ird.evidence.sharpness import in_doubt, is_known, warn_if_blunt
@@ -35,21 +35,21 @@ class _Demonstration:
     actions: Int[Array, " n T"]
     beta: Float[Array, ""]
 
-    def __init__(self, mdp: MDP, states, actions, *, beta: float | Float[Array, ""] = 1.0):
+    def __init__(self, mdp: MDP, states, actions, *, beta: Beta = 1.0):
         """Check the paths.
 
         Args:
             mdp: the MDP in which they were shown.
             states: the states visited, `[T]`, or `[n, T]` for several paths.
             actions: the actions taken there, of the same shape.
-            beta: inverse temperature of the demonstrator, in 1/return.
+            beta: inverse temperature of the demonstrator, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: for a path that leaves the map or uses an impossible move (the step is named),
                 or a β that is not positive and finite.
         """
         check_mdp(mdp)
-        beta = check_beta(beta, mdp.features.dtype)
+        beta = check_beta_or_prior(beta, mdp.features.dtype)
         try:
             states, actions = np.atleast_2d(np.asarray(states)), np.atleast_2d(np.asarray(actions))
         except ValueError as error:
@@ -79,9 +79,9 @@ class _Demonstration:
             warn_if_blunt(type(self).__name__, self.beta, likely, doubt)
         return likely
 
-    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+    def replace(self, *, beta: Beta) -> Self:
         """The same paths from a demonstrator of another β."""
-        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
+        return with_fields(self, beta=check_beta_or_prior(beta, self.beta.dtype))
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
         """Over the visits shown, the variance over equally likely actions of what each says of the weights."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.evidence.checks import check_beta
+from ird.evidence.checks import Beta, check_beta_or_prior
 from ird.evidence.choice import Choice
 from ird.evidence.paths import check_path, collected, path_features
 from mdps import MDP, feature_expectations
@@ -37,19 +37,19 @@ class Improvement(Choice):
         True
     """
 
-    def __init__(self, mdp: MDP, improved, *, robot, beta: float | Float[Array, ""] = 1.0):
+    def __init__(self, mdp: MDP, improved, *, robot, beta: Beta = 1.0):
         """Take two paths of equal length.
 
         Args:
             mdp: the MDP both are in.
             improved: the states of the better path, `[T]`.
             robot: the states of the robot's, `[T]`.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: for paths of unequal length, or an impossible move.
         """
-        check_beta(beta, check_mdp(mdp).features.dtype)
+        check_beta_or_prior(beta, check_mdp(mdp).features.dtype)
         improved, robot = same_length(improved=improved, robot=robot)
         options = features_of(mdp, improved=improved, robot=robot)
         super().__init__(options, 0, beta=beta, feature_names=mdp.feature_names)
@@ -62,19 +62,19 @@ class Correction(Choice):
     (`deformed_path` makes them).  Deformed paths need not follow the MDP's moves.
     """
 
-    def __init__(self, mdp: MDP, paths, chosen: int, *, beta: float | Float[Array, ""] = 1.0):
+    def __init__(self, mdp: MDP, paths, chosen: int, *, beta: Beta = 1.0):
         """Take the paths that the possible corrections would have led to.
 
         Args:
             mdp: the MDP.
             paths: states along each, `[C, T]`.
             chosen: which one the person's push led to.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: for paths that leave the map or differ in length.
         """
-        check_beta(beta, check_mdp(mdp).features.dtype)
+        check_beta_or_prior(beta, check_mdp(mdp).features.dtype)
         if isinstance(paths, str) or not hasattr(paths, "__len__"):
             raise ValueError(f"paths is {shown(paths)}; give the states along each, [C, T].")
         if len(paths) < 2:
@@ -131,7 +131,7 @@ def deformed_path(
 class OffSwitch(Choice):
     """Pressing the switch at step t, or letting the robot go on: {path to t, then frozen; path} (Jeon et al. 2020)."""
 
-    def __init__(self, mdp: MDP, robot, step: int, *, pressed: bool = True, beta: float | Float[Array, ""] = 1.0):
+    def __init__(self, mdp: MDP, robot, step: int, *, pressed: bool = True, beta: Beta = 1.0):
         """Take the robot's path and the step at which it was, or was not, switched off.
 
         Args:
@@ -139,7 +139,7 @@ class OffSwitch(Choice):
             robot: the states of the robot's path as it would have been, `[T]`.
             step: from this step on, a robot switched off stays where it is.
             pressed: whether the person pressed.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: for a step outside the path, an impossible move, or `pressed` that is neither true
@@ -167,7 +167,7 @@ class RewardPunish(Choice):
         sign: int,
         *,
         expected: Float[Array, " K"] | None = None,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
     ):
         """Take the robot's path and the sign it was given.
 
@@ -177,7 +177,7 @@ class RewardPunish(Choice):
             sign: +1 or −1.
             expected: features that were to be expected instead, `[K]`; None: those of a policy that
                 acts at random.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: for another sign, an impossible move, a path of another length than what was to be
@@ -185,7 +185,7 @@ class RewardPunish(Choice):
         """
         if np.shape(sign) != () or isinstance(sign, bool) or sign not in (1, -1):
             raise ValueError(f"sign is {shown(sign)}; give +1 for reward or -1 for punishment.")
-        check_beta(beta, check_mdp(mdp).features.dtype)
+        check_beta_or_prior(beta, check_mdp(mdp).features.dtype)
         robot, _ = check_path(mdp, robot, name="robot")
         own = path_features(mdp, robot)
         if expected is None:
@@ -205,7 +205,7 @@ class RewardPunish(Choice):
 class CreditAssignment(Choice):
     """Pointing at what matters in a trajectory: segments of length k, each as if repeated (Jeon et al. 2020)."""
 
-    def __init__(self, mdp: MDP, robot, start: int, length: int, *, beta: float | Float[Array, ""] = 1.0):
+    def __init__(self, mdp: MDP, robot, start: int, length: int, *, beta: Beta = 1.0):
         """Take the robot's path and the segment that was pointed at.
 
         Args:
@@ -213,7 +213,7 @@ class CreditAssignment(Choice):
             robot: the states of the robot's path, `[T]`.
             start: first step of the chosen segment.
             length: k, steps in a segment.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: for a segment outside the path, or of its whole length.

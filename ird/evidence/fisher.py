@@ -15,7 +15,7 @@ left behind.  That is what visits in a new map are compared with.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -56,13 +56,15 @@ class Telling(Protocol):
         ...
 
 
-def told(evidence: Sequence[Evidence], mean: Float[Array, " K"], beta_squared: Any = None) -> dict[str, Array]:
+def told(
+    evidence: Sequence[Evidence], mean: Float[Array, " K"], beta_squared: Sequence[Array | None] | None = None
+) -> dict[str, Array]:
     """What all of the evidence was able to tell: what a `Posterior` keeps of it.
 
     Args:
         evidence: any pieces.
         mean: the belief's mean, `[K]`.
-        beta_squared: mean of β² under the belief, `[]` or one for each piece, where β was unknown; None: their own.
+        beta_squared: of each piece the mean of β² under the belief, `[]`, or None where it is known; None: all are.
 
     Returns:
         "information" `[K, K]`; of the E pieces that show behaviour "normal" `[E, K]` and "gains" `[E, K]`, what they
@@ -73,11 +75,10 @@ def told(evidence: Sequence[Evidence], mean: Float[Array, " K"], beta_squared: A
         return {}
     K = mean.shape[0]
     total = jnp.zeros((K, K), mean.dtype)
-    for i, e in enumerate(evidence):
-        if beta_squared is None:
+    for e, scale in zip(evidence, beta_squared or (None,) * len(evidence), strict=True):
+        if scale is None:
             total = total + e.information(mean)  # pyright: ignore[reportAttributeAccessIssue]
         else:
-            scale = jnp.broadcast_to(beta_squared, (len(evidence),))[i]
             total = total + scale * e.replace(beta=1.0).information(mean)  # pyright: ignore[reportAttributeAccessIssue]
     seen = [s for s in (e.shown() for e in evidence) if s is not None]  # pyright: ignore[reportAttributeAccessIssue]
     if not seen:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ird.blocks import ENTRIES_OF_PLANS, in_blocks, rows_per_block
 from ird.evidence.boltzmann import foresighted, shaped
-from ird.evidence.checks import check_beta, check_candidates
+from ird.evidence.checks import Beta, check_beta_or_prior, check_candidates
 from ird.evidence.choice import Choice
 from ird.evidence.fisher import Shown
 from ird.evidence.paths import check_reaches
@@ -48,19 +48,21 @@ class InitialState:
     state: Int[Array, ""]
     beta: Float[Array, ""]
 
-    def __init__(self, mdp: MDP, state: int, *, beta: float | Float[Array, ""] = 1.0):
+    def __init__(self, mdp: MDP, state: int, *, beta: Beta = 1.0):
         """Check the state.
 
         Args:
             mdp: the MDP, with a horizon.
             state: the state in which the robot finds the world.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: without a horizon, or for a state that cannot be reached in T - 1 moves.
         """
         state = check_reaches(mdp, state, _horizon(mdp) - 1)
-        set_fields(self, mdp=mdp, state=jnp.asarray(state, jnp.int32), beta=check_beta(beta, mdp.features.dtype))
+        set_fields(
+            self, mdp=mdp, state=jnp.asarray(state, jnp.int32), beta=check_beta_or_prior(beta, mdp.features.dtype)
+        )
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(s₀ | w) of each candidate w, `[N, K] -> [N]`.
@@ -75,9 +77,9 @@ class InitialState:
             warn_if_blunt("InitialState", self.beta, likely, doubt)
         return likely
 
-    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+    def replace(self, *, beta: Beta) -> Self:
         """The same state, left behind by a person of another β."""
-        return with_fields(self, beta=check_beta(beta, self.beta.dtype))
+        return with_fields(self, beta=check_beta_or_prior(beta, self.beta.dtype))
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
         """Σ_s p₀(s) ∇log p(s | w) ∇log p(s | w)ᵀ at w = 0, where the person acts at random, `[K, K]`."""
@@ -145,13 +147,13 @@ class InitialStateChoice(Choice):
     an end and are credited with an average way to it.
     """
 
-    def __init__(self, mdp: MDP, state: int, *, beta: float | Float[Array, ""] = 1.0):
+    def __init__(self, mdp: MDP, state: int, *, beta: Beta = 1.0):
         """Ground every state that can be reached.
 
         Args:
             mdp: the MDP, with a horizon T; paths visit T states.
             state: the state in which the robot finds the world.
-            beta: inverse temperature of the person, in 1/return.
+            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: without a horizon, or for a state that cannot be reached in T - 1 moves.

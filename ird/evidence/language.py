@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from ird.evidence.checks import check_beta
+from ird.evidence.checks import Beta, check_beta_or_prior
 from ird.evidence.choice import Choice
 from ird.evidence.feedback import features_of
 from mdps import MDP
@@ -36,7 +35,7 @@ class Utterance(Choice):
         meanings: Mapping[str, Sequence[Sequence[int]] | np.ndarray],
         said: str,
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
     ):
         """Ground the utterances.
 
@@ -44,13 +43,13 @@ class Utterance(Choice):
             mdp: the MDP.
             meanings: for each utterance the paths consistent with it, `states [n, T]`, all of one length.
             said: which of them was said.
-            beta: inverse temperature of the speaker, in 1/return.
+            beta: inverse temperature of the speaker, in 1/return, or a distribution of it where it is unknown.
 
         Raises:
             ValueError: for an utterance that was not possible, one that no path is consistent with,
                 paths of unequal length, or an impossible move.
         """
-        check_beta(beta, check_mdp(mdp).features.dtype)
+        check_beta_or_prior(beta, check_mdp(mdp).features.dtype)
         if not isinstance(meanings, Mapping):
             raise ValueError(f"meanings is {shown(meanings)}; give the paths of each utterance, a dictionary.")
         if not isinstance(said, str) or said not in meanings:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpyro.distributions import Distribution
 
-from ird.evidence.checks import check_alternatives, check_beta, check_candidates
+from ird.evidence.checks import Beta, check_alternatives, check_beta_or_prior, check_candidates
 from ird.evidence.fisher import Shown
 from ird.evidence.normalizers import (
     MaxOverProxies,
@@ -86,7 +86,7 @@ class ProxyReward:
         weights: Float[Array, " K"] | np.ndarray | Sequence[float],
         mdp: MDP,
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
         alternatives: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
     ):
         """Check the proxy, plan every alternative once, and merge the plans that are equal.
@@ -94,7 +94,7 @@ class ProxyReward:
         Args:
             weights: the proxy w̃, `[K]`.
             mdp: the MDP the designer was looking at.
-            beta: inverse temperature of the designer, in 1/return.
+            beta: inverse temperature of the designer, in 1/return, or a distribution of it where it is unknown.
             alternatives: the rewards the designer could have written, `[M, K]`, the proxy among them.
 
         Raises:
@@ -102,7 +102,7 @@ class ProxyReward:
                 proxy that is not among them, or a β that is not positive and finite.
         """
         weights, alternatives = _check_proxies(weights, mdp, alternatives)
-        beta = check_beta(beta, weights.dtype)
+        beta = check_beta_or_prior(beta, weights.dtype)
         row = _row_of(weights, alternatives)
         if row is None:  # traced: whether it is among them cannot be seen, so plan it too
             features = plan_features(mdp, jnp.concatenate([alternatives, weights[None]]))
@@ -118,7 +118,7 @@ class ProxyReward:
         weights: Float[Array, " K"] | np.ndarray | Sequence[float],
         mdp: MDP,
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
         prior: Distribution,
         num_proxies: int,
         key: Key[Array, ""],
@@ -131,7 +131,7 @@ class ProxyReward:
         Args:
             weights: the proxy w̃, `[K]`.
             mdp: the MDP the designer was looking at.
-            beta: inverse temperature of the designer, in 1/return.
+            beta: inverse temperature of the designer, in 1/return, or a distribution of it where it is unknown.
             prior: what proxies a designer might write, a numpyro distribution over `[K]`.
             num_proxies: how many to draw; each is one planning problem.
             key: a `jax.random.key`.
@@ -146,7 +146,7 @@ class ProxyReward:
         include_candidate = check_truth("include_candidate", include_candidate)
         prior = check_prior(prior, mdp.num_features)
         check_key(key)
-        check_beta(beta, mdp.features.dtype)
+        check_beta_or_prior(beta, mdp.features.dtype)
         own = check_real("weights", weights)
         if own.shape != (mdp.num_features,):
             raise ValueError(_wrong_features("weights", own.shape, mdp))
@@ -163,7 +163,7 @@ class ProxyReward:
         row: int | Int[Array, ""],
         mdp: MDP,
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
         alternatives: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
         features: Float[Array, " M K"] | np.ndarray,
     ) -> Self:
@@ -175,7 +175,7 @@ class ProxyReward:
         Args:
             row: which of the alternatives the proxy is, 0..M-1.
             mdp: the MDP the designer was looking at.
-            beta: inverse temperature of the designer, in 1/return.
+            beta: inverse temperature of the designer, in 1/return, or a distribution of it where it is unknown.
             alternatives: the rewards the designer could have written, `[M, K]`.
             features: feature expectations of the plan for each of them, `[M, K]`.
 
@@ -184,7 +184,7 @@ class ProxyReward:
                 another shape.
         """
         alternatives = check_alternatives(mdp, alternatives)
-        beta, features = check_beta(beta, alternatives.dtype), check_real("features", features)
+        beta, features = check_beta_or_prior(beta, alternatives.dtype), check_real("features", features)
         if features.shape != alternatives.shape:
             raise ValueError(
                 f"features has shape {features.shape}; give one row of expected features per alternative, "
@@ -203,7 +203,7 @@ class ProxyReward:
         weights: Float[Array, " K"] | np.ndarray | Sequence[float],
         mdp: MDP,
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
         alternatives: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
     ) -> Self:
         """A proxy whose normalizer is the largest term of the sum alone: "Max-Z" of references A.
@@ -211,7 +211,7 @@ class ProxyReward:
         Args:
             weights: the proxy w̃, `[K]`.
             mdp: the MDP the designer was looking at.
-            beta: inverse temperature of the designer, in 1/return.
+            beta: inverse temperature of the designer, in 1/return, or a distribution of it where it is unknown.
             alternatives: the rewards the designer could have written, `[M, K]`, the proxy among them.
 
         Raises:
@@ -226,7 +226,7 @@ class ProxyReward:
         weights: Float[Array, " K"] | np.ndarray | Sequence[float],
         mdp: MDP,
         *,
-        beta: float | Float[Array, ""] = 1.0,
+        beta: Beta = 1.0,
     ) -> Self:
         """A proxy whose normalizer is a soft value, log Z̃(w) = β E[V_soft(s₀; w)]: "MaxEnt-Z" of references A.
 
@@ -241,7 +241,7 @@ class ProxyReward:
             ValueError: as the class.
         """
         weights = check_weights(check_mdp(mdp), weights)
-        check_beta(beta, weights.dtype)
+        check_beta_or_prior(beta, weights.dtype)
         made = cls(weights, mdp, beta=beta, alternatives=weights[None])
         return with_fields(made, normalizer=SoftValue(mdp))
 
@@ -266,9 +266,9 @@ class ProxyReward:
             warn_if_blunt(type(self.normalizer).__name__, self.beta, -shifted, doubt)
         return shifted
 
-    def replace(self, *, beta: float | Float[Array, ""]) -> Self:
+    def replace(self, *, beta: Beta) -> Self:
         """The same evidence from a designer of another β; nothing is planned or compiled again."""
-        return with_fields(self, beta=check_beta(beta, self.weights.dtype))
+        return with_fields(self, beta=check_beta_or_prior(beta, self.weights.dtype))
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ from numpyro.distributions import Distribution
 from ird.evidence import Evidence, ProxyReward, SumOverProxies
 from ird.likelihood import (
     as_pytrees,
+    betas_of,
     check_finite_likelihood,
     log_likelihood,
     opened,
+    settled,
     shared_names,
     sum_of_covariances,
-    with_beta,
 )
 from ird.posterior._nuts import chains_as_posterior
 from ird.posterior._posterior import Posterior
@@ -67,7 +68,8 @@ def exchange(
         prior: a numpyro distribution over `[K]` (independent weights may also be its batch), or a
             numpyro model that returns weights `[K]`: see `nuts`.
         key: a `jax.random.key`.
-        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece.
+        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece; evidence may
+            also bring its own (`Comparison(..., beta=dist)`), named after it.
         inner_steps: Metropolis steps for the auxiliary proxy (static); None to draw it exactly.
         num_warmup: steps of adaptation per chain, rounded up to whole rounds of `thinning` (static).
         num_samples: draws kept per chain (static).
@@ -114,7 +116,7 @@ def exchange(
     drawn = _run_chains(as_pytrees(evidence), ready, beta_prior, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     belief = chains_as_posterior(*drawn, num_chains=num_chains, names=names)
-    return tell(telling(belief, evidence, unknown_beta=beta is not None))
+    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None)))
 
 
 @functools.partial(jax.jit, static_argnames="sizes")
@@ -159,7 +161,7 @@ def _move(unknown, inner_steps: int | None) -> Callable:
 
     def at(z):
         weights, parameters = unknown.constrain(z)
-        evidence = with_beta(unknown.evidence, parameters["beta"]) if unknown.shared_beta else unknown.evidence
+        evidence = settled(unknown.evidence, betas_of(unknown.evidence, parameters, unknown.shared_beta))
         others = [e for e in evidence if not isinstance(e, ProxyReward)]
         known = unknown.log_prior(z) + log_likelihood(others, weights[None])[0]
         return known, weights, [e for e in evidence if isinstance(e, ProxyReward)]

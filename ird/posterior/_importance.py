@@ -7,8 +7,10 @@ from numpyro.distributions import Distribution
 from ird.diagnostics import pareto_k
 from ird.evidence import Evidence
 from ird.likelihood import (
+    betas_of,
     check_finite_likelihood,
     log_likelihood_of_each,
+    names_of_unknown,
     shared_names,
     sum_of_covariances,
 )
@@ -38,7 +40,8 @@ def importance(
             numpyro model that returns weights `[K]`: see `nuts`.
         num_samples: how many draws, N (static).
         key: a `jax.random.key`.
-        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece.
+        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece; evidence may
+            also bring its own (`Comparison(..., beta=dist)`), named after it.
 
     Returns:
         A `Posterior` on the draws.
@@ -57,14 +60,16 @@ def importance(
     names = shared_names(evidence)
     num_samples = check_count("num_samples", num_samples)
     check_key(key)
-    if isinstance(prior, Distribution) and beta is None:
+    own = any(names_of_unknown(evidence))
+    if isinstance(prior, Distribution) and beta is None and not own:
         weights, parameters = draw_from(check_prior(prior, len(names) or None), num_samples, key), {}
     else:
         ready, beta_prior = check_unknowns(evidence, prior, beta)
         weights, parameters = draw_unknowns(ready, beta_prior, num_samples, key=key)
-    likely = log_likelihood_of_each(evidence, weights, None if beta is None else parameters["beta"])
+    betas = betas_of(evidence, parameters, beta is not None)
+    likely = log_likelihood_of_each(evidence, weights, betas)
     found = weigh(weights, parameters, likely, jnp.zeros_like(likely))
     check_finite_likelihood(found["log_weights"])
     found["pareto_k"] = pareto_k(likely)
     belief = Posterior(feature_covariance=sum_of_covariances(evidence), feature_names=names, **found)
-    return telling(belief, evidence, unknown_beta=beta is not None)
+    return telling(belief, evidence, betas)

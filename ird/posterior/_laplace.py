@@ -12,7 +12,7 @@ from numpyro.distributions import Distribution
 from ird.blocks import ROWS, in_blocks
 from ird.diagnostics import pareto_k
 from ird.evidence import Evidence
-from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
+from ird.likelihood import as_pytrees, betas_of, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
 from ird.posterior._told import telling
 from ird.posterior._weights import normalise
@@ -54,7 +54,8 @@ def laplace(
             numpyro model that returns weights `[K]`: see `nuts`.
         num_samples: how many draws, N (static).
         key: a `jax.random.key`.
-        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece.
+        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece; evidence may
+            also bring its own (`Comparison(..., beta=dist)`), named after it.
         weighted: False gives plain draws from the Gaussian N(ẑ, H⁻¹), to which nothing has been
             corrected; the summary says so.
         degrees_of_freedom: ν of the Student t, a whole number (static); None for a Gaussian proposal.
@@ -89,7 +90,7 @@ def laplace(
     how = (jnp.asarray(weighted), jnp.asarray(heavy))
     belief = _approximate(as_pytrees(evidence), ready, beta_prior, how, key, sizes=sizes, names=names)
     check_finite_likelihood(belief.log_weights)
-    return telling(belief, evidence, unknown_beta=beta is not None)
+    return telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None))
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names"))

@@ -11,7 +11,7 @@ from numpyro.infer import MCMC, NUTS
 
 from ird.diagnostics import diagnose
 from ird.evidence import Evidence
-from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
+from ird.likelihood import as_pytrees, betas_of, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
 from ird.posterior._summary import tell
 from ird.posterior._told import telling
@@ -51,7 +51,8 @@ def nuts(
         prior: a numpyro distribution over `[K]` (independent weights may also be its batch), or a
             numpyro model that returns weights `[K]`.
         key: a `jax.random.key`.
-        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece.
+        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece; evidence may
+            also bring its own (`Comparison(..., beta=dist)`), named after it.
         num_warmup: steps of adaptation per chain (static).
         num_samples: draws kept per chain (static).
         num_chains: chains, run side by side (static).
@@ -96,7 +97,7 @@ def nuts(
     drawn = run(as_pytrees(evidence), ready, beta_prior, target_accept, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     belief = chains_as_posterior(*drawn, num_chains=num_chains, names=names)
-    return tell(telling(belief, evidence, unknown_beta=beta is not None))
+    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None)))
 
 
 def _sample(evidence, prior, beta, target_accept, key, *, sizes, progress_bar=False):

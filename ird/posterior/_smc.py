@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 
 from ird.evidence import Evidence
-from ird.likelihood import as_pytrees, check_finite_likelihood, opened, shared_names, sum_of_covariances
+from ird.likelihood import as_pytrees, betas_of, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
 from ird.posterior._summary import tell
 from ird.posterior._told import telling
@@ -47,7 +47,8 @@ def smc(
             numpyro model that returns weights `[K]`: see `nuts`.
         num_samples: how many draws move together, N (static).
         key: a `jax.random.key`.
-        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece.
+        beta: numpyro distribution of an unknown β, one number for all evidence or one for each piece; evidence may
+            also bring its own (`Comparison(..., beta=dist)`), named after it.
         target_size: share of the effective sample size that a stage may leave, in (0, 1).
         num_moves: Metropolis steps per stage (static).
         max_stages: most stages.
@@ -89,7 +90,7 @@ def smc(
     settings = {"sizes": (num_samples, num_moves), "names": names, "blackjax": blackjax}
     belief = _temper(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)
     check_finite_likelihood(belief.log_weights)
-    return tell(telling(belief, evidence, unknown_beta=beta is not None))
+    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None)))
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names", "blackjax"))

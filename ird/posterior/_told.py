@@ -8,19 +8,22 @@ from jaxtyping import Array
 
 from ird.evidence import Evidence
 from ird.evidence.fisher import told
-from ird.likelihood import as_pytrees, opened
+from ird.likelihood import as_pytrees, names_of_unknown, opened
 from ird.posterior._posterior import Posterior
 from mdps.pytrees import with_fields
 
 
-def telling(belief: Posterior, evidence: Sequence[Evidence], *, unknown_beta: bool = False) -> Posterior:
-    """The posterior, with what its evidence was able to tell (`ird.evidence.fisher`)."""
-    beta = belief.parameters["beta"] if unknown_beta else None
-    return with_fields(belief, told=_told(as_pytrees(evidence), belief.weights, belief.log_weights, beta))
+def telling(belief: Posterior, evidence: Sequence[Evidence], betas: dict[str, Array] | None = None) -> Posterior:
+    """The posterior, with what its evidence was able to tell (`ird.evidence.fisher`); `betas`: samples of unknown β."""
+    return with_fields(belief, told=_told(as_pytrees(evidence), belief.weights, belief.log_weights, betas or {}))
 
 
 @jax.jit
-def _told(evidence, weights, log_weights, beta) -> dict[str, Array]:
-    p = jnp.exp(log_weights)
+def _told(evidence, weights, log_weights, betas) -> dict[str, Array]:
+    p, evidence = jnp.exp(log_weights), opened(evidence)
     mean = jnp.matmul(p, weights, precision=jax.lax.Precision.HIGHEST)
-    return told(opened(evidence), mean, None if beta is None else jnp.matmul(p, beta**2))
+    if "beta" in betas:
+        squares = jnp.broadcast_to(jnp.matmul(p, betas["beta"] ** 2), (len(evidence),))
+        return told(evidence, mean, tuple(squares[i] for i in range(len(evidence))))
+    names = names_of_unknown(evidence)
+    return told(evidence, mean, tuple(None if name is None else p @ betas[name] ** 2 for name in names))
