@@ -15,7 +15,7 @@ left behind.  That is what visits in a new map are compared with.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -56,15 +56,14 @@ class Telling(Protocol):
         ...
 
 
-def told(
-    evidence: Sequence[Evidence], mean: Float[Array, " K"], beta_squared: Sequence[Array | None] | None = None
-) -> dict[str, Array]:
+def told(evidence: Sequence[Evidence], mean: Float[Array, " K"], beta_squared: Any = None) -> dict[str, Array]:
     """What all of the evidence was able to tell: what a `Posterior` keeps of it.
 
     Args:
         evidence: any pieces.
         mean: the belief's mean, `[K]`.
-        beta_squared: of each piece the mean of β² under the belief, `[]`, or None where it is known; None: all are.
+        beta_squared: mean of β² under the belief, `[]`, where β was unknown, or a tuple of that for each piece; None,
+            for all or for a piece: its own.
 
     Returns:
         "information" `[K, K]`; of the E pieces that show behaviour "normal" `[E, K]` and "gains" `[E, K]`, what they
@@ -75,7 +74,8 @@ def told(
         return {}
     K = mean.shape[0]
     total = jnp.zeros((K, K), mean.dtype)
-    for e, scale in zip(evidence, beta_squared or (None,) * len(evidence), strict=True):
+    each = beta_squared if isinstance(beta_squared, tuple) else (beta_squared,) * len(evidence)
+    for e, scale in zip(evidence, each, strict=True):
         if scale is None:
             total = total + e.information(mean)  # pyright: ignore[reportAttributeAccessIssue]
         else:
