@@ -85,7 +85,7 @@ def test_a_support_desk_learns_what_its_metrics_could_not_tell(tmp_path):
     assert made["meant_as_written"]["literal"] < 1e-5 < made["meant_as_written"]["least exposure"]
     for row in made["results"].values():
         assert abs(row["training"]["closed"] - 2 * row["training"]["resolved"]) < 1e-4  # two issues, never apart
-    assert 0 < made["question"]["worth"] <= made["question"]["most"]
+    assert 0 < made["question"]["worth"] <= made["question"]["everything"]
 
 
 def test_samplers_are_compared_with_exact(tmp_path):

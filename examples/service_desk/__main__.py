@@ -111,7 +111,7 @@ def computed(options: argparse.Namespace, on: Callable[[str], None]) -> Outcome:
     plan = least_exposure(both, belief)
     plans["least exposure"] = plan.policy
     on("one question")
-    asked = ask(world.one("deployment"), belief, meant, keys[3], few=options.draws)
+    asked = ask(world.one("deployment"), belief, meant, keys[3], draws=options.draws)
     wiser = believed(proxy, asked.query.answer(asked.picked), worth=world.worth, samples=options.samples, key=keys[1])
     plans["after the answer"] = least_exposure(both, wiser).policy
     on("rewriting the metrics")
@@ -120,6 +120,7 @@ def computed(options: argparse.Namespace, on: Callable[[str], None]) -> Outcome:
     rewrites = {name: information.rewrite(sets, guess, written, most=options.change) for name, guess in guesses.items()}
     plans["rewritten"] = literal(both, jnp.asarray(rewrites["told"].weights, written.dtype))
     plans["oracle"] = literal(both, meant)
+    on("less careful managers")
     by_care = {f"{care:g}": less_careful(world, proxy, care, options.samples, keys[1]) for care in LESS_CAREFUL}
     found = []
     for each in random_tables.tried(world.desk, options.tables, **SMALL, seed=options.seed):
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, save; returns the manifest."""
     began, options, console = time.perf_counter(), parse(arguments), Console(width=max(112, Console().width))
     with _report.progress(console, transient=True) as bar:
-        job = bar.add_task("the desk", total=5 + options.tables)
+        job = bar.add_task("the desk", total=6 + options.tables)
         made = computed(options, lambda what: bar.update(job, advance=1, description=what))
     world, plans = made.world, made.plans
     scale = yardstick(world)
@@ -224,10 +225,10 @@ def table(rows: dict[str, Any]) -> Table:
     """What was meant, and the metrics, of every agent, in training and in deployment."""
     shown = Table(
         title="training → deployment",
-        caption="points: what was meant, of a conversation; resolved, reopened, handed on: of the issues; left: of the "
+        caption="points: what was meant, of a conversation; resolved, reopened, escalated: of the issues; left: of the "
         "customers; minutes: of a conversation. Exact.",
     )
-    columns = {"points": "return", "resolved": "", "reopened": "", "handed on": "escalated", "left": "", "minutes": ""}
+    columns = {"points": "return", **dict.fromkeys(("resolved", "reopened", "escalated", "left", "minutes"), "")}
     shown.add_column("agent", no_wrap=True)
     for column in columns:
         shown.add_column(column, justify="right", no_wrap=True)
@@ -243,9 +244,9 @@ def table(rows: dict[str, Any]) -> Table:
 def about_question(asked: Asked) -> list[str]:
     """The question, what it is worth, and its answer."""
     return [
-        f"One question, the most telling of ten: {asked.words}",
-        f"  Worth {asked.worth:.1f} points a conversation before it is asked (the most that any of the ten is worth: "
-        f"{asked.most:.1f}). The answer: {asked.answer}.",
+        f"One question, of ten the one worth most: {asked.words}",
+        f"  Worth {asked.worth:.1f} points a conversation before it is asked; being told everything, "
+        f"{asked.everything:.1f}. The answer: {asked.answer}.",
     ]
 
 
@@ -264,16 +265,16 @@ def about_tables(found: list[random_tables.Found]) -> list[str]:
         return []
     regret = {name: np.mean([f.regret[name] for f in found]) for name in random_tables.AGENTS}
     means = ", ".join(f"{name} {regret[name]:.3f}" for name in random_tables.OTHERS)
-    lines = [f"On {len(found)} tables drawn at random around this one, mean regret: {means};"]
+    lines = [f"On {len(found)} tables drawn at random around this one. Mean regret: {means}."]
     for name_of_plan in random_tables.CAREFUL:
-        told = "; ".join(
-            f"than {name} on {share['better']:.0%} (alike on {share['alike']:.0%})"
+        told = ", ".join(
+            f"{name} on {share['better']:.0%} (alike on {share['alike']:.0%})"
             for name, share in random_tables.shares(found, name_of_plan).items()
         )
-        lines.append(f"  {name_of_plan} {regret[name_of_plan]:.3f}, better {told}.")
+        lines.append(f"  {name_of_plan}: {regret[name_of_plan]:.3f}, better than {told}.")
     worst = max(found, key=lambda f: f.regret["least exposure"])
     others = ", ".join(f"{name} {r:.2f}" for name, r in worst.regret.items())
-    return [*lines, f"  Its worst table: {random_tables.described(worst.desk.table)}: {others}."]
+    return [*lines, f"  Its worst table: {random_tables.described(worst.desk.table)}. Regret: {others}."]
 
 
 def about_limits(harmless: dict[str, float], by_care: dict[str, dict[str, float]]) -> list[str]:

@@ -1,6 +1,5 @@
 """One question to a manager: which of two outcomes would they rather have?"""
 
-import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +28,7 @@ class Asked(NamedTuple):
         words: the question as it is put.
         query: the question.
         worth: what its answer is worth for acting, before it is given, in points a conversation.
-        most: the most that any of the ten is worth.
+        everything: what being told every point would be worth.
         picked: which of the two was picked.
         answer: the same in words.
     """
@@ -37,31 +36,32 @@ class Asked(NamedTuple):
     words: str
     query: queries.Query
     worth: float
-    most: float
+    everything: float
     picked: int
     answer: str
 
 
-def ask(mdp: MDP, belief: Posterior, meant: jax.Array, key: Any, *, few: int = 500) -> Asked:
-    """Choose the pair that tells most, say what it is worth, and let somebody answer who knows what is meant.
+def ask(mdp: MDP, belief: Posterior, meant: jax.Array, key: Any, *, draws: int) -> Asked:
+    """Choose the pair whose answer is worth most, say what that is, and let somebody answer who knows what is meant.
 
     Args:
         mdp: where the answer will be used.
         belief: what is known so far.
         meant: what the one who answers has in mind, `[K]`.
-        key: of the answer, and of the `few` draws that worth is computed on.
-        few: how many draws of the belief stand for it.
+        key: of the answer, and of the draws.
+        draws: how many draws of the belief stand for it.
     """
     for_draws, for_answer = jax.random.split(key)
     rows = [[outcome.get(metric, 0.0) for metric in METRICS] for outcome in OUTCOMES.values()]
     pool = queries.Pool.from_features(np.asarray(rows, np.float32), beta=BETA, feature_names=METRICS)
-    query = queries.choose(pool, belief, 2, search=queries.Exhaustive())
-    drawn = belief.resample(few, key=for_draws)
-    pairs = itertools.combinations(range(len(OUTCOMES)), 2)
-    worths = {pair: float(information.value_of_answer(mdp, drawn, pool.query(pair)).value) for pair in pairs}
-    chosen = tuple(sorted(np.asarray(query.rows).tolist()))
-    query = pool.query(chosen, query.value)
-    picked = int(jax.random.categorical(for_answer, query.log_probabilities(meant[None])[0]))
-    first, second = (list(OUTCOMES)[i] for i in chosen)
-    words = f"{first}, or {second}?".capitalize()
-    return Asked(words, query, worths[chosen], max(worths.values()), picked, (first, second)[picked])
+    best = information.next_question(mdp, belief.resample(draws, key=for_draws), pool)
+    first, second = (list(OUTCOMES)[i] for i in best.query.rows.tolist())
+    picked = int(best.query.simulate(meant, key=for_answer))
+    return Asked(
+        words=f"{first}, or {second}?".capitalize(),
+        query=best.query,
+        worth=float(best.answer.value),
+        everything=float(best.everything.value),
+        picked=picked,
+        answer=(first, second)[picked],
+    )

@@ -1,4 +1,4 @@
-"""Tables that nobody tuned: every chance of the desk moved by chance, and handing an issue on good or bad."""
+"""Tables that nobody tuned: every chance of the desk moved by chance, and escalating good or bad."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ from examples.service_desk.agents import (
 )
 from examples.service_desk.desk import Desk
 
-OTHERS, CAREFUL = ("literal", "posterior mean", "never close unresolved"), ("least exposure", "least exposure, cut 0.3")
+OTHERS, CAREFUL = (
+    ("literal", "posterior mean", "never close unresolved"),
+    ("least exposure", "least exposure with cut 0.3"),
+)
 AGENTS = OTHERS + CAREFUL
 WIDTH = 0.3  # a chance is drawn from so far around the table's, within [.01, .99]
 ALIKE = 1e-3  # regrets that differ by less are a tie
@@ -96,5 +99,5 @@ def described(table: dict[str, Any]) -> str:
     annoys = ", ".join(f"{name.replace('_', ' ')} {x:.2f}" for name, x in table["annoys"].items())
     return (
         f"answers right {right} after 0/1/2 questions; annoys: {annoys}; comes back {table['returns']['wrong']:.2f}; "
-        f"handing on {table['meant']['escalated']:+.0f}"
+        f"escalated {table['meant']['escalated']:+.0f}"
     )
