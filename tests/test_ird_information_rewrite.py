@@ -79,7 +79,10 @@ def test_a_belief_is_judged_sample_by_sample():
     assert found.found and found.held == pytest.approx(p[each <= 0.02].sum(), abs=1e-5) and found.held >= 0.55
     assert found.regret[0] == pytest.approx(p @ each, abs=1e-4) and "of the belief" in str(found)
     none = information.rewrite(HALL.mdp, belief, WRITTEN, share=0.99, regret=0.02)
-    assert not none.found and none.held < 0.99 and "none that was tried of two" in str(none)
+    assert not none.found and none.held <= none.attainable < 0.99 and "none that was tried of two" in str(none)
+    plans = [[regrets(HALL, best, w) for w in meant] for best in meant]  # of each reward's own best plan
+    assert none.attainable == pytest.approx(((np.array(plans) <= 0.02) @ p).max(), abs=1e-5)
+    assert f"none is so under more than {none.attainable:.0%}" in str(none)
 
 
 def test_what_is_good_enough_stays():
@@ -99,7 +102,7 @@ def test_what_is_good_enough_stays():
 def test_it_prints_as_a_sentence(old, new, words):
     old, new = np.array(old), np.array(new)
     nan = np.full(2, np.nan)
-    made = Rewrite(new, old, True, np.zeros(2), 1.0, 1.0, np.nan, nan, 0.05, None, 2, ("closed", "resolved"))
+    made = Rewrite(new, old, True, np.zeros(2), 1.0, 1.0, 1.0, np.nan, nan, 0.05, None, 2, ("closed", "resolved"))
     assert str(made).startswith(words) and "in both worlds" in str(made)
 
 

@@ -151,7 +151,7 @@ def bars(rows: Mapping[str, dict[str, float]]) -> Figure:
 def regrets(found: Sequence[Found]) -> Figure:
     """Regret of each agent on tables drawn at random, from the best table to the worst."""
     figure, axis = plt.subplots(figsize=(_style.WIDTH, 3.6), layout="constrained")
-    colours = (_style.ORANGE, _style.AMBER, _style.SKY, _style.BLUE, _style.GREEN)
+    colours = (_style.ORANGE, _style.AMBER, _style.SKY, _style.BLUE)
     share = (np.arange(len(found)) + 0.5) / len(found) * 100
     for name, colour in zip(AGENTS, colours, strict=True):
         axis.plot(share, np.sort([each.regret[name] for each in found]), color=colour, label=name)

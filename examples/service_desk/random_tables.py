@@ -19,11 +19,8 @@ from examples.service_desk.agents import (
 )
 from examples.service_desk.desk import Desk
 
-OTHERS, CAREFUL = (
-    ("literal", "posterior mean", "never close unresolved"),
-    ("least exposure", "least exposure with cut 0.3"),
-)
-AGENTS = OTHERS + CAREFUL
+OTHERS, CAREFUL = ("literal", "posterior mean", "never close unresolved"), "least exposure"
+AGENTS = (*OTHERS, CAREFUL)
 WIDTH = 0.3  # a chance is drawn from so far around the table's, within [.01, .99]
 ALIKE = 1e-3  # regrets that differ by less are a tie
 
@@ -71,9 +68,8 @@ def _on_two(desks: list[Desk], keys: Any, alternatives: int, samples: int) -> It
         for world, key in zip(worlds, keys, strict=True)
     ]
     both = jax.tree.map(lambda *x: jnp.stack(x), *(world.one("deployment") for world in worlds))
-    careful = [least_exposure(both, *beliefs, cut=cut).policy for cut in (0.05, 0.3)]
-    shared = dict(zip(CAREFUL, careful, strict=True))
-    shared |= {"literal": literal(both, worlds[0].written), "random": at_random(both)}
+    shared = {"literal": literal(both, worlds[0].written), "random": at_random(both)}
+    shared[CAREFUL] = least_exposure(both, *beliefs).policy
     shared["never close unresolved"] = literal(never_close_unresolved(both, desks[0]), worlds[0].written)
     for i, (world, belief) in enumerate(zip(worlds, beliefs, strict=True)):
         own = {"posterior mean": literal(both, belief.mean()), "best": literal(both, world.meant)}
@@ -83,11 +79,11 @@ def _on_two(desks: list[Desk], keys: Any, alternatives: int, samples: int) -> It
         yield Found(world.desk, regret)
 
 
-def shares(found: list[Found], careful: str) -> dict[str, dict[str, float]]:
-    """On what share of the tables a careful plan does better than each other agent, as well as it, and worse."""
+def shares(found: list[Found]) -> dict[str, dict[str, float]]:
+    """On what share of the tables the plan of least exposure does better than each other agent, as well, and worse."""
     made = {}
     for other in OTHERS:
-        gap = np.asarray([each.regret[other] - each.regret[careful] for each in found])
+        gap = np.asarray([each.regret[other] - each.regret[CAREFUL] for each in found])
         better, worse = float(np.mean(gap > ALIKE)), float(np.mean(gap < -ALIKE))
         made[other] = {"better": better, "alike": 1 - better - worse, "worse": worse}
     return made

@@ -80,6 +80,7 @@ class Rewriting(NamedTuple):
         written: the proxy as it is, `[K]`.
         reach: what policies can make of each metric, `[K]`.
         stake: what all of the written proxy has at stake, in units of return.
+        attainable: the largest probability with which a plan that is best for one of the rewards is good enough.
     """
 
     plan: Planner
@@ -87,6 +88,7 @@ class Rewriting(NamedTuple):
     written: np.ndarray
     reach: np.ndarray
     stake: float
+    attainable: float
 
     def cost(self, weights: np.ndarray) -> np.ndarray:
         """Σ_k |Δw_k| · range_k, `[..., K] -> [...]`."""

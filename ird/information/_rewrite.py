@@ -30,6 +30,8 @@ class Rewrite:
         regret: what its literal plan falls short of the best in each MDP, a share of what the best gains on acting at
             random, `[M]`; the mean over the belief, where the meant reward was not told.
         held: probability under the belief that it is good enough in every MDP; 1 or 0 where the meant reward was told.
+        attainable: the largest such probability among plans that are best for one of the belief's rewards: where it is
+            small nothing that is written will do, and a question has to come first.
         cost: Σ_k |Δw_k| · range_k, in units of return: how much the change may move returns.
         least: the cost from which on a change of that one metric is good enough; NaN where none is, or of two.
         between: of the one weight that is changed, where the literal plan is the same, `[2]`; NaN otherwise.
@@ -44,6 +46,7 @@ class Rewrite:
     found: bool
     regret: np.ndarray
     held: float
+    attainable: float
     cost: float
     least: float
     between: np.ndarray
@@ -68,7 +71,14 @@ class Rewrite:
         asked = "" if told else f" under {self.share:.0%} of the belief"
         what = "of one metric" if self.most == 1 else "of one metric, and none that was tried of two,"
         nearest = f"with regret {np.max(self.regret):.2g}" if told else f"under {self.held:.0%}"
-        return f"No change {what} brings the proxy, taken at its word, {good}{asked}. The nearest, {nearest}: {said}."
+        told_so = (
+            f"No change {what} brings the proxy, taken at its word, {good}{asked}. The nearest, {nearest}: {said}."
+        )
+        return told_so + (
+            ""
+            if told
+            else f" Of the plans best for one of its rewards none is so under more than {self.attainable:.0%}."
+        )
 
     __repr__ = __str__
 
@@ -167,6 +177,7 @@ def rewrite(
         found=bool(search.judge.enough(made.features)),
         regret=lost @ p,
         held=float(search.judge.held(made.features)),
+        attainable=search.attainable,
         cost=float(search.cost(made.weights)),
         least=made.least,
         between=np.asarray(made.between),
@@ -261,4 +272,7 @@ def _rewriting(plan: Planner, every: Sequence[MDP], samples, p, old, limit: floa
     random = np.stack([np.asarray(feature_expectations(m, uniform_policy(m)), np.float64) for m in every])
     judge = Judge(samples, p, best, random @ samples.T, limit, share, precision)
     stake = float(np.abs(old) @ reach) or float(p @ np.abs(samples) @ reach) or 1.0
-    return Rewriting(plan, judge, old, reach, stake)
+    own = [
+        judge.held(found[: len(samples)][first : first + _AT_ONCE]).max() for first in range(0, len(samples), _AT_ONCE)
+    ]
+    return Rewriting(plan, judge, old, reach, stake, float(max(own)))
