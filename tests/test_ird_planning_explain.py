@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import mdps
 from ird import planning, posterior
 from ird.evidence import Choice
 from ird.risk import CVaR
@@ -54,8 +53,9 @@ def test_returns_the_tail_and_exposure_are_what_they_say(frozen):
     assert f"mean return              {found.returns['this plan']:.4g}  (mean plan" in lines[1]
     assert f"price of caution {found.price:.2g}" in lines[1]
     # The choice told next to nothing of the goal, and of the rest nothing.
-    visits = np.asarray(mdps.occupancy(grid.mdp, plan.policy)).sum(axis=1)
-    assert found.exposure == pytest.approx(visits @ np.asarray(planning.unknown(grid.mdp, belief)), rel=1e-4)
+    floor, goal, ended = np.asarray(planning.unknown(grid.mdp, belief))[np.array([0, 3, 5])]
+    visits = np.array([collected[0], collected[1], 13 - collected[0] - collected[1]])
+    assert found.exposure == pytest.approx(visits @ [floor, goal, ended], rel=1e-4)
     assert found.exposure > 0.5 and found.by_feature.sum() == pytest.approx(found.exposure, rel=1e-4)
     assert lines[2].startswith(f"exposure to the unknown  {found.exposure:.3g} visits")
     assert any(line.split()[:1] == ["goal"] and "-2" in line for line in lines)

@@ -57,9 +57,10 @@ def test_of_a_careless_designer_it_says_how_little_was_told(office):
 
 def test_no_visit_of_the_plan_that_was_written_is_unknown_in_training(office):
     _, proxy, beliefs, _, _ = office
-    visits = np.asarray(mdps.occupancy(proxy.mdp, solve(proxy.mdp, proxy.mdp.reward(proxy.weights)).policy)).sum(axis=1)
+    terrain = np.asarray(proxy.mdp.features).argmax(axis=1)
+    visited = np.asarray(proxy.feature_expectations)[terrain] > 0.01
     for belief in beliefs.values():
-        assert np.asarray(planning.unknown(proxy.mdp, belief))[visits > 0.01].max() == 0
+        assert np.asarray(planning.unknown(proxy.mdp, belief))[visited].max() == 0
 
 
 def test_where_glass_is_harmless_the_loss_is_the_printed_price_and_one_answer_ends_it(office):
@@ -72,8 +73,9 @@ def test_where_glass_is_harmless_the_loss_is_the_printed_price_and_one_answer_en
         assert best - own > 0.1 * best
         assert best - own == pytest.approx(price / float(charger), rel=0.1)
     # What was written, with glass to be kept off, to be ignored, or to be sought.
-    told = [proxy.weights + field.weights(glass=x) for x in (-1.0, 0.0, 1.0)]
-    query = queries.Pool.from_rewards(jnp.stack(told), field.mdp, beta=5.0).query([0, 1, 2])
+    told = [field.mdp.reward(proxy.weights + field.weights(glass=x)) for x in (-1.0, 0.0, 1.0)]
+    ways = jnp.stack([mdps.feature_expectations(field.mdp, solve(field.mdp, reward).policy) for reward in told])
+    query = queries.Pool.from_features(ways, beta=5.0, feature_names=field.mdp.feature_names).query([0, 1, 2])
     for glass in (-0.05, -1.0):
         true = field.weights(carpet=-0.05, tile=-0.1, cable=-0.6, charger=1.0, glass=glass)
         picked = int(jnp.argmax(query.log_probabilities(true[None])[0]))
