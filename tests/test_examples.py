@@ -88,6 +88,20 @@ def test_a_support_desk_learns_what_its_metrics_could_not_tell(tmp_path):
     assert 0 < made["question"]["worth"] <= made["question"]["everything"]
 
 
+def test_a_desk_that_is_none_is_refused_in_one_line(tmp_path):
+    table = service_desk.TABLE.read_text(encoding="utf-8")
+    for old, new, said in (
+        ("wrong = 0.8", "wrong = 8", "chances lie in 0..1"),
+        ("[returns]\nwrong = 0.8\n", "", "has no entry 'returns'"),
+        ("resolved = 10.0\nreopened = -8.0", "solved = 10.0", r"\[meant\] has solved; the metrics are minutes"),
+        ("issues = 2", "issues =", "is not valid TOML"),
+    ):
+        assert old in table
+        (tmp_path / "desk.toml").write_text(table.replace(old, new), encoding="utf-8")
+        with pytest.raises(SystemExit, match=said):
+            service_desk.main(["--table", str(tmp_path / "desk.toml"), "--out", str(tmp_path)])
+
+
 def test_samplers_are_compared_with_exact(tmp_path):
     made = samplers.main(["--only", "importance", "--cells", "20", "--out", str(tmp_path)])
     assert json.loads((tmp_path / "manifest.json").read_text()) == made
@@ -201,7 +215,13 @@ def test_sweep_refuses_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("example", "option"), [(value_of_information, "--maps"), (biased_labels, "--pairs"), (human_models, "--games")]
+    ("example", "option"),
+    [
+        (value_of_information, "--maps"),
+        (biased_labels, "--pairs"),
+        (human_models, "--games"),
+        (service_desk, "--draws"),
+    ],
 )
 def test_help_is_printed_and_numbers_below_one_are_refused(example, option, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -1,13 +1,18 @@
 """The least change of a proxy, against every weight on a fine grid; what it prints, and what it refuses."""
 
+import itertools
+
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import mdps
 from ird import information, posterior
 from ird.information import Rewrite
+from ird.information._pieces import Line, pieces
 from mdps import GridWorld, policy_return, solve
 from mdps.policies import uniform_policy
 
@@ -55,6 +60,23 @@ def reach(grid, name):
         for sign in (1.0, -1.0)
     ]
     return float(ends[0] - ends[1])
+
+
+@hypothesis.given(st.integers(0, 2**32 - 1))
+def test_pieces_are_those_of_the_upper_envelope(seed):
+    rng = np.random.default_rng(seed)
+    plans = rng.normal(size=(rng.integers(2, 12), 1, 3))  # feature expectations of all there are, in one MDP
+    plan = lambda weights: plans[np.argmax(plans[:, 0] @ weights.T, axis=0)]  # noqa: E731
+    line = Line(rng.normal(size=3), rng.normal(size=3), 5.0)
+    [found] = pieces(plan, [line], precision=1e-9)
+    edges = [0.0, *(piece.high for piece in found)]
+    assert edges[-1] == 5 and [piece.low for piece in found] == edges[:-1]
+    for piece in found:
+        for t in np.linspace(piece.low, piece.high, 7)[1:-1]:
+            np.testing.assert_array_equal(piece.features, plan(line.at(t)[None])[0])
+    best = {int(np.argmax(plans[:, 0] @ line.at(t))) for t in np.linspace(0, 5, 3001)}
+    assert len(found) >= len(best)
+    assert all((a.features != b.features).any() for a, b in itertools.pairwise(found))
 
 
 def test_two_metrics_where_one_is_not_enough():

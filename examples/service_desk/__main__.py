@@ -8,6 +8,7 @@ Every policy is judged exactly; the figures of the desk are invented, and stand 
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -65,7 +66,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--alpha", type=float, default=0.1, help="share that CVaR looks at (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
     parser.add_argument("--out", type=Path, default=Path("out/service_desk"), help="folder (default %(default)s)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for name, least in {"tables": 0, "samples": 1, "draws": 1, "alternatives": 1, "change": 1}.items():
+        if getattr(options, name) < least:
+            parser.error(f"--{name} is {getattr(options, name)}; give at least {least}.")
+    if options.change > 2 or not 0 < options.alpha <= 1:
+        parser.error("--change is 1 or 2, and --alpha a share of the probability, above 0 and at most 1.")
+    if not options.table.is_file():
+        parser.error(f"there is no table {options.table}; copy {TABLE.name} from examples/service_desk and change it.")
+    return options
 
 
 class Outcome(NamedTuple):
@@ -146,7 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     began, options, console = time.perf_counter(), parse(arguments), Console(width=max(112, Console().width))
     with _report.progress(console, transient=True) as bar:
         job = bar.add_task("the desk", total=6 + options.tables)
-        made = computed(options, lambda what: bar.update(job, advance=1, description=what))
+        try:
+            made = computed(options, lambda what: bar.update(job, advance=1, description=what))
+        except ValueError as error:
+            sys.exit(f"error: {error}")
     world, plans = made.world, made.plans
     scale = yardstick(world)
     rows = {name: judged(world, policy, scale) for name, policy in plans.items()}

@@ -54,8 +54,28 @@ class Desk:
 
     @staticmethod
     def read(path: Path = TABLE) -> "Desk":
-        """Read a table."""
-        return Desk(tomllib.loads(path.read_text(encoding="utf-8")))
+        """Read a table.
+
+        Raises:
+            ValueError: for what is no TOML, an entry that is missing, a chance that is none, or an unknown metric.
+        """
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            mixes = [table["cases"][cases] for cases in ("training", "deployment")]
+            rows = [table["patience"], *(list(mix.values()) for mix in mixes)]
+            lists = table["annoys"].values(), table["returns"].values(), *table["right"].values(), *rows
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}.") from error
+        except KeyError as error:
+            raise ValueError(f"{path} has no entry {error}; {TABLE.name} shows all that there are.") from None
+        if not all(0 <= chance <= 1 for chances in lists for chance in chances) or any(
+            abs(sum(row) - 1) > 1e-6 for row in rows
+        ):
+            raise ValueError(f"{path}: chances lie in 0..1; those of patience and of each set of cases add up to 1.")
+        desk = Desk(table)
+        for name in ("written", "meant", "worth"):
+            desk.weights(name)
+        return desk
 
     def changed(self, **entries: Any) -> "Desk":
         """The same desk with other entries."""

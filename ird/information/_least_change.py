@@ -166,7 +166,8 @@ def _inside(search: Rewriting, line: Line, piece: Piece, least: float) -> Change
 def _short(search: Rewriting, weights: np.ndarray, k: int, near: float, far: float, wanted: float) -> np.ndarray:
     """The weights with the k-th between two ends, of as few digits as are near the first of them and hold as wanted."""
     moved = weights.copy()
-    allowed = near + np.clip(far - near, *(np.array([-1, 1]) * _NEARLY * max(abs(near - search.written[k]), 1e-12)))
+    change = max(abs(near - search.written[k]), 0.01 * search.stake / search.reach[k])  # of a tie, hardly any is least
+    allowed = near + np.clip(far - near, -_NEARLY * change, _NEARLY * change)
     low, high = sorted((near, allowed))
     for digits in range(1, 7):
         step = 10.0 ** (np.floor(np.log10(max(abs(low), abs(high)))) + 1 - digits)
