@@ -56,7 +56,7 @@ def test_worlds_by_others_are_planned_in_and_drawn(tmp_path):
 def test_a_support_desk_learns_what_its_metrics_could_not_tell(tmp_path):
     table = service_desk.TABLE.read_text(encoding="utf-8")
     for line, small in (
-        ("steps = 16", "steps = 10"),
+        ("steps = 16", "steps = 8"),
         ("patience = [0.0, 0.1, 0.2, 0.3, 0.4]", "patience = [0.0, 1.0]"),
     ):
         assert line in table
