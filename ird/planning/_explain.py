@@ -5,6 +5,7 @@ from there although the plan for the belief's mean does, and gains by it.
 """
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -262,7 +263,14 @@ def _feared(risk: Risk, weights, log_weights, collected, offset, units) -> np.nd
     """The adversary's tilt of the belief against a plan that collects these features, `[N]`."""
     returns = weights @ jnp.asarray(collected, weights.dtype) - (0 if offset is None else offset)
     returns = returns if units is None else returns / units
-    return np.asarray(risk.adversary(returns, log_weights), float)
+    return np.asarray(_adversary(risk, returns, log_weights, kind=type(risk)), float)
+
+
+@functools.partial(jax.jit, static_argnames="kind")
+def _adversary(risk: Risk, returns: Array, log_weights: Array, kind: type) -> Array:
+    """In one program; `kind` is the measure's class: JAX may take two classes for one (`mdps.pytrees`)."""
+    del kind
+    return risk.adversary(returns, log_weights)
 
 
 def _exposure(mdp: MDP, belief: Belief, plan: Any, policy) -> tuple[float | None, np.ndarray | None]:
