@@ -132,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     console.print(conclusion(rows))
     console.print(table(rows))
     picture = _style.save(sheet(shown), options.out / "worlds.png")
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "worlds.md").write_text(page(rows, options), encoding="utf-8")
     settings = {"maps": options.maps, "all": options.all, "samples": options.samples, "families": options.families}
     manifest = _report.save(options.out, began, settings, options.seed, {"families": rows}, pictures=[picture])
     console.print(_report.told(manifest, options.out))
@@ -152,8 +154,32 @@ def conclusion(rows: dict[str, Any]) -> str:
     )
 
 
+def cell(measures: Sequence[float]) -> str:
+    """Hazard, goal and regret, rounded, none of them -0.00."""
+    return " ".join(f"{x + 0.0:.2f}" for x in np.round(measures, 2))
+
+
+def page(rows: dict[str, Any], options: argparse.Namespace) -> str:
+    """The table as a page of the documentation."""
+    asked = f"python -m examples.worlds{' --all' * options.all} --maps {options.maps} --seed {options.seed}"
+    lines = [
+        "# Maps by others",
+        "",
+        f"Made by `{asked}`. Each cell: probability of entering the hazard, of reaching the goal,",
+        "and regret (0 is the best policy, 1 one that acts at random), mean over the maps of a family. In the families",
+        "called moss and decoration what was never seen is harmless. [What the planner does](../planning.md).",
+        "",
+        f"| family | maps | {' | '.join(PLANS)} | exposure |",
+        f"|---|---:|{'---:|' * len(PLANS)}---:|",
+    ]
+    for name, row in rows.items():
+        cells = " | ".join(cell(row[plan]) for plan in PLANS)
+        lines.append(f"| {name} | {row['maps']} | {cells} | {row['exposure']:.2f} |")
+    return "\n".join([*lines, "", conclusion(rows), ""])
+
+
 def table(rows: dict[str, Any]) -> Table:
-    """Hazard / goal / regret of every plan."""
+    """Hazard, goal and regret of every plan."""
     shown = Table(title="hazard entered, goal reached, regret; mean over maps", padding=(0, 1), box=box.SIMPLE)
     shown.add_column("family", no_wrap=True)
     shown.add_column("maps", justify="right")
@@ -161,8 +187,7 @@ def table(rows: dict[str, Any]) -> Table:
         shown.add_column(plan, justify="right", no_wrap=True)
     shown.add_column("exposure", justify="right")
     for name, row in rows.items():
-        cells = [" ".join(f"{x + 0.0:.2f}" for x in np.round(row[plan], 2)) for plan in PLANS]
-        shown.add_row(name, str(row["maps"]), *cells, f"{row['exposure']:.2f}")
+        shown.add_row(name, str(row["maps"]), *(cell(row[plan]) for plan in PLANS), f"{row['exposure']:.2f}")
     return shown
 
 

@@ -20,7 +20,7 @@ from ird.planning._unknown import known_of, rests_on, unknown_of
 from ird.risk import Risk
 from mdps.checks import check_policy, check_sums, is_concrete, shown
 from mdps.mdp import MDP
-from mdps.policies import feature_expectations
+from mdps.policies import feature_expectations, occupancy
 from mdps.pytrees import in_one_line
 from mdps.solvers import solve
 
@@ -280,5 +280,5 @@ def _exposure(mdp: MDP, belief: Belief, plan: Any, policy) -> tuple[float | None
     if not getattr(belief, "told", {}):
         return None, None
     known = known_of(mdp, belief)
-    parts = np.asarray(rests_on(mdp, known, unknown_of(mdp, known, 0.05), policy))
+    parts = np.asarray(rests_on(mdp, known, unknown_of(mdp, known, 0.05), occupancy(mdp, policy)))
     return float(parts.sum()), parts

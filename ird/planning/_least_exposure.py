@@ -17,7 +17,7 @@ from mdps import bellman
 from mdps.checks import check_number, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
-from mdps.policies import feature_expectations, uniform_policy
+from mdps.policies import feature_expectations, occupancy, uniform_policy
 from mdps.pytrees import frozen_pytree
 from mdps.solvers import solve
 
@@ -178,7 +178,8 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     best, off = tried.known[0], tried.off[0]
     price = jnp.where(given > 0, _bracket(tried, best - given)[0].price, 0)
     policy = _policy(two, jnp.where(given > 0, r - price * u, r), u, given > 0)
-    worth, exposure = feature_expectations(two, policy)
+    visits = occupancy(two, policy)
+    worth, exposure = (jnp.sum(visits * (x if x.ndim == 2 else x[:, None])) for x in (r, u))
     slack = off + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
     sound = jnp.isfinite(worth) & jnp.isfinite(exposure) & jnp.isfinite(slack)
     floor = jnp.minimum(best - given, worth)
@@ -189,7 +190,7 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
         best=best,
         exposure=exposure,
         bound=jnp.clip(_least(tried, floor), 0, exposure),
-        by_feature=rests_on(mdp, known, u, policy),
+        by_feature=rests_on(mdp, known, u, visits),
         untold=known.untold,
         unknown=u,
         price=price,

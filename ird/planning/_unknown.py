@@ -32,7 +32,7 @@ from ird.evidence.protocol import Evidence
 from ird.likelihood import shared_names
 from mdps.checks import check_number, check_weights, shown
 from mdps.mdp import MDP
-from mdps.policies import feature_expectations, occupancy, uniform_policy
+from mdps.policies import feature_expectations, uniform_policy
 from mdps.reaching import can_be_reached
 
 
@@ -172,9 +172,9 @@ def _by_feature(mdp: MDP, known: Known, u: Array) -> Array:
 
 
 @jax.jit
-def rests_on(mdp: MDP, known: Known, u, policy) -> Array:
-    """The features that the exposure of a policy rests on, which add up to it, `[K]`."""
-    visits, parts = occupancy(mdp, policy), _by_feature(mdp, known, u)
+def rests_on(mdp: MDP, known: Known, u, visits) -> Array:
+    """The features that the exposure of some visits `[S, A]` rests on, which add up to it, `[K]`."""
+    parts = _by_feature(mdp, known, u)
     if parts.ndim == 2:
         return jnp.matmul(jnp.sum(visits, axis=1), parts, precision=jax.lax.Precision.HIGHEST)
     return jnp.einsum("sa,sak->k", visits, parts, precision=jax.lax.Precision.HIGHEST)
