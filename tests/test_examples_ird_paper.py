@@ -145,7 +145,8 @@ def test_a_small_run_of_all_parts(tmp_path):
         assert list(rows) == report.ROWS
         for planner, row in rows.items():
             assert 0 <= row["new"] <= 1 + 1e-5 and 0 <= row["goal"] <= 1 + 1e-5 and row["lost"] > -1e-3
-            assert row["gap"] < (0.15 if "trajectory" in planner else 1e-2)
+            # What a coin would save where exposure is forced is no fault of a plan that tosses none.
+            assert row["gap"] < (0.15 if "trajectory" in planner else 1 if planner == report.LEAST else 1e-2)
         assert rows["oracle, lava"]["new"] < 1e-5 and abs(rows["oracle, harmless"]["lost"]) < 1e-3
     exact = {row["planner"]: row for row in main if INDICATORS in row["condition"]}
     assert exact[report.RECOMMENDED]["new"] < exact["literal"]["new"] and exact[report.RECOMMENDED]["goal"] > 0.9

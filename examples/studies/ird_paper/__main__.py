@@ -110,8 +110,8 @@ class Study:
         self.weigh = {
             maxent: compiled(jax.vmap(partial(planners.weigh, settings, maxent=maxent))) for maxent in (False, True)
         }
-        stages = (planners.propose, planners.plain, planners.per_step, planners.per_trajectory)
-        self.propose, self.plain, self.per_step, self.per_trajectory = (
+        stages = (planners.propose, planners.plain, planners.per_step, planners.per_trajectory, planners.least_exposure)
+        self.propose, self.plain, self.per_step, self.per_trajectory, self.least_exposure = (
             compiled(jax.vmap(partial(stage, settings))) for stage in stages
         )
 
@@ -149,7 +149,9 @@ class Study:
         means = [each.mean for each in weighed.values()]
         plain = self.plain(pairs, sensed, (means[0], means[-1]))
         found = {name: _column(plain, i) for i, name in enumerate(planners.PLAIN)}
-        if not everything:
+        if everything:
+            found[report.LEAST] = self.least_exposure(pairs, sensed, scale, proxy, keys)
+        else:
             del found["mean, MaxEnt-Z"]
         for name, belief in weighed.items():
             found[f"worth of {name}"] = belief.effective_sample_size

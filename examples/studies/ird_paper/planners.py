@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 import mdps
 from examples.lavaland.inputs import rebuild
-from examples.lavaland.planners import Decision, planned, solved
+from examples.lavaland.planners import Decision, planned, recommended, solved
 from examples.studies.ird_paper.worlds import Pair, Sensed, grid_of, meant, prior_of
 from ird import ProxyReward, planning, posterior
 from ird.posterior import Posterior
@@ -121,6 +121,17 @@ def weigh(
     few = stacked(*(each.resample(planner["trajectory_samples"], key=for_few) for each in (belief, worst)))
     offset = jax.vmap(lambda each: planning.training_offset(test.mdp, each, proxy))(few)
     return Weighed(belief.mean(), belief.effective_sample_size, steps, few, offset)
+
+
+def least_exposure(
+    settings: dict[str, Any], pair: Pair, sensed: Sensed, scale: jax.Array, proxy: ProxyReward, key: jax.Array
+) -> Outcome:
+    """The plan of least exposure under the belief that `weigh` makes by Sample-Z."""
+    _, test = maps_of(settings, pair, sensed)
+    for_samples, *_ = jax.random.split(key, 4)
+    prior, samples = prior_of(scale), settings["prior"]["samples"]
+    belief = posterior.importance(proxy, prior=prior, num_samples=samples, key=for_samples)
+    return judge(test, recommended(test.mdp, belief))
 
 
 def alphas(settings: dict[str, Any], beliefs: Draws) -> jax.Array:

@@ -15,6 +15,7 @@ from examples.studies.ird_paper.planners import NORMALIZERS, RISKS, SCHEMES, Out
 from examples.studies.ird_paper.worlds import CLASSIFIER, CONDITIONS, HACKING, SIDE_EFFECTS, Condition, meant
 
 RECOMMENDED = "CVaR per step, Sample-Z"
+LEAST = "least exposure, Sample-Z"
 BARS = {  # what the bar chart and the curves show: a colour, and hatching for MaxEnt-Z
     "literal": (_style.INK, ""),
     "mean, Sample-Z": (_style.AMBER, ""),
@@ -23,12 +24,14 @@ BARS = {  # what the bar chart and the curves show: a colour, and hatching for M
     "CVaR per trajectory, MaxEnt-Z": (_style.SKY, "////"),
     RECOMMENDED: (_style.BLUE, ""),
     "CVaR per step, MaxEnt-Z": (_style.BLUE, "////"),
+    LEAST: (_style.PURPLE, ""),
 }
 # The table's rows, in order.
 ROWS = [
     "literal",
     *(f"mean, {normalizer}" for normalizer in NORMALIZERS),
     *(f"{risk} {scheme}, {n}" for scheme in SCHEMES for risk in RISKS for n in NORMALIZERS),
+    LEAST,
     "oracle, lava",
     "oracle, harmless",
 ]
