@@ -9,11 +9,12 @@ from ird.evidence import ProxyReward
 from ird.posterior import Posterior
 
 if TYPE_CHECKING:
-    from ird import calibration, designer, evidence, information, queries
+    from ird import alignment, calibration, designer, evidence, information, queries
 
 __all__ = [
     "Posterior",
     "ProxyReward",
+    "alignment",
     "calibration",
     "designer",
     "evidence",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 # Imported when they are asked for.
-_LAZY = ("calibration", "designer", "evidence", "information", "queries")
+_LAZY = ("alignment", "calibration", "designer", "evidence", "information", "queries")
 
 
 def __getattr__(name: str) -> Any:

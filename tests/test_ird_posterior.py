@@ -20,8 +20,8 @@ import ird
 import mdps
 from ird import ProxyReward, posterior
 from ird.diagnostics import pareto_k
+from ird.directions import blind_directions
 from ird.evidence import Choice
-from ird.posterior._summary import blind_directions
 from mdps import MDP
 
 DATA = Path(__file__).parent / "data"

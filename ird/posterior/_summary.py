@@ -6,11 +6,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ird.diagnostics import ConvergenceWarning
+from ird.directions import blind_directions, in_words
 from mdps.checks import is_concrete
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Summary:
         lines = [trust + ("" if self.divergences is None else f"; {self.divergences} divergences")]
         if self.unseen:
             lines.append("The evidence says nothing about: " + ", ".join(self.unseen) + ".")
-        lines += [f"It says nothing about the direction {_direction(d, self.names)}." for d in self.blind]
+        lines += [f"It says nothing about the direction {in_words(d, self.names)}." for d in self.blind]
         return lines + [f"WARNING: {w}" for w in self.warnings]
 
     def _repr_html_(self) -> str:
@@ -256,57 +256,6 @@ def _about_chains(belief: "Posterior", names, r_hats):
                 f"the chains are worth only {sizes[least]:.0f} independent draws in the {words} of {names[least]}, "
                 f"fewer than {enough:.0f} ({_ENOUGH_SAMPLES:.0f} per chain): run them longer."
             )
-
-
-def blind_directions(covariance) -> tuple[list[int], np.ndarray]:
-    """Features that never vary over the alternatives, and directions of the rest in which they agree.
-
-    The covariance is scaled to unit variances first; eigenvalues within its rounding are zero.
-
-    Returns:
-        Indices of the unseen features, and directions `[B, K]` in reduced row echelon form, each
-        scaled so that its first entry is 1.
-    """
-    if covariance is None:
-        return [], np.zeros((0, 0))
-    eps = float(jnp.finfo(covariance.dtype).eps)
-    covariance = np.asarray(covariance, np.float64)
-    variance = np.diag(covariance)
-    # Plans that visit a feature equally often differ by the rounding of the visits, squared.
-    seen = np.flatnonzero(variance > (64 * eps) ** 2 * max(variance.max(initial=0.0), 1.0))
-    unseen = [k for k in range(len(variance)) if k not in set(seen)]
-    sd = np.sqrt(variance[seen])
-    values, vectors = np.linalg.eigh(covariance[np.ix_(seen, seen)] / np.outer(sd, sd))
-    null = (vectors[:, values < 64 * eps * max(len(seen), 1)] / sd[:, None]).T
-    blind = np.zeros((len(null), len(variance)))
-    blind[:, seen] = _echelon(null)
-    return unseen, blind
-
-
-def _echelon(rows: np.ndarray) -> np.ndarray:
-    """Reduced row echelon form with the largest pivots first, for rows of full rank."""
-    rows = rows.copy()
-    used: list[int] = []
-    for i in range(len(rows)):
-        columns = np.abs(rows[i])
-        columns[used] = 0
-        j = int(np.argmax(columns > 0.5 * columns.max()))
-        used.append(j)
-        rows[i] /= rows[i, j]
-        others = [r for r in range(len(rows)) if r != i]
-        rows[others] -= np.outer(rows[others, j], rows[i])
-    rows[np.abs(rows) < 1e-3 * np.abs(rows).max(axis=1, initial=0.0, keepdims=True)] = 0
-    return rows
-
-
-def _direction(direction: np.ndarray, names: tuple[str, ...]) -> str:
-    text = ""
-    for k in np.flatnonzero(direction):
-        size = abs(direction[k])
-        sign = ("- " if direction[k] < 0 else "+ ") if text else ("-" if direction[k] < 0 else "")
-        text += f" {sign}" if text else sign
-        text += names[k] if abs(size - 1) < 0.005 else f"{size:.2f} {names[k]}"
-    return text
 
 
 def _largest_k(num_samples: int) -> float:

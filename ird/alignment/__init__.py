@@ -1,0 +1,29 @@
+"""How far a written reward is from a meant one: what it may cost, and how differently it ranks policies.
+
+`regret` and `performance` ask what a plan loses under what may be meant, on a map; `geometry` measures rewards by how
+they rank all policies of a map (STARC), `epic` and `dard` without planning; `hackable` finds two policies on which
+written and meant reward disagree, or a proof that there are none.
+"""
+
+from ird.alignment._geometry import Advantage, Geometry, Minimal, geometry
+from ird.alignment._hackable import Hack, hackable
+from ird.alignment._pearson import dard, epic
+from ird.alignment._performance import Performance, performance
+from ird.alignment._regret import Regret, regret, regret_on_any_map
+
+__all__ = [
+    "Advantage",
+    "Geometry",
+    "Hack",
+    "Minimal",
+    "Performance",
+    "Regret",
+    "dard",
+    "epic",
+    "geometry",
+    "hackable",
+    "performance",
+    "regret",
+    "regret_on_any_map",
+]
+__dir__ = __all__.copy
