@@ -113,12 +113,12 @@ class _Look:
 
 
 def _look(mdp: MDP, written, true, price: float) -> _Look:
-    value, error, up, down, slope = _spread(mdp, written, true, jnp.asarray(price, written.dtype))
+    value, error, up, down, slope = _returns_between(mdp, written, true, jnp.asarray(price, written.dtype))
     return _Look(price, float(value + error), float(slope), up, down)
 
 
 @jax.jit
-def _spread(mdp: MDP, written, true, price):
+def _returns_between(mdp: MDP, written, true, price):
     mixed = price * written - (1 - price) * true
     found = jax.lax.map(lambda r: solve(mdp, r), jnp.stack([mixed, -mixed]))
     up, down = jax.lax.map(lambda policy: occupancy(mdp, policy), found.policy)
