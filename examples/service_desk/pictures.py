@@ -132,7 +132,7 @@ def bars(rows: Mapping[str, dict[str, float]]) -> Figure:
     )
     place = np.arange(len(rows))[::-1]
     values = [row["return"] for row in rows.values()]
-    left.barh(place, values, 0.6, color=[_style.GREEN if v > 0 else _style.ORANGE for v in values])
+    left.barh(place, values, 0.6, color=_style.GREY)
     for y, value in zip(place, values, strict=True):
         left.annotate(f"{value:.1f}", (max(value, 0), y), (4, 0), textcoords="offset points", va="center", fontsize=9)
     left.axvline(0, color=_style.INK, linewidth=0.8)
