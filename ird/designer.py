@@ -268,7 +268,8 @@ def _choosing(evidence: Any, weights) -> tuple[Array, Array, Array]:
     if weights.ndim != 2 or weights.shape[1] != features.shape[1]:
         raise ValueError(f"weights has shape {weights.shape}; give rewards [N, K], K={features.shape[1]} features.")
     if is_concrete(features) and is_concrete(weights):
-        returns = np.asarray(weights, float) @ np.asarray(features - features[:1], float).T
+        held = np.asarray(features, float)  # in NumPy: inside jit even what is known is traced by jnp
+        returns = np.asarray(weights, float) @ (held - held[:1]).T
         if not np.ptp(returns, axis=1).max(initial=0) > 0:
             raise ValueError("nothing is at stake: no reward tells any two options apart; give others as weights.")
     return features, counts, weights

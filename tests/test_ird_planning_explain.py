@@ -5,9 +5,10 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
-from ird import planning, posterior
+from ird import ProxyReward, planning, posterior
 from ird.evidence import Choice
 from ird.risk import CVaR
 from mdps import GridWorld, solve
@@ -76,3 +77,24 @@ def test_a_plan_without_evidence_a_batch_and_a_pickle_say_what_they_can(frozen):
         planning.explain(grid.mdp, belief, "careful")
     with pytest.raises(ValueError, match="a proxy is 'proxy'"):
         planning.explain(grid.mdp, belief, plan, "proxy")
+
+
+def test_exposure_is_that_of_the_world_and_the_belief_that_are_given():
+    legend = {"S": "dirt", ".": "dirt", "l": "lava", "G": "goal"}
+    train, field, dry = (GridWorld.from_text(text, legend, horizon=5) for text in ("S.G", "SlG", "S.G"))
+    prior = dist.Uniform(-1, 1).expand([3]).to_event(1)
+    rewards = jnp.concatenate([train.weights(goal=1.0)[None], prior.sample(jax.random.key(0), (50,))])
+    proxy = ProxyReward(rewards[0], train.mdp, beta=5.0, alternatives=rewards)
+    belief = posterior.importance(proxy, prior=prior, num_samples=300, key=jax.random.key(1))
+    plan = planning.plan_least_exposure(field.mdp, belief)
+    assert planning.explain(field.mdp, belief, plan).exposure == pytest.approx(float(plan.exposure), rel=1e-4)
+    assert planning.explain(dry.mdp, belief, plan).exposure == 0
+    assert planning.explain(field.mdp, belief, plan, cut=None).exposure is None
+    assert planning.explain(field.mdp, with_fields(belief, told={}), plan).exposure is None
+    for bad, name in (
+        ({"risk": 3}, "risk"),
+        ({"offset": np.ones(2)}, "offset"),
+        ({"baseline": np.ones(2)}, "baseline"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} (is|has)"):
+            planning.explain(field.mdp, belief, plan, **({"risk": CVaR(0.5)} | bad))

@@ -1,5 +1,7 @@
 """The plan of least exposure: its certificate against a linear program, its limits, and what must not change it."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -267,5 +269,38 @@ def test_the_written_weights_may_value_what_is_known_but_not_what_is_not():
     same = planning.plan_least_exposure(field.mdp, belief, value=belief.mean())
     np.testing.assert_allclose(same.known, by_mean.known, rtol=1e-5)
     assert float(by_written.known) != pytest.approx(float(by_mean.known), rel=1e-3)
-    with pytest.raises(ValueError, match="weights has shape"):
+    with pytest.raises(ValueError, match="value has shape"):
         planning.plan_least_exposure(field.mdp, belief, value=written[:2])
+
+
+def test_where_the_best_worth_is_not_known_it_is_not_converged_and_says_so():
+    """Near discount 1 in float32: the solver's error is a large part of what plans are worth."""
+    rng = np.random.default_rng(2)
+    worlds = [
+        MDP.from_dense(
+            rng.dirichlet(np.full(6, 0.3), size=(6, 3)), rng.normal(size=(6, 3, 3)), np.eye(6)[0], discount=0.999
+        )
+        for _ in range(2)
+    ]
+    train, field = worlds
+    written = jnp.array([0.5, -0.5, 0.0])
+    belief, _ = belief_in(SimpleNamespace(mdp=train), written, jnp.ones(3), beta=1.0, samples=300, alternatives=30)
+    found = planning.plan_least_exposure(field, belief, give_up=0.05)
+    assert float(found.known) <= float(found.best) and not found.converged
+    assert "not known well enough" in str(found)
+    steady = planning.plan_least_exposure(field.replace(discount=0.9), belief, give_up=0.05)
+    assert steady.converged and float(steady.known) <= float(steady.best)
+
+
+def test_a_sample_without_probability_and_a_plan_that_is_not_finite_do_no_harm():
+    train, field, written = lava_world()
+    belief, _ = belief_in(train, written, jnp.ones(4))
+    gone = with_fields(
+        belief,
+        weights=belief.weights.at[0].set(jnp.nan),
+        log_weights=jax.nn.log_softmax(belief.log_weights.at[0].set(-jnp.inf)),
+    )
+    found = planning.plan_least_exposure(field.mdp, gone)
+    assert found.converged and np.isfinite(found.known)
+    absurd = planning.plan_least_exposure(field.mdp, belief, value=jnp.full(4, 3e38))
+    assert not absurd.converged and "not converged" in str(absurd)

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, Proxy, check_belief, counting
-from ird.planning._offsets import by_state, check_proxies
+from ird.planning._offsets import by_state, check_proxies, check_units
 from ird.planning._unknown import known_of, rests_on, unknown_of
 from ird.risk import Risk
-from mdps.checks import check_policy, check_sums, is_concrete, shown
+from mdps.checks import check_array, check_policy, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations, occupancy
 from mdps.pytrees import in_one_line
@@ -113,6 +113,7 @@ def explain(
     offset: Float[Array, " N"] | None = None,
     baseline: Float[Array, " K"] | None = None,
     units: Float[Array, " N"] | None = None,
+    cut: float | None = 0.05,
 ) -> Explanation:
     """What a plan does on average under a belief, beside the plan for its mean and the literal ones.
 
@@ -128,6 +129,7 @@ def explain(
         offset: what returns were measured from, `[N]`, as in `plan`; None: zero.
         baseline: or features of an ordinary visit, `[K]`, as in `plan_per_step`.
         units: as in `plan`.
+        cut: share of a visit below which it counts as known, as in `plan_least_exposure`; None leaves exposure out.
 
     Returns:
         An `Explanation`.
@@ -171,10 +173,11 @@ def explain(
     frozen, gain = _frozen(mdp, rows, starts, mean, own, bolder)
     tail, tail_size = None, float("nan")
     if risk is not None:
+        _check_measured(mdp, log_weights, risk, offset=offset, baseline=baseline, units=units)
         apart = starts @ own - (0 if baseline is None else np.asarray(baseline) * float(mdp.total_visits))
         tilt = _feared(risk, weights, log_weights, apart, offset, units)
         tail, tail_size = tilt @ np.asarray(weights, float), float(tilt.sum() ** 2 / (tilt**2).sum())
-    exposure, by_feature = _exposure(mdp, belief, plan, policy)
+    exposure, by_feature = _exposure(mdp, belief, policy, cut)
     return Explanation(
         returns={name: float(x) for name, x in returns.items()},
         price=float(returns["mean plan"] - returns["this plan"]),
@@ -229,6 +232,8 @@ def explanation_of(plan: Remembers) -> Explanation | None:
     if asked is None:
         return None
     mdp, belief, measured = asked
+    if hasattr(plan, "by_feature"):  # it says itself what it is exposed to
+        measured = measured | {"cut": None}
     return explain(mdp, belief, plan, **measured)
 
 
@@ -259,6 +264,17 @@ def _frozen(mdp: MDP, rows, starts, mean, own, bolder) -> tuple[float, float]:
     return chance, float(starts[stays] @ gain[stays]) / chance if chance else 0.0
 
 
+def _check_measured(mdp: MDP, log_weights, risk: Risk, *, offset, baseline, units) -> None:
+    """Refuse a risk measure that is none, and what returns are measured from in the wrong shape."""
+    if isinstance(risk, type) or not callable(getattr(risk, "adversary", None)):
+        raise ValueError(f"risk is {shown(risk)}; give a measure from ird.risk, such as CVaR(0.1) or Mean().")
+    for name, x, size in (("offset", offset, len(log_weights)), ("baseline", baseline, mdp.num_features)):
+        if x is not None and check_array(name, x).shape != (size,):
+            raise ValueError(f"{name} has shape {np.shape(x)}; give [{size}], as the plan was made with.")
+    if units is not None:
+        check_units(units, log_weights)
+
+
 def _feared(risk: Risk, weights, log_weights, collected, offset, units) -> np.ndarray:
     """The adversary's tilt of the belief against a plan that collects these features, `[N]`."""
     returns = weights @ jnp.asarray(collected, weights.dtype) - (0 if offset is None else offset)
@@ -273,12 +289,10 @@ def _adversary(risk: Risk, returns: Array, log_weights: Array, kind: type) -> Ar
     return risk.adversary(returns, log_weights)
 
 
-def _exposure(mdp: MDP, belief: Belief, plan: Any, policy) -> tuple[float | None, np.ndarray | None]:
+def _exposure(mdp: MDP, belief: Belief, policy, cut) -> tuple[float | None, np.ndarray | None]:
     """The exposure of a plan and what it rests on, where the belief keeps what its evidence was able to tell."""
-    if hasattr(plan, "by_feature"):
-        return float(plan.exposure), np.asarray(plan.by_feature)
-    if not getattr(belief, "told", {}):
+    if cut is None or not getattr(belief, "told", {}):
         return None, None
     known = known_of(mdp, belief)
-    parts = np.asarray(rests_on(mdp, known, unknown_of(mdp, known, 0.05), occupancy(mdp, policy)))
+    parts = np.asarray(rests_on(mdp, known, unknown_of(mdp, known, cut), occupancy(mdp, policy)))
     return float(parts.sum()), parts

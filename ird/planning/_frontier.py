@@ -71,6 +71,7 @@ def frontier(
     *evidence: Evidence,
     give_up: Float[Array, " G"] | np.ndarray | Sequence[float] = SHARES,
     cut: float | Float[Array, ""] = 0.05,
+    value: Float[Array, " K"] | None = None,
 ) -> Frontier:
     """How much exposure each share of the stake buys off: answers "how careful?" by looking.
 
@@ -80,6 +81,7 @@ def frontier(
         *evidence: the evidence, where the belief does not keep what it could tell.
         give_up: shares of the stake, `[G]`, each in [0, 1].
         cut: as in `plan_least_exposure`.
+        value: likewise.
 
     Returns:
         The plans, and a table of them.
@@ -91,6 +93,6 @@ def frontier(
     inside = not is_concrete(shares) or bool(((np.asarray(shares) >= 0) & (np.asarray(shares) <= 1)).all())
     if shares.ndim != 1 or shares.size == 0 or not inside:
         raise ValueError(f"give_up is {shown(give_up)}; give shares of the stake in [0, 1], a list of them, [G].")
-    return Frontier(
-        shares, jax.vmap(lambda share: plan_least_exposure(mdp, belief, *evidence, give_up=share, cut=cut))(shares)
-    )
+    settings = {"cut": cut, "value": value}
+    plans = jax.vmap(lambda share: plan_least_exposure(mdp, belief, *evidence, give_up=share, **settings))(shares)
+    return Frontier(shares, plans)

@@ -25,6 +25,7 @@ from mdps.solvers import solve
 # and again, until no plan lies between.  (Four at a time cost a batch of maps on a CPU hardly more than one.)
 PRICES = (0.0, 1e-3, 0.3, 30.0)
 TURNS = 16
+_KNOWN = 1e-3  # of what plans are worth: the largest error of K* with which a plan counts as found
 _TOLD = 0.05  # share of the gain in training that may be untold without a word
 
 
@@ -38,7 +39,7 @@ class ExposurePlan(Remembers):
         known: what the policy is worth by what is known of the reward, above visits in which nothing in particular is
             wanted, in units of return.
         floor: what a plan had to be worth, and this one is.
-        best: what any plan is worth at most by what is known, K*.
+        best: what any plan is worth at most by what is known: K*, and the error of its value on top.
         exposure: expected (discounted) visits to what is unknown, each as far as it is: E Σ u.
         bound: no policy that keeps the floor, randomised ones included, is exposed less.
         by_feature: the features that the exposure rests on, which add up to it, `[K]`: what to ask a person about.
@@ -46,7 +47,7 @@ class ExposurePlan(Remembers):
             known is a guess.
         unknown: u, the share of each visit that is unknown, `[S]`, or `[S, A]` where features depend on the action.
         price: what the plan pays for less exposure at most, in units of return.
-        converged: whether the plan keeps its floor and everything is finite.
+        converged: whether the plan keeps its floor, K* is known to a thousandth, and everything is finite.
         feature_names: names of the features (static).
 
     `print(plan)` says all of it in words.
@@ -75,9 +76,13 @@ class ExposurePlan(Remembers):
             f"worth by what is known   {known:.4g}  (at most {best:.4g}; given up {max(best - known, 0):.2g})",
             f"exposure to the unknown  {exposure:.3g} visits  (plans worth {floor:.4g}: at least {bound:.3g})",
         ]
-        about = explanation_of(self)
+        about = explanation_of(self) if bool(np.isfinite([known, exposure]).all()) else None
         lines += [] if about is None else about.lines()[:1]
-        if exposure < 1e-6:
+        if not np.isfinite(exposure):
+            pass
+        elif exposure < 1e-6 and self.untold > 0.5:
+            lines.append("it meets nothing that is known less than what was gained in training")
+        elif exposure < 1e-6:
             lines.append("it meets nothing that the evidence did not speak of")
         else:
             names = self.feature_names or tuple(f"feature {k}" for k in range(self.by_feature.shape[0]))
@@ -87,7 +92,7 @@ class ExposurePlan(Remembers):
             lines.append(f"of what was gained in training the evidence could not tell {float(self.untold):.0%}{guess}")
         lines += [] if about is None else about.sentences()
         if not bool(self.converged):
-            lines.append("not converged: the plan does not keep its floor, or something is not finite")
+            lines.append("not converged: the plan does not keep its floor, or its values are not known well enough")
         return "\n".join(lines)
 
 
@@ -175,13 +180,16 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     differ = jnp.max(r) - jnp.min(r)
     unit = jnp.where(given > 0, given, jnp.where(differ > 0, differ, 1))
     tried = _searched(two, unit * jnp.asarray(PRICES, dtype), given)
-    best, off = tried.known[0], tried.off[0]
-    price = jnp.where(given > 0, _bracket(tried, best - given)[0].price, 0)
+    off = tried.off[0]
+    price = jnp.where(given > 0, _bracket(tried, tried.known[0] - given)[0].price, 0)
+    best = tried.known[0] + off
     policy = _policy(two, jnp.where(given > 0, r - price * u, r), u, given > 0)
     visits = occupancy(two, policy)
     worth, exposure = (jnp.sum(visits * (x if x.ndim == 2 else x[:, None])) for x in (r, u))
-    slack = off + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
+    slack = 2 * off + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
     sound = jnp.isfinite(worth) & jnp.isfinite(exposure) & jnp.isfinite(slack)
+    # A solver that does not know K* does not know the floor either.
+    sound = sound & (off <= _KNOWN * (jnp.abs(worth) + given) + 64 * jnp.finfo(dtype).eps * two.total_visits * differ)
     floor = jnp.minimum(best - given, worth)
     return ExposurePlan(
         policy=policy,

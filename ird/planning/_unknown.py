@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, check_belief
+from ird.beliefs import Belief, check_belief, counting
 from ird.evidence.fisher import Telling, told
 from ird.evidence.protocol import Evidence
 from ird.likelihood import shared_names
@@ -114,14 +114,15 @@ def known_of(mdp: MDP, belief: Belief, *evidence: Evidence, value: Float[Array, 
             f"the evidence is about the features {names}, but the belief about {tuple(belief.feature_names)}; pass the "
             "evidence that the belief was made from."
         )
-    mean = jnp.matmul(jnp.exp(belief.log_weights), belief.weights, precision=jax.lax.Precision.HIGHEST)
+    [weights] = counting(belief.log_weights, belief.weights)
+    mean = jnp.matmul(jnp.exp(belief.log_weights), weights, precision=jax.lax.Precision.HIGHEST)
     kept = told(evidence, mean) if evidence else getattr(belief, "told", {})
     if not kept:
         raise ValueError(
             "belief does not keep what its evidence was able to tell (it was loaded from a file of an earlier version, "
             "or some of its evidence does not say); pass the evidence after the belief, as evidence."
         )
-    by = mean if value is None else check_weights(mdp, value).astype(mean.dtype)
+    by = mean if value is None else check_weights(mdp, value, "value").astype(mean.dtype)
     return _known_of(mdp, by, belief.prior_mean, _scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
 
 

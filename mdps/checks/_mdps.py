@@ -54,15 +54,15 @@ def check_mdp(mdp, name: str = "mdp"):
     return mdp
 
 
-def check_weights(mdp, weights) -> Array:
+def check_weights(mdp, weights, name: str = "weights") -> Array:
     """Reward weights `[K]`, one for each feature of the MDP."""
-    weights = check_array("weights", weights, finite=False)
+    weights = check_array(name, weights, finite=False)
     if weights.shape != (mdp.num_features,):
         raise ValueError(
-            f"weights has shape {weights.shape}, but this MDP has {mdp.num_features} features "
+            f"{name} has shape {weights.shape}, but this MDP has {mdp.num_features} features "
             f"{mdp.feature_names}; give one weight per feature, in that order."
         )
-    return check_array("weights", weights)
+    return check_array(name, weights)
 
 
 def check_reward(mdp, reward) -> Array:

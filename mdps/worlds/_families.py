@@ -34,6 +34,11 @@ class Families(Mapping[str, tuple[Case, ...]]):
             raise KeyError(f"there is no family {name!r}; there are {', '.join(self._made)}{cure}.")
         return tuple(self._made[name]())
 
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a comparison by value would draw every map
+
+    def __reduce__(self):
+        return families, ()
+
     def __contains__(self, name: object) -> bool:
         return name in self._made
 
