@@ -45,7 +45,8 @@ def failed(found: Sequence[Results]) -> str:
             continue
         worse, n = np.flatnonzero(lost > WORSE), len(results.source)
         where = "" if n == 1 else " on every map" if len(worse) == n else f" on {len(worse)} of {n} maps"
-        still = sum(stays(results, recommended(results.policies), int(i)) for i in worse)
+        arrives = np.asarray(careful.goal) > WORSE  # where chance moves it the likeliest path says little
+        still = sum(not arrives[i] and stays(results, recommended(results.policies), int(i)) for i in worse)
         if still == len(worse):
             deed = "it stays where it is"
         elif still:
