@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
+from cirl.bounded._alpha_vectors import Bounds
 from cirl.bounded._backup import Backup, backup
-from cirl.bounded._bounds import Bounds
 from cirl.bounded._full_information import Losses, first_bounds
 from cirl.bounded._unfold import unfold
 from cirl.game import Game

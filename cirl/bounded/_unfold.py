@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cirl.bounded._bounds import Bounds, Built, Simple
+from cirl.bounded._alpha_vectors import Bounds, Built, Simple
 from cirl.game import Game
 from cirl.policy_graph import Nodes
 

@@ -3,10 +3,11 @@
 from ird.evidence.choice import Choice
 from ird.evidence.comparison import Comparison
 from ird.evidence.demonstration import MaxEntDemonstration, RationalDemonstration
-from ird.evidence.feedback import Correction, CreditAssignment, Improvement, OffSwitch, RewardPunish, deformed_path
+from ird.evidence.feedback import Correction, CreditAssignment, Improvement, RewardPunish, deformed_path
 from ird.evidence.initial_state import InitialState, InitialStateChoice
 from ird.evidence.language import Utterance
 from ird.evidence.normalizers import MaxOverProxies, SoftValue, SumOverProxies, SumWithCandidate
+from ird.evidence.off_switch import OffSwitch
 from ird.evidence.paths import path_features
 from ird.evidence.protocol import Evidence, Normalizer
 from ird.evidence.proxy import ProxyReward

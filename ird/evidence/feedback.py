@@ -1,4 +1,4 @@
-"""What a person does about a robot's own trajectory: improve it, correct it, stop it, praise it, blame a part of it."""
+"""What a person does about a robot's own trajectory: improve it, correct it, praise it, blame a part of it."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,13 @@ from ird.evidence.checks import Beta, check_beta_or_prior
 from ird.evidence.choice import Choice
 from ird.evidence.paths import check_path, collected, path_features
 from mdps import MDP, feature_expectations
-from mdps.checks import check_array, check_index, check_mdp, check_truth, shown
+from mdps.checks import check_array, check_index, check_mdp, shown
 from mdps.policies import uniform_policy
 
 __all__ = [
     "Correction",
     "CreditAssignment",
     "Improvement",
-    "OffSwitch",
     "RewardPunish",
     "deformed_path",
     "features_of",
@@ -126,35 +125,6 @@ def deformed_path(
     moved = cells.copy()
     moved[1:-1] += (response / response[step - 1])[:, None] * by[None]
     return np.floor(moved + 0.5).astype(int)
-
-
-class OffSwitch(Choice):
-    """Pressing the switch at step t, or letting the robot go on: {path to t, then frozen; path} (Jeon et al. 2020)."""
-
-    def __init__(self, mdp: MDP, robot, step: int, *, pressed: bool = True, beta: Beta = 1.0):
-        """Take the robot's path and the step at which it was, or was not, switched off.
-
-        Args:
-            mdp: the MDP.
-            robot: the states of the robot's path as it would have been, `[T]`.
-            step: from this step on, a robot switched off stays where it is.
-            pressed: whether the person pressed.
-            beta: inverse temperature of the person, in 1/return, or a distribution of it where it is unknown.
-
-        Raises:
-            ValueError: for a step outside the path, an impossible move, or `pressed` that is neither true
-                nor false.
-        """
-        robot, _ = check_path(mdp, robot, name="robot")
-        check_index("step", step, len(robot), "steps of the robot's path")
-        pressed = check_truth("pressed", pressed)
-        if mdp.features.ndim == 3:
-            raise ValueError(
-                "this MDP's features depend on the action, and a robot switched off takes none; use Choice."
-            )
-        frozen = np.where(np.arange(len(robot)) <= step, robot, robot[step])
-        options = collected(mdp, np.stack([frozen, robot]))
-        super().__init__(options, 0 if pressed else 1, beta=beta, feature_names=mdp.feature_names)
 
 
 class RewardPunish(Choice):

@@ -1,4 +1,4 @@
-"""What a bounded solver knows so far: robot plans below, beliefs with a known bound above, per (step, state).
+"""What a bounded solver knows so far: robot plans below (alpha vectors), beliefs with a known bound above, per (step, state).
 
 As losses (`cirl.bounded._full_information`), so that 0 is a bound that binds nothing.
 Kept on the host in arrays that double; batches of nodes take out what they need, padded to a few
