@@ -1,6 +1,6 @@
-"""What a bounded solver knows so far: robot plans below (alpha vectors), beliefs with a known bound above, per (step, state).
+"""What a bounded solver knows so far: robot plans below (alpha vectors), beliefs with a known bound above.
 
-As losses (`cirl.bounded._full_information`), so that 0 is a bound that binds nothing.
+Per (step, state), as losses (`cirl.bounded._full_information`), so that 0 is a bound that binds nothing.
 Kept on the host in arrays that double; batches of nodes take out what they need, padded to a few
 sizes so that compiled code meets few shapes.
 """

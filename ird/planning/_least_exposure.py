@@ -74,7 +74,7 @@ class ExposurePlan(Remembers):
         )
         lines = [
             f"worth by what is known   {known:.4g}  (at most {best:.4g}; given up {max(best - known, 0):.2g})",
-            f"exposure to the unknown  {exposure:.3g} visits  (plans worth {floor:.4g}: at least {bound:.3g})",
+            f"exposure to the unknown  {exposure:.3g} visits  (plans worth {floor:.3g}: at least {bound:.3g})",
         ]
         about = explanation_of(self) if bool(np.isfinite([known, exposure]).all()) else None
         lines += [] if about is None else about.lines()[:1]
