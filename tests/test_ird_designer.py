@@ -195,6 +195,8 @@ def test_equal_options_count_each_and_the_alternatives_are_what_may_be_meant():
     assert float(given_up(proxy)) == pytest.approx(float(given_up(designer)), rel=1e-5)
     sharper = given_up(proxy.replace(beta=30.0))
     assert 0 < float(sharper) < float(given_up(proxy)) < 1
+    traced = jax.jit(lambda beta: given_up(proxy.replace(beta=beta)))(30.0)  # all but β is known inside jit, too
+    assert float(traced) == pytest.approx(float(sharper), rel=1e-5)
 
 
 def test_what_has_no_options_or_no_stake_is_refused_with_the_cure():
