@@ -278,8 +278,11 @@ def test_what_does_not_fit_is_refused_by_name():
         (lambda: alignment.geometry(endless, alignment.Minimal(np.zeros((3, 4)))), "above 0"),
         (lambda: alignment.geometry(endless).distance(w, np.ones(3)), "give \\[K\\] or \\[N, K\\]"),
         (lambda: alignment.epic(endless, np.ones(2), np.ones(3)), "written has shape"),
-        (lambda: alignment.performance(endless, np.ones(3), w), "weights has shape"),
+        (lambda: alignment.performance(endless, np.ones(3), w), "written has shape"),
         (lambda: alignment.regret_on_any_map(w, w, -jnp.ones(2), 4.0), "negative"),
+        (lambda: alignment.regret_on_any_map(w, w, jnp.ones(2), -4.0), "total_visits is -4"),
+        (lambda: alignment.regret(w, endless, w), "mdp is"),
+        (lambda: alignment.regret(endless, w, w).above("x"), "tolerance is 'x'"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

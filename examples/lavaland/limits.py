@@ -23,7 +23,7 @@ from examples.lavaland.table import RECOMMENDED, Plan
 from ird import posterior
 from mdps import GridWorld
 from mdps import worlds as shipped
-from mdps.worlds.lavaland import NAMES
+from mdps.worlds.lavaland import NAMES, READINGS, SENSORS
 
 PLANS = (
     Plan("literal"),
@@ -32,15 +32,6 @@ PLANS = (
     RECOMMENDED,
 )
 COUNT = 1 + len(PLANS)  # stages of each world, for the progress display
-
-# Rows: what both sensors read over dirt, grass, target and lava.
-SENSORS = ("one: dirt", "one: grass", "one: target", "two: dirt", "two: grass", "two: target")
-READINGS = [
-    [1, 0, 0, 1, 0, 0],
-    [0, 1, 0, 0, 1, 0],
-    [0, 0, 1, 0, 0, 1],
-    [0, 0, 1, 0, 1, 0],
-]
 
 
 def worlds(settings: dict[str, Any], key: jax.Array) -> list[Input]:

@@ -32,7 +32,7 @@ from mdps.pytrees import frozen_pytree, in_one_line
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["Advantage", "Geometry", "Minimal", "geometry"]
+__all__ = ["Advantage", "Geometry", "Minimal", "check_stationary", "geometry"]
 __dir__ = __all__.copy
 
 _TRIVIAL = 1e-6  # of the norm that the weights alone would have: a reward that ranks all policies alike
@@ -98,6 +98,7 @@ class Geometry:
 
     def unit(self, weights: Float[Array, " ... K"]) -> Float[Array, " ... K"]:
         """The same reward in the unit in which its canonical form has length one; 0 where it has no direction."""
+        weights = self._checked("weights", weights)
         length, something = self.norm(weights), self._something(weights)
         return jnp.where(something, 1 / jnp.where(something, length, 1), 0)[..., None] * weights
 
@@ -188,11 +189,7 @@ def geometry(mdp: MDP, canonical: Minimal | Advantage | None = None) -> Geometry
     require_concrete(
         "alignment.geometry", next_state=mdp.next_state, probability=mdp.probability, features=mdp.features
     )
-    if mdp.horizon is not None or float(mdp.discount) >= 1:
-        raise ValueError(
-            f"this MDP has horizon {mdp.horizon} and discount {float(mdp.discount):g}; how rewards rank policies is "
-            "defined here without a horizon: use mdp.replace(horizon=None, discount=0.95) or another discount below 1."
-        )
+    check_stationary(mdp)
     counts, moved = _visitable(mdp)
     features = np.asarray(mdp.features, np.float64)
     features = (
@@ -209,6 +206,16 @@ def geometry(mdp: MDP, canonical: Minimal | Advantage | None = None) -> Geometry
     size = np.linalg.norm(np.sqrt(weights)[:, None] * features, axis=0)
     dtype = mdp.features.dtype
     return Geometry(jnp.asarray(root, dtype), jnp.asarray(size, dtype), mdp.total_visits, mdp.feature_names)
+
+
+def check_stationary(mdp: MDP) -> None:
+    """Refuse an MDP whose policies depend on time, or whose visits have no sum."""
+    if mdp.horizon is not None or float(mdp.discount) >= 1:
+        raise ValueError(
+            f"this MDP has horizon {mdp.horizon} and discount {float(mdp.discount):g}; how rewards rank stationary "
+            "policies is defined without a horizon: use mdp.replace(horizon=None, discount=0.95) or another discount "
+            "below 1."
+        )
 
 
 def _visitable(mdp: MDP) -> "tuple[np.ndarray, sp.csr_matrix]":

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ird.alignment._geometry import check_stationary
 from mdps.checks import check_mdp, check_weights, require_concrete
 from mdps.mdp import MDP
 from mdps.policies import occupancy
@@ -78,14 +79,10 @@ def hackable(mdp: MDP, written: Any, true: Float[Array, " K"]) -> Hack:
         (1.0, 1.0)
     """
     check_mdp(mdp)
-    written = check_weights(mdp, written.weights if hasattr(written, "weights") else written)
-    true = check_weights(mdp, true)
+    written = check_weights(mdp, written.weights if hasattr(written, "weights") else written, "written")
+    true = check_weights(mdp, true, "true")
     require_concrete("alignment.hackable", probability=mdp.probability, written=written, true=true)
-    if mdp.horizon is not None or float(mdp.discount) >= 1:
-        raise ValueError(
-            f"this MDP has horizon {mdp.horizon} and discount {float(mdp.discount):g}; hackability is about stationary "
-            "policies of an endless MDP: use mdp.replace(horizon=None, discount=0.95) or another discount below 1."
-        )
+    check_stationary(mdp)
     look = partial(_look, mdp, mdp.reward(written), mdp.reward(true))
     low, high, bound = _both_sides(look)
     # Between the two sides of the best price both inequalities can be met alike: mix until gain and loss are equal.

@@ -69,7 +69,7 @@ def performance(mdp: MDP, written: Any, true: Float[Array, " K"]) -> Performance
     """
     check_sums(check_mdp(mdp))
     written = written.weights if hasattr(written, "weights") else written
-    return _performance(mdp, check_weights(mdp, written), check_weights(mdp, true))
+    return _performance(mdp, check_weights(mdp, written, "written"), check_weights(mdp, true, "true"))
 
 
 @jax.jit

@@ -9,7 +9,16 @@ from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, is_belief
 from ird.risk import CVaR
-from mdps.checks import check_array, check_policy, check_sums, check_weights, is_concrete, shown
+from mdps.checks import (
+    check_array,
+    check_mdp,
+    check_number,
+    check_policy,
+    check_sums,
+    check_weights,
+    is_concrete,
+    shown,
+)
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 from mdps.policies import feature_expectations
@@ -59,6 +68,7 @@ class Regret:
 
     def above(self, tolerance: float | Float[Array, ""]) -> Float[Array, ""]:
         """The probability of a regret above a tolerance, in units of return."""
+        tolerance = check_number("tolerance", tolerance, lambda x: x >= 0, "it is a loss, in units of return.")
         return jnp.sum(jnp.exp(self.log_weights) * (self.regret > tolerance))
 
     def tail(self, alpha: float | Float[Array, ""]) -> Float[Array, ""]:
@@ -93,7 +103,7 @@ def regret(mdp: MDP, plan: Any, true: Belief | Float[Array, " *N K"]) -> Regret:
     """
     if is_belief(mdp):
         raise ValueError("mdp is a belief; the MDP comes first, then the plan, then what may be meant.")
-    policy = policy_of(mdp, plan)
+    policy = policy_of(check_mdp(mdp), plan)
     check_sums(mdp)
     if is_belief(true):
         weights, log_weights = check_belief(mdp, true)  # pyright: ignore[reportArgumentType]
@@ -167,6 +177,7 @@ def regret_on_any_map(
         )
     if is_concrete(ranges) and bool((ranges < 0).any()):
         raise ValueError("ranges holds a negative number; give the largest less the smallest value of each feature.")
+    total_visits = check_number("total_visits", total_visits, lambda x: x >= 0, "it is the steps of a run.")
     # Convex and piecewise linear in α: least at a corner, or as α goes to 0.
     corners = jnp.where(written != 0, true / jnp.where(written != 0, written, 1), 0)
     corners = jnp.append(jnp.maximum(corners, 0), 0)

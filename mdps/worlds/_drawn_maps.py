@@ -11,14 +11,11 @@ import numpy as np
 from mdps.graph import to_networkx
 from mdps.gridworld import GridWorld
 from mdps.worlds._case import Case, at_cells
-from mdps.worlds.lavaland import NAMES, Lavaland, lava_free_path
+from mdps.worlds.lavaland import NAMES, READINGS, SENSORS, Lavaland, lava_free_path
 
 WRITTEN = {"dirt": -0.1, "grass": -0.5, "target": 1.0}
 ONCE = {"step": -1.0, "grass": -2.0, "target": 50.0}
 DIRT, LAVA = NAMES.index("dirt"), NAMES.index("lava")
-# What two sensors read over dirt, grass, target and lava: they agree but for lava.
-SENSORS = ("one: dirt", "one: grass", "one: target", "two: dirt", "two: grass", "two: target")
-READINGS = [[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1], [0, 0, 1, 0, 1, 0]]
 
 
 def _fields(seed: int, count: int, generator: Lavaland) -> Iterator[tuple[np.ndarray, dict]]:

@@ -20,6 +20,9 @@ __all__ = ["Lavaland", "lava_free_path"]
 __dir__ = __all__.copy
 
 NAMES = ("dirt", "grass", "target", "lava")
+# What two sensors read over dirt, grass, target and lava: they agree but for lava.
+SENSORS = ("one: dirt", "one: grass", "one: target", "two: dirt", "two: grass", "two: target")
+READINGS = [[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1], [0, 0, 1, 0, 1, 0]]
 GENERATOR = Path(__file__).with_name("lavaland_generator.toml")
 
 
