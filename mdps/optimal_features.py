@@ -227,6 +227,11 @@ def _few(world: _World) -> bool:
     return isinstance(world.table, Columns) and not world.transpose.sums and world.transpose.terms <= MOST_EDGES
 
 
+def _far(world: _World) -> bool:
+    """Whether the horizon is so long that not the whole bound on the values' error counts where actions share."""
+    return world.known.horizon > bellman.WHOLE_REACH
+
+
 def _of_endless(world: _World, initial, tol):
     """Values by value iteration, then the visits of the policy that shares ties."""
     known, gamma, table = world.known, world.gamma, world.table
@@ -281,16 +286,23 @@ def _ties_backward(world: _World, reading: Neighbours):
     def by_action(own, wide):
         return [own[a % len(own)] + x for a, x in enumerate(expect(discounted, reading.of_slots(wide), slots))]
 
-    def back(carry, _):
-        v, loose, _ = carry
+    def back(carry, counts):
+        v, loose, counted, _ = carry
         seen = Interval(by_action(world.rewards, v), by_action(paid_off, loose))
         tied = as_columns(seen.contenders())
         best, within = bellman.largest_of(seen.q), seen.loosest(tied)
-        loose = reading.put(loose, within + world.unit * jnp.abs(best))
-        return (reading.put(v, best), loose, within), _pack(tied)
+        fair = tied if counted is None else as_columns(Interval(seen.q, by_action(paid_off, counted)).contenders())
+        rounding = world.unit * jnp.abs(best)
+        loose = reading.put(loose, within + rounding)
+        if counted is not None:
+            counted = reading.put(counted, counts * within + rounding)
+        return (reading.put(v, best), loose, counted, within), _pack(fair)
 
     wide = reading.put(reading.empty(zero), zero)
-    (value, _, within), chosen = jax.lax.scan(back, (wide, wide, zero), None, length=world.known.horizon)
+    start = wide, wide, wide if _far(world) else None, zero
+    # What is put down at a step is read at the one before.
+    counts = bellman.shares_by_step(gamma, world.known.horizon + 1)[:-1]
+    (value, _, _, within), chosen = jax.lax.scan(back, start, counts, reverse=True)
     return reading.taken(value), within, chosen
 
 
@@ -332,7 +344,7 @@ def _visits_forward(world: _World, reading: Neighbours, chosen, initial):
 
     rooms = [reading.empty(x) for x in (zero, *(b[0] for b in chosen))]
     start = (jnp.broadcast_to(initial, zero.shape), [zero] * (1 if of_states else A), rooms)
-    (_, visits, _), _ = jax.lax.scan(forward, start, chosen, reverse=True)
+    (_, visits, _), _ = jax.lax.scan(forward, start, chosen)
     return visits
 
 
@@ -341,13 +353,18 @@ def _by_state(world: _World, initial):
     known, gamma, zero = world.known, world.gamma, world.zero
     table = world.table
 
-    def back(carry, _):
+    def back(carry, counts):
         v, within = carry
         q = bellman.q_values(table.expect(v), world.rewards, gamma)
-        loose = bellman.sizes_of(table.expect(within / world.unit + jnp.abs(v)), world.rewards, gamma)
-        seen = Interval(q, bellman.rounding_of(q, loose, world.unit))
-        tied = seen.contenders()
-        return (bellman.largest_of(q), seen.loosest(tied)), tied
+
+        def seen(error):
+            loose = bellman.sizes_of(table.expect(error / world.unit + jnp.abs(v)), world.rewards, gamma)
+            return Interval(q, bellman.rounding_of(q, loose, world.unit))
+
+        loosely = seen(within)
+        tied = loosely.contenders()
+        fair = seen(counts * within).contenders() if _far(world) else tied
+        return (bellman.largest_of(q), loosely.loosest(tied)), fair
 
     def forward(carry, tied):
         here, visits, by_action = carry
@@ -356,10 +373,11 @@ def _by_state(world: _World, initial):
         more = each(lambda n, p, x: n + p * x, by_action, policy, here) if known.feature_rank == 3 else by_action
         return (gamma * moved, visits + here, more), None
 
-    (estimate, within), chosen = jax.lax.scan(back, (zero, zero), None, length=known.horizon)
+    counts = bellman.shares_by_step(gamma, known.horizon)
+    (estimate, within), chosen = jax.lax.scan(back, (zero, zero), counts, reverse=True)
     nothing = table.by_action(jnp.zeros((zero.shape[0], world.probability.shape[1], *world.batch), zero.dtype))
     start = (jnp.broadcast_to(initial, zero.shape), zero, nothing)
-    (_, visits, by_action), _ = jax.lax.scan(forward, start, chosen, reverse=True)
+    (_, visits, by_action), _ = jax.lax.scan(forward, start, chosen)
     return estimate, within, world.paid(by_action, visits)
 
 

@@ -207,7 +207,8 @@ def _policy(world: World, found: _Search, within: Array) -> tuple[ByAction, Arra
     best = bellman.largest_of(seen.q)
     best_off = bellman.sum_of(each(lambda f, e: jnp.where(f > 0, e, 0), one, seen.off))
     # Without a certificate nothing is known of the error: only rounding is allowed for.
-    slack = world.table.apart(one, jnp.where(jnp.isfinite(within), within, 0))
+    counts = bellman.share_of_error(jnp.maximum(found.h, 1))
+    slack = world.table.apart(one, jnp.where(jnp.isfinite(within), counts * within, 0))
     tied = each(lambda q, e, r, b, o: b - q <= e + r + o, seen.q, slack, seen.off, best, best_off)
     policy = bellman.shared(tied, v.dtype)
 

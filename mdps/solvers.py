@@ -291,15 +291,19 @@ def _backward(task: Task, horizon: int):
         rewards, unit = table.by_action(reward), bellman.unit(next_state.shape[1], reward.dtype)
         actions = probability.shape[1]
 
-        def step(carry, _):
+        def step(carry, counts):
             later, within, short = carry
             q = bellman.q_values(table.expect(later), rewards, gamma)
             sizes = bellman.sizes_of(table.expect(jnp.abs(later)), rewards, gamma)
             rho = bellman.rounding_of(q, sizes, unit)
-            off = each(lambda r, e: r + gamma * e, rho, table.expect(within))
+            ahead = table.expect(within)
+            off = each(lambda r, e: r + gamma * e, rho, ahead)
             tied = Interval(q, off).contenders()
+            fair = tied
+            if horizon > bellman.WHOLE_REACH:
+                fair = Interval(q, each(lambda r, e: r + counts * gamma * e, rho, ahead)).contenders()
             if task.hard:
-                value, policy = bellman.largest_of(q), bellman.shared(tied, later.dtype)
+                value, policy = bellman.largest_of(q), bellman.shared(fair, later.dtype)
                 within, rounding = Interval(q, off).loosest(tied), Interval(q, rho).loosest(tied)
                 followed = bellman.followed(policy, q)
             else:
@@ -309,7 +313,7 @@ def _backward(task: Task, horizon: int):
                 followed = value
                 if task.traced:
                     certain = tau <= 0
-                    policy = each(lambda a, b: jnp.where(certain, a, b), bellman.shared(tied, later.dtype), policy)
+                    policy = each(lambda a, b: jnp.where(certain, a, b), bellman.shared(fair, later.dtype), policy)
                     followed = jnp.where(certain, bellman.followed(policy, q), value)
                     within = jnp.where(certain, Interval(q, off).loosest(tied), within)
                     rounding = jnp.where(certain, Interval(q, rho).loosest(tied), rounding)
@@ -318,7 +322,7 @@ def _backward(task: Task, horizon: int):
 
         zero = jnp.zeros((reward.shape[0], *batch), reward.dtype)
         start = zero, zero, jnp.zeros(batch, reward.dtype)
-        (_, within, short), out = jax.lax.scan(step, start, None, length=horizon, reverse=True)
+        (_, within, short), out = jax.lax.scan(step, start, bellman.shares_by_step(gamma, horizon), reverse=True)
         bound = jnp.max(within, axis=0)
         return *out, bound, bound + short
 

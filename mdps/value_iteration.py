@@ -291,7 +291,9 @@ class View(NamedTuple):
         within: bound on |V(s) - V*(s)|, `[S, *batch]`.
         q: action values of V, by action.
         off: their rounding, by action.
-        tied: which actions are not told unfused from the best, by action.
+        tied: which actions are not told unfused from the best, by action: one of them is it.
+        fair: which of them share: those that may be it unless the errors are far worse than they tend to be
+            (`bellman.share_of_error`), by action.
         undecided: whether more sweeps may tell actions unfused that are far from equal, `[*batch]`.
         sweeps: how many it took to get here, `[*batch]`.
     """
@@ -301,6 +303,7 @@ class View(NamedTuple):
     q: ByAction
     off: ByAction
     tied: ByAction
+    fair: ByAction
     undecided: Array
     sweeps: Array
 
@@ -343,7 +346,7 @@ def judge(problem: Problem, task: Task, settled: Settled) -> Optimal:
     if view is not None:
         within = jnp.where(certain, view.within, within)
         bound = jnp.minimum(bound, jnp.max(within, axis=0))
-        fair = bellman.shared(view.tied, v.dtype)
+        fair = bellman.shared(view.fair, v.dtype)
         policy = fair if problem.hard else each(lambda a, b: jnp.where(certain, a, b), fair, policy)
         followed = jnp.where(certain, bellman.followed(policy, q), ahead)
     # A soft policy attains the backup; one that shares near ties falls a little short of it.
@@ -382,7 +385,8 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
 
         ρ_a + ρ_b + γ Σ_d |p_a - p_b|(d) E(s_d)
 
-    with E a bound on the error of the values, at first a constant.  Values and bound are swept together,
+    with E a bound on the error of the values, at first a constant.  Those that are not told unfused share, unless
+    they are so only because over a long reach E is far more than the errors are (`bellman.share_of_error`).  Values and bound are swept together,
 
         V <- TV,    E <- ρ + γ max P_a E    over the actions that are not told unfused from the best,
 
@@ -397,6 +401,7 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         most: most sweeps, `[*batch]`.
     """
     gamma, relative = problem.gamma, bellman.unit(problem.terms, values.dtype)
+    counts = bellman.share_of_error(1 / (1 - gamma))
 
     def look(now: View) -> View:
         """One sweep, but for the first time, and what it tells."""
@@ -411,11 +416,12 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         gap = each(lambda x, b: b - x, q, best)
         slack = apart_where_close(one, within, gap, off, best_off)
         tied = each(lambda g, e, r, b: g <= r + b + gamma * e, gap, slack, off, best_off)
+        fair = each(lambda g, e, r, b: g <= r + b + counts * gamma * e, gap, slack, off, best_off)
         # Far from equal: the difference is more than a small share of what was added up.
-        far = each(lambda g, t, r, b: t & (g * relative > WORTH_TELLING * (r + b)), gap, tied, off, best_off)
+        far = each(lambda g, t, r, b: t & (g * relative > WORTH_TELLING * (r + b)), gap, fair, off, best_off)
         # A bound that falls by less is within a sixteenth of where it would settle.
         falls = first | jnp.any(within < (1 - (1 - gamma) / 16) * now.within, axis=0)
-        new = View(v, within, q, off, tied, falls & jnp.any(bellman.any_of(far), axis=0), now.sweeps + 1)
+        new = View(v, within, q, off, tied, fair, falls & jnp.any(bellman.any_of(far), axis=0), now.sweeps + 1)
         going = goes_on(now)
         return jax.tree.map(lambda old, x: jnp.where(going, x, old), now, new)
 
@@ -442,6 +448,7 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         jnp.zeros_like(values),
         nothing,
         nothing,
+        each(lambda x: x > 0, nothing),
         each(lambda x: x > 0, nothing),
         jnp.ones(values.shape[1:], bool),
         jnp.full(values.shape[1:], -1, jnp.int32),
