@@ -15,7 +15,6 @@ Everything is over states that some policy reaches.  The linear systems are spar
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +22,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.directions import blind_directions, in_words
+from ird.flows import check_stationary, features_by_action, least_potential, visitable
 from mdps.checks import check_array, check_mdp, check_policy, require_concrete, shown
-from mdps.graph import reachable
 from mdps.mdp import MDP
 from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, in_one_line
 
-if TYPE_CHECKING:
-    import scipy.sparse as sp
-
-__all__ = ["Advantage", "Geometry", "Minimal", "check_stationary", "geometry"]
+__all__ = ["Advantage", "Geometry", "Minimal", "geometry"]
 __dir__ = __all__.copy
 
 _TRIVIAL = 1e-6  # of the norm that the weights alone would have: a reward that ranks all policies alike
@@ -190,12 +186,7 @@ def geometry(mdp: MDP, canonical: Minimal | Advantage | None = None) -> Geometry
         "alignment.geometry", next_state=mdp.next_state, probability=mdp.probability, features=mdp.features
     )
     check_stationary(mdp)
-    counts, moved = _visitable(mdp)
-    features = np.asarray(mdp.features, np.float64)
-    features = (
-        np.broadcast_to(features[:, None], (*counts.shape, features.shape[-1])) if features.ndim == 2 else features
-    )
-    features = features.reshape(-1, features.shape[-1])
+    (counts, moved), features = visitable(mdp), features_by_action(mdp)
     weights, found = _canonical(mdp, canonical, counts, moved, features)
     found = np.sqrt(weights)[:, None] * found
     root = (
@@ -206,32 +197,6 @@ def geometry(mdp: MDP, canonical: Minimal | Advantage | None = None) -> Geometry
     size = np.linalg.norm(np.sqrt(weights)[:, None] * features, axis=0)
     dtype = mdp.features.dtype
     return Geometry(jnp.asarray(root, dtype), jnp.asarray(size, dtype), mdp.total_visits, mdp.feature_names)
-
-
-def check_stationary(mdp: MDP) -> None:
-    """Refuse an MDP whose policies depend on time, or whose visits have no sum."""
-    if mdp.horizon is not None or float(mdp.discount) >= 1:
-        raise ValueError(
-            f"this MDP has horizon {mdp.horizon} and discount {float(mdp.discount):g}; how rewards rank stationary "
-            "policies is defined without a horizon: use mdp.replace(horizon=None, discount=0.95) or another discount "
-            "below 1."
-        )
-
-
-def _visitable(mdp: MDP) -> "tuple[np.ndarray, sp.csr_matrix]":
-    """Which states and actions can occur, `[S, A]`, and B = γP - E as a sparse matrix, `[S·A, S]`."""
-    import scipy.sparse as sp
-
-    S, A = mdp.num_states, mdp.num_actions
-    counts = np.repeat(reachable(mdp)[:, None], A, axis=1)
-    if mdp.available is not None:
-        counts = counts & np.asarray(mdp.available)
-    to, p = np.asarray(mdp.next_state), np.asarray(mdp.probability, np.float64)
-    row = np.broadcast_to(np.arange(S * A).reshape(S, A)[:, :, None], p.shape).ravel()
-    column = np.broadcast_to(to[:, None, :], p.shape).ravel()
-    moved = sp.csr_matrix((float(mdp.discount) * p.ravel(), (row, column)), shape=(S * A, S))
-    stays = sp.csr_matrix((np.ones(S * A), (np.arange(S * A), np.repeat(np.arange(S), A))), shape=(S * A, S))
-    return counts, (moved - stays).tocsr()
 
 
 def _canonical(mdp, canonical, counts, moved, features) -> tuple[np.ndarray, np.ndarray]:
@@ -252,9 +217,7 @@ def _canonical(mdp, canonical, counts, moved, features) -> tuple[np.ndarray, np.
                 )
             weights = np.where(counts, given, 0)
         weights = weights.ravel()
-        scaled = sp.diags(weights) @ moved
-        potential = splu((moved.T @ scaled).tocsc()).solve(-(scaled.T @ features))
-        return weights, features + moved @ potential
+        return weights, features + moved @ least_potential(moved, weights, features)
     policy = uniform_policy(mdp) if canonical.policy is None else check_policy(mdp, canonical.policy, stationary=True)
     policy = np.asarray(policy, np.float64)
     if (policy[counts] <= 0).any():

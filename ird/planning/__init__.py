@@ -3,6 +3,7 @@
 Arguments come in one order: the MDP, the belief, then proxies; choices by name.
 """
 
+from ird.planning._correlated import CorrelatedPlan, plan_correlated
 from ird.planning._explain import Explanation, explain
 from ird.planning._frontier import Frontier, frontier
 from ird.planning._least_exposure import ExposurePlan, plan_least_exposure
@@ -24,6 +25,7 @@ from ird.planning._risk_plan import RiskPlan
 from ird.planning._unknown import unknown
 
 __all__ = [
+    "CorrelatedPlan",
     "Explanation",
     "ExposurePlan",
     "Frontier",
@@ -34,6 +36,7 @@ __all__ = [
     "map_features",
     "no_offset",
     "plan",
+    "plan_correlated",
     "plan_least_exposure",
     "plan_per_step",
     "policy_offset",
