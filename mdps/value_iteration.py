@@ -386,14 +386,14 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
         ρ_a + ρ_b + γ Σ_d |p_a - p_b|(d) E(s_d)
 
     with E a bound on the error of the values, at first a constant.  Those that are not told unfused share, unless they
-    are so only because over a long reach E is far more than the errors are (`bellman.share_of_error`).  Values and bound
-    are swept together,
+    are so only because over a long reach E is far more than the errors are (`bellman.share_of_error`).  Values and
+    bound are swept together,
 
         V <- TV,    E <- ρ + γ max P_a E    over the actions that are not told unfused from the best,
 
     or the constant bound of the new values, where that is less, but only while that may tell actions unfused that are
-    far from equal (far from a goal the values are small, and so must be their errors), and no more often than the values
-    were.  Columns that are done keep what they know.
+    far from equal (far from a goal the values are small, and so must be their errors), and no more often than the
+    values were.  Columns that are done keep what they know.
 
     Args:
         problem: the MDP.
