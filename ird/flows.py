@@ -55,8 +55,8 @@ def visitable(mdp: MDP) -> "tuple[np.ndarray, sp.csr_matrix]":
     return counts, (moved - stays).tocsr()
 
 
-def reference_flow(mdp: MDP, policy, moved: "sp.csr_matrix", counts: np.ndarray) -> np.ndarray:
-    """Normalised occupancy of a policy that takes every action, `[S·A]`, 0 where nothing can occur.
+def reference_flow(mdp: MDP, policy, moved: "sp.csr_matrix", counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A policy that takes every action, `[S, A]`, and its normalised occupancy, `[S·A]`, 0 where nothing can occur.
 
     Raises:
         ValueError: for a policy that leaves out an action, which it names.
@@ -67,9 +67,9 @@ def reference_flow(mdp: MDP, policy, moved: "sp.csr_matrix", counts: np.ndarray)
         s, a = np.argwhere(counts & (policy <= 0))[0]
         raise ValueError(
             f"the reference policy never takes action {a} in state {s}; give one that takes every action, such as "
-            "0.99 * policy + 0.01 * mdps.uniform_policy(mdp)."
+            f"0.99 * policy + 0.01 / {mdp.num_actions}."
         )
-    return flow_of(mdp, policy, moved, counts)
+    return policy, flow_of(mdp, policy, moved, counts)
 
 
 def flow_of(mdp: MDP, policy: np.ndarray, moved: "sp.csr_matrix", counts: np.ndarray) -> np.ndarray:

@@ -206,6 +206,11 @@ class _World(NamedTuple):
         return jnp.zeros((self.next_state.shape[0], *self.batch), self.rewards[0].dtype)
 
     @property
+    def steps(self) -> int:
+        """The horizon, of a map that has one."""
+        return self.known.horizon or 0
+
+    @property
     def unit(self) -> float:
         """Relative rounding of one backup."""
         return bellman.unit(self.next_state.shape[1], self.rewards[0].dtype)
@@ -227,9 +232,9 @@ def _few(world: _World) -> bool:
     return isinstance(world.table, Columns) and not world.transpose.sums and world.transpose.terms <= MOST_EDGES
 
 
-def _far(world: _World) -> bool:
+def _looks_far(world: _World) -> bool:
     """Whether the horizon is so long that not the whole bound on the values' error counts where actions share."""
-    return world.known.horizon > bellman.WHOLE_REACH
+    return world.steps > bellman.WHOLE_REACH
 
 
 def _of_endless(world: _World, initial, tol):
@@ -299,9 +304,9 @@ def _ties_backward(world: _World, reading: Neighbours):
         return (reading.put(v, best), loose, counted, within), _pack(fair)
 
     wide = reading.put(reading.empty(zero), zero)
-    start = wide, wide, wide if _far(world) else None, zero
+    start = wide, wide, wide if _looks_far(world) else None, zero
     # What is put down at a step is read at the one before.
-    counts = bellman.shares_by_step(gamma, world.known.horizon + 1)[:-1]
+    counts = bellman.shares_by_step(gamma, world.steps + 1)[:-1]
     (value, _, _, within), chosen = jax.lax.scan(back, start, counts, reverse=True)
     return reading.taken(value), within, chosen
 
@@ -363,7 +368,7 @@ def _by_state(world: _World, initial):
 
         loosely = seen(within)
         tied = loosely.contenders()
-        fair = seen(counts * within).contenders() if _far(world) else tied
+        fair = seen(counts * within).contenders() if _looks_far(world) else tied
         return (bellman.largest_of(q), loosely.loosest(tied)), fair
 
     def forward(carry, tied):
@@ -373,7 +378,7 @@ def _by_state(world: _World, initial):
         more = each(lambda n, p, x: n + p * x, by_action, policy, here) if known.feature_rank == 3 else by_action
         return (gamma * moved, visits + here, more), None
 
-    counts = bellman.shares_by_step(gamma, known.horizon)
+    counts = bellman.shares_by_step(gamma, world.steps)
     (estimate, within), chosen = jax.lax.scan(back, (zero, zero), counts, reverse=True)
     nothing = table.by_action(jnp.zeros((zero.shape[0], world.probability.shape[1], *world.batch), zero.dtype))
     start = (jnp.broadcast_to(initial, zero.shape), zero, nothing)

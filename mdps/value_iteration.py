@@ -292,8 +292,7 @@ class View(NamedTuple):
         q: action values of V, by action.
         off: their rounding, by action.
         tied: which actions are not told unfused from the best, by action: one of them is it.
-        fair: which of them share: those that may be it unless the errors are far worse than they tend to be
-            (`bellman.share_of_error`), by action.
+        fair: which of them share (`bellman.share_of_error`), by action.
         undecided: whether more sweeps may tell actions unfused that are far from equal, `[*batch]`.
         sweeps: how many it took to get here, `[*batch]`.
     """
@@ -385,9 +384,8 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
 
         ρ_a + ρ_b + γ Σ_d |p_a - p_b|(d) E(s_d)
 
-    with E a bound on the error of the values, at first a constant.  Those that are not told unfused share, unless they
-    are so only because over a long reach E is far more than the errors are (`bellman.share_of_error`).  Values and
-    bound are swept together,
+    with E a bound on the error of the values, at first a constant; over a long reach not all of it counts where they
+    are to share (`bellman.share_of_error`).  Values and bound are swept together,
 
         V <- TV,    E <- ρ + γ max P_a E    over the actions that are not told unfused from the best,
 
@@ -444,14 +442,7 @@ def settle_ties(problem: Problem, values: Array, bounded: Callable, most) -> Vie
 
     # The first look stands inside the loop, so that there is one of it to compile.
     nothing = problem.like_q(values)
-    start = View(
-        values,
-        jnp.zeros_like(values),
-        nothing,
-        nothing,
-        each(lambda x: x > 0, nothing),
-        each(lambda x: x > 0, nothing),
-        jnp.ones(values.shape[1:], bool),
-        jnp.full(values.shape[1:], -1, jnp.int32),
-    )
+    none, batch = each(lambda x: x > 0, nothing), values.shape[1:]
+    looked = jnp.ones(batch, bool), jnp.full(batch, -1, jnp.int32)
+    start = View(values, jnp.zeros_like(values), nothing, nothing, none, none, *looked)
     return jax.lax.while_loop(lambda now: jnp.any(goes_on(now)), look, start)

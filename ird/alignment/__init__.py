@@ -1,10 +1,12 @@
 """How far a written reward is from a meant one: what it may cost, and how differently it ranks policies.
 
 `regret` and `performance` ask what a plan loses under what may be meant, on a map; `geometry` measures rewards by how
-they rank all policies of a map (STARC), `epic` and `dard` without planning; `hackable` finds two policies on which
-written and meant reward disagree, or a proof that there are none.
+they rank all policies of a map (STARC), `epic` and `dard` without planning; `correlation` under a reference policy,
+with what it guarantees of others; `hackable` finds two policies on which written and meant reward disagree, or a proof
+that there are none.
 """
 
+from ird.alignment._correlation import Correlation, correlation
 from ird.alignment._geometry import Advantage, Geometry, Minimal, geometry
 from ird.alignment._hackable import Hack, hackable
 from ird.alignment._pearson import dard, epic
@@ -13,11 +15,13 @@ from ird.alignment._regret import Regret, regret, regret_on_any_map
 
 __all__ = [
     "Advantage",
+    "Correlation",
     "Geometry",
     "Hack",
     "Minimal",
     "Performance",
     "Regret",
+    "correlation",
     "dard",
     "epic",
     "geometry",

@@ -1,4 +1,4 @@
-r"""A plan for a written reward that is trusted only near the policy under which it was seen to agree with the meant one.
+r"""A plan for a written reward that is trusted only near the policy under which it agreed with the meant one.
 
 Two rewards of correlation r under a reference policy may differ anywhere that policy seldom goes.  With normalised
 occupancies μ of a plan and ν of the reference, and χ² = Σ (μ - ν)²/ν (Laidlaw et al. 2025 for the penalty):
@@ -7,8 +7,8 @@ occupancies μ of a plan and ν of the reference, and χ² = Σ (μ - ν)²/ν (
     correlation   maximise  r x - sqrt(1 - r²) sqrt(χ² - x²),   x = X·μ,  X the written reward made canonical, length 1
 
 The second is the exact least that any reward with this correlation gains over the reference, in its own standard
-deviations.  Both won per x and charged by χ², so both are a search among tilted references (`_tilts`), and the potential
-found there proves how far it is from the best.
+deviations.  Both win per x and are charged by χ², so both are a search among tilted references (`_tilts`), and the
+potential found there proves how far it is from the best.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from mdps.pytrees import frozen_pytree, in_one_line
 __all__ = ["CorrelatedPlan", "plan_correlated"]
 __dir__ = __all__.copy
 
-_TRIVIAL = 1e-9  # of its size: a reward of which less is left ranks all policies alike
+_NOTHING_LEFT = 1e-9  # of its size: a reward of which less is left ranks all policies alike
 
 
 @frozen_pytree
@@ -51,7 +51,7 @@ class CorrelatedPlan:
         bound: no policy attains more.
         feature_expectations: expected discounted sum of features under the policy, `[K]`.
         converged: whether `bound - objective` is within the tolerance.
-        steps: Newton steps, each a sparse factorisation.
+        steps: sparse linear systems solved.
         chi_squared: χ² of the policy's occupancy from the reference's.
         threshold: the penalty from which on the reference itself is the best, in units of reward per visit: the
             length of the written reward, made canonical, under the reference.
@@ -95,9 +95,9 @@ def plan_correlated(
     r"""Plan for a written reward, but only as far from a reference policy as its agreement there can be trusted.
 
     Give `penalty` or `correlation`.  A penalty is charged per sqrt(χ²) and visit; from `threshold` on the plan is the
-    reference itself, which in an MDP comes earlier than at the reward's standard deviation.  With a correlation the plan
-    is the one with the best guarantee against *every* reward that has it: `alignment.correlation` measures one, and
-    what it guarantees.  Rewards are compared up to shaping.  It runs on the host, in float64.
+    reference itself, which in an MDP comes earlier than at the reward's standard deviation.  With a correlation the
+    plan is the one with the best guarantee against *every* reward that has it: `alignment.correlation` measures one,
+    and what it guarantees.  Rewards are compared up to shaping.  It runs on the host, in float64.
 
     Args:
         mdp: an endless MDP with a discount below 1.
@@ -141,7 +141,7 @@ def plan_correlated(
     if not 0 < tol < np.inf:
         raise ValueError(f"tol is {tol}; it must be positive and finite (relative to what is at stake).")
     world = _near(mdp, reference, weights)
-    if world.length <= _TRIVIAL * world.size:
+    if world.length <= _NOTHING_LEFT * world.size:
         found = _Found(world.staying(), lambda _: 0.0, 0.0)  # whatever is done is worth the same
     else:
         found = _penalised(world, rate) if penalty is not None else _guaranteed(world, rate)
@@ -196,10 +196,8 @@ class _Found:
 
 def _near(mdp: MDP, reference, weights) -> _Near:
     counts, moved = visitable(mdp)
-    flow = reference_flow(mdp, reference, moved, counts)
+    policy, flow = reference_flow(mdp, reference, moved, counts)
     on, reached = counts.ravel(), counts.any(axis=1)
-    policy = flow.reshape(counts.shape)
-    policy = policy / np.where(reached, policy.sum(axis=1), 1)[:, None]
     inside = moved[:, np.flatnonzero(reached)]
     written = features_by_action(mdp) @ np.asarray(weights, np.float64)
     potential = least_potential(inside, np.where(on, flow, 0), written)
@@ -222,7 +220,7 @@ def _penalised(world: _Near, penalty: float) -> _Found:
     # The adversary's share of the ball, and with the same factor the potential that answers it.
     factor = min(world.length / best.s, penalty / best.chi)
     gain = best.visits / world.tilting.reference - 1
-    bound = _certified(world, world.length * world.tilting.reward - factor * gain, world.length / best.s * best.v)
+    bound = _no_more_than(world, world.length * world.tilting.reward - factor * gain, world.length / best.s * best.v)
     return _Found(best, attained, bound)
 
 
@@ -240,11 +238,11 @@ def _guaranteed(world: _Near, r: float) -> _Found:
     # The adversary's share of the ball, and with the same factor the potential that answers it.
     factor = min(r / behind, rest / off) if behind > 0 and off > 0 else 0.0
     against = r * X - factor * (gain - along * X)
-    bound = _certified(world, against, r / behind * potential if behind > 0 else 0 * potential)
+    bound = _no_more_than(world, against, r / behind * potential if behind > 0 else 0 * potential)
     return _Found(best, lambda tilt: r * tilt.t - rest * tilt.off, bound)
 
 
-def _certified(world: _Near, reward: np.ndarray, potential: np.ndarray) -> float:
+def _no_more_than(world: _Near, reward: np.ndarray, potential: np.ndarray) -> float:
     """No policy's occupancy collects more of a reward than this, whatever the potential."""
     residual = reward + world.tilting.moved @ potential
     rounding = 8 * np.finfo(np.float64).eps * np.abs(reward).max()
@@ -272,7 +270,7 @@ def _handed_over(mdp: MDP, world: _Near, found: "_Found", tol: float, *, returns
         bound_,
         jnp.asarray(total * (flow @ features_by_action(mdp)), dtype),
         jnp.asarray(bound - objective <= tol * max(abs(objective), stake)),
-        jnp.asarray(world.tilting.newton),
+        jnp.asarray(world.tilting.solves),
         chi_squared,
         threshold,
         gain,

@@ -8,11 +8,12 @@ is ν tilted along X, kept among occupancies by a potential v that solves a conv
 
     min_v  (1 - γ) μ₀·v + Σ ν H(s X + B v),      H(a) = a + a²/2 for a > -1, else -1/2;      μ_s = ν (1 + s X + B v)₊
 
-by a semismooth Newton method.  As s grows from 0, t = X·μ_s grows, and χ² is the least with which t can be had; its
+by an interior point method.  As s grows from 0, t = X·μ_s grows, and χ² is the least with which t can be had; its
 derivative is dχ²/dt = 2 s.  So whatever is won per t and charged by χ² is a search in one number.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Tilt", "Tilting"]
 __dir__ = __all__.copy
 
-_NEWTON_STEPS, _HALVINGS = 100, 40
-_BALANCED = 1e-14  # what may enter and not leave, of all visits
+_INSIDE_STEPS, _POLISHES = 80, 8
 _FARTHEST = 1e7  # beyond it only the reward itself matters
 
 
@@ -60,36 +60,29 @@ class Tilting:
         start: (1 - γ) μ₀, `[S]`.
         reference: ν, `[n]`.
         reward: X, `[n]`: Σ ν X = 0, Σ ν X² = 1.
-        newton: Newton steps so far.
+        solves: linear systems so far.
     """
 
     moved: "sp.csr_matrix"
     start: np.ndarray
     reference: np.ndarray
     reward: np.ndarray
-    newton: int = 0
+    solves: int = 0
 
-    def at(self, s: float, near: Tilt | None = None) -> Tilt:
-        """μ_s, from a member that is near."""
-        v = np.zeros_like(self.start) if near is None or near.s == 0 else near.v * (s / near.s)
-        value, slope, active = self._look(s, v)
-        for _ in range(_NEWTON_STEPS):
-            if np.abs(slope).sum() <= _BALANCED:
+    def at(self, s: float) -> Tilt:
+        """μ_s: an interior point method finds which actions are not taken, Newton's then the rest."""
+        v = best = self._from_inside(s)
+        before = np.inf
+        for _ in range(_POLISHES):
+            a = s * self.reward + self.moved @ v
+            slope = self.start + self.moved.T @ (self.reference * np.maximum(1 + a, 0))
+            off = float(np.max(np.abs(slope) / self._whole))
+            if not off < before / 2:
                 break
-            self.newton += 1
-            step, before = self._step(slope, active), np.abs(slope).sum()
-            for halving in range(_HALVINGS):
-                moved = v + step * 0.5**halving
-                new = self._look(s, moved)
-                if new[0] <= value + 1e-4 * 0.5**halving * (slope @ step) or np.abs(new[1]).sum() < before / 2:
-                    break
-            else:
-                break  # no descent is left to see in float64
-            settled = halving == 0 and (new[2] == active).all() and np.abs(new[1]).sum() > before / 2
-            v, (value, slope, active) = moved, new
-            if settled:
-                break  # the same quadratic twice: what is left is rounding
-        return self.measured(s, v, self.reference * np.maximum(1 + s * self.reward + self.moved @ v, 0))
+            best, before = v, off
+            self.solves += 1
+            v = v - self._factor(self.reference * (a > -1) + 1e-12 * self.reference).solve(slope)
+        return self.measured(s, best, self.reference * np.maximum(1 + s * self.reward + self.moved @ best, 0))
 
     def measured(self, s: float, v: np.ndarray, visits: np.ndarray) -> Tilt:
         """What occupancies win and how far they are from the reference."""
@@ -102,13 +95,15 @@ class Tilting:
 
     def straight(self) -> Tilt:
         """The last member that is ν tilted along X and nothing else: some action is no longer taken."""
-        return self.at(1 / -self.reward.min())
+        s = 1 / -self.reward.min()
+        return self.measured(s, np.zeros_like(self.start), self.reference * np.maximum(1 + s * self.reward, 0))
 
     def turn(self) -> tuple[np.ndarray, np.ndarray]:
         """How the potential, `[S]`, and the visits per ν, `[n]`, go on from there, per s."""
-        ended = self.reward <= self.reward.min() * (1 - 1e-12)
+        ended, ahead = self.reward <= self.reward.min() * (1 - 1e-12), np.zeros_like(self.start)
         for _ in range(int(ended.sum()) + 1):
-            ahead = self._step(self.moved.T @ (self.reference * ~ended * self.reward), ~ended)
+            kept = self.reference * np.where(ended, 1e-12, 1)
+            ahead = -self._factor(kept).solve(self.moved.T @ (kept * self.reward))
             back = ended & (self.reward + self.moved @ ahead > 1e-12)
             if not back.any():
                 break
@@ -119,34 +114,59 @@ class Tilting:
         """The first member at which `falls(tilt)`, which decreases in s, is no longer positive."""
         from scipy.optimize import brentq
 
-        low = self.straight()
-        high = self.at(2 * low.s, low)
-        while falls(high) > 0 and high.s < _FARTHEST * low.s:
-            low, high = high, self.at(4 * high.s, high)
-        seen = [low, high]
+        low = self.straight().s
+        high = self.at(2 * low)
+        while falls(high) > 0 and high.s < _FARTHEST * low:
+            high = self.at(4 * high.s)
+        seen, bottom, top = [high], float(np.log(low)), float(np.log(high.s))
 
         def value(log_s: float) -> float:
-            s = float(np.exp(log_s))
-            if s > low.s:
-                seen.append(self.at(s, min(seen, key=lambda tilt: abs(tilt.s - s))))
-            return falls(seen[-1]) if s > low.s else 1.0
+            if bottom < log_s < top:
+                seen.append(self.at(float(np.exp(log_s))))
+            return 1.0 if log_s <= bottom else falls(high if log_s >= top else seen[-1])
 
         if falls(high) < 0:
-            brentq(value, np.log(low.s), np.log(high.s), xtol=1e-10, rtol=1e-12)
-        return min((tilt for tilt in seen[1:] if falls(tilt) <= 0), key=lambda tilt: tilt.s, default=high)
+            brentq(value, bottom, top, xtol=1e-10)
+        return min((tilt for tilt in seen if falls(tilt) <= 0), key=lambda tilt: tilt.s, default=high)
 
-    def _look(self, s: float, v: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        a = s * self.reward + self.moved @ v
-        active = a > -1
-        paid = np.where(active, a + a**2 / 2, -0.5)
-        slope = self.start + self.moved.T @ (self.reference * np.where(active, 1 + a, 0))
-        return float(self.start @ v + self.reference @ paid), slope, active
+    def _from_inside(self, s: float) -> np.ndarray:
+        """The potential, by Mehrotra's predictor and corrector on y = μ/ν >= 0 and its prices z."""
+        moved, nu, target = self.moved, self.reference, 1 + s * self.reward
+        y, z, v = np.ones_like(nu), np.ones_like(nu), np.zeros_like(self.start)
 
-    def _step(self, slope: np.ndarray, active: np.ndarray) -> np.ndarray:
+        def longest(x, step):
+            falling = step < 0
+            return min(1.0, float(np.min(-x[falling] / step[falling]))) if falling.any() else 1.0
+
+        for _ in range(_INSIDE_STEPS):
+            wrong = y - target - moved @ v - z
+            lacking = self.start + moved.T @ (nu * y)
+            gap = float(nu @ (y * z)) / nu.sum()
+            if gap < 1e-13 * (1 + s) and np.abs(wrong).max() < 1e-10 * (1 + s):
+                break
+            self.solves += 1
+            weight = 1 / (1 + z / y)
+            factor = self._factor(nu * weight)
+            dy, dz, dv, after = np.zeros_like(nu), np.zeros_like(nu), np.zeros_like(v), 0.0
+            for _ in range(2):  # straight for the end first, then past what that has shown to bend
+                complement = after - y * z - dy * dz
+                aim = complement / y - wrong
+                dv = -factor.solve(lacking + moved.T @ (nu * weight * aim))
+                dy = weight * (moved @ dv + aim)
+                dz = (complement - z * dy) / y
+                ahead = float(nu @ ((y + longest(y, dy) * dy) * (z + longest(z, dz) * dz))) / nu.sum()
+                after = (ahead / gap) ** 3 * gap
+            share = 0.995 * min(longest(y, dy), longest(z, dz))
+            y, z, v = y + share * dy, z + share * dz, v + share * dv
+        return v
+
+    def _factor(self, weights: np.ndarray):
         import scipy.sparse as sp
         from scipy.sparse.linalg import splu
 
-        bent = self.moved.T @ sp.diags(self.reference * active) @ self.moved
-        # A state that no active action leads from has no curvature of its own.
-        damping = min(1e-3, np.abs(slope).sum() + 1e-9) * 1e-3 * (bent.diagonal().mean() + 1e-300)
-        return -splu((bent + damping * sp.eye(len(slope))).tocsc()).solve(slope)
+        return splu((self.moved.T @ sp.diags(weights) @ self.moved).tocsc())
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        """The curvature in each state where every action is active, `[S]`."""
+        return self.moved.multiply(self.moved).T @ self.reference
