@@ -3,11 +3,12 @@
 `regret` and `performance` ask what a plan loses under what may be meant, on a map; `geometry` measures rewards by how
 they rank all policies of a map (STARC), `epic` and `dard` without planning; `correlation` under a reference policy,
 with what it guarantees of others; `hackable` finds two policies on which written and meant reward disagree, or a proof
-that there are none.
+that there are none; `order_among` and `simplification` do so among a few.
 """
 
 from ird.alignment._correlation import Correlation, correlation
-from ird.alignment._geometry import Advantage, Geometry, Minimal, geometry
+from ird.alignment._finite import Order, order_among, simplification
+from ird.alignment._geometry import Advantage, Geometry, Minimal, geometry, starc
 from ird.alignment._hackable import Hack, hackable
 from ird.alignment._pearson import dard, epic
 from ird.alignment._performance import Performance, performance
@@ -19,6 +20,7 @@ __all__ = [
     "Geometry",
     "Hack",
     "Minimal",
+    "Order",
     "Performance",
     "Regret",
     "correlation",
@@ -26,8 +28,11 @@ __all__ = [
     "epic",
     "geometry",
     "hackable",
+    "order_among",
     "performance",
     "regret",
     "regret_on_any_map",
+    "simplification",
+    "starc",
 ]
 __dir__ = __all__.copy

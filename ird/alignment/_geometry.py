@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ird.alignment._pearson import full_reward
 from ird.directions import blind_directions, in_words
 from ird.flows import check_stationary, features_by_action, least_potential, visitable
 from mdps.checks import check_array, check_mdp, check_policy, require_concrete, shown
@@ -28,7 +29,7 @@ from mdps.mdp import MDP
 from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, in_one_line
 
-__all__ = ["Advantage", "Geometry", "Minimal", "geometry"]
+__all__ = ["Advantage", "Geometry", "Minimal", "geometry", "starc"]
 __dir__ = __all__.copy
 
 _TRIVIAL = 1e-6  # of the norm that the weights alone would have: a reward that ranks all policies alike
@@ -178,9 +179,7 @@ def geometry(mdp: MDP, canonical: Minimal | Advantage | None = None) -> Geometry
         >>> shape.unidentifiable()
         ('floor + grass + goal',)
     """
-    canonical = Minimal() if canonical is None else canonical
-    if not isinstance(canonical, Minimal | Advantage):
-        raise ValueError(f"canonical is {shown(canonical)}; give alignment.Minimal() or alignment.Advantage().")
+    canonical = _checked_canonical(canonical)
     check_mdp(mdp)
     require_concrete(
         "alignment.geometry", next_state=mdp.next_state, probability=mdp.probability, features=mdp.features
@@ -197,6 +196,65 @@ def geometry(mdp: MDP, canonical: Minimal | Advantage | None = None) -> Geometry
     size = np.linalg.norm(np.sqrt(weights)[:, None] * features, axis=0)
     dtype = mdp.features.dtype
     return Geometry(jnp.asarray(root, dtype), jnp.asarray(size, dtype), mdp.total_visits, mdp.feature_names)
+
+
+def starc(
+    mdp: MDP,
+    written: Float[Array, " S *A_S"],
+    true: Float[Array, " S *A_S"],
+    *,
+    canonical: Minimal | Advantage | None = None,
+    order: float = 2,
+) -> Float[Array, ""]:
+    """STARC of two rewards as tables, in any norm: 0 the same order of policies, 1 the opposite one.
+
+    `geometry` is the way for many rewards that are linear in features, in the norm that knows angles.
+
+    Args:
+        mdp: an endless MDP with a discount below 1.
+        written: a reward, `[S]`, `[S, A]` or `[S, A, S']`; of weights `mdp.reward(weights)`.
+        true: another one.
+        canonical: `Minimal()` (the default) or `Advantage()`.
+        order: of the norm over states and actions that can occur: 1, 2 or `jnp.inf`.
+
+    Raises:
+        ValueError: for rewards that do not fit the MDP, another norm, an MDP with a horizon.
+
+    Source:
+        Skalse et al. (2024), with EPIC's factor of one half.
+
+    Example:
+        >>> import jax.numpy as jnp, mdps
+        >>> grid = mdps.GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, discount=0.9)
+        >>> reward = grid.mdp.reward(grid.weights(goal=1.0))
+        >>> [round(float(starc(grid.mdp, reward, 1 - 2 * reward, order=p)), 6) for p in (1, 2, jnp.inf)]
+        [1.0, 1.0, 1.0]
+    """
+    if order not in (1, 2, np.inf):
+        raise ValueError(f"order is {shown(order)}; give 1, 2 or jnp.inf.")
+    canonical = _checked_canonical(canonical)
+    rewards = [full_reward(mdp, name, x) for name, x in (("written", written), ("true", true))]
+    require_concrete("alignment.starc", probability=mdp.probability, written=rewards[0], true=rewards[1])
+    check_stationary(mdp)
+    P = np.asarray(mdp.to_dense(), np.float64)
+    paid = np.stack([(P * np.asarray(x, np.float64)).sum(axis=2).ravel() for x in rewards], axis=1)
+    counts, moved = visitable(mdp)
+    weights, found = _canonical(mdp, canonical, counts, moved, paid)
+    on = weights > 0
+    one, two = found[on].T * (1 if order != 2 else np.sqrt(weights[on]))
+    size, (first, second) = np.abs(paid).max(axis=0), (np.abs(x).max() for x in (one, two))
+    if first <= _TRIVIAL * size[0] or second <= _TRIVIAL * size[1]:
+        same = first <= _TRIVIAL * size[0] and second <= _TRIVIAL * size[1]
+        return jnp.asarray(0.0 if same else 0.5, mdp.features.dtype)
+    apart = one / np.linalg.norm(one, order) - two / np.linalg.norm(two, order)
+    return jnp.asarray(np.linalg.norm(apart, order) / 2, mdp.features.dtype)
+
+
+def _checked_canonical(canonical) -> Minimal | Advantage:
+    canonical = Minimal() if canonical is None else canonical
+    if not isinstance(canonical, Minimal | Advantage):
+        raise ValueError(f"canonical is {shown(canonical)}; give alignment.Minimal() or alignment.Advantage().")
+    return canonical
 
 
 def _canonical(mdp, canonical, counts, moved, features) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from mdps.checks import check_array, check_mdp
 from mdps.mdp import MDP
 
-__all__ = ["dard", "epic"]
+__all__ = ["dard", "epic", "full_reward"]
 __dir__ = __all__.copy
 
 
@@ -40,7 +40,7 @@ def epic(mdp: MDP, written: Float[Array, " S *A_S"], true: Float[Array, " S *A_S
         >>> round(float(epic(grid.mdp, reward, 1 - 2 * reward)), 6)
         1.0
     """
-    one, two = (_full(mdp, name, x) for name, x in (("written", written), ("true", true)))
+    one, two = (full_reward(mdp, name, x) for name, x in (("written", written), ("true", true)))
     weights = jnp.full(one.shape, 1 / one.size, one.dtype)
     return _distance(weights, *(_shaped(mdp, x, jnp.mean(x, axis=(1, 2))) for x in (one, two)))
 
@@ -56,7 +56,7 @@ def dard(mdp: MDP, written: Float[Array, " S *A_S"], true: Float[Array, " S *A_S
     Raises:
         ValueError: for rewards that do not fit the MDP.
     """
-    one, two = (_full(mdp, name, x) for name, x in (("written", written), ("true", true)))
+    one, two = (full_reward(mdp, name, x) for name, x in (("written", written), ("true", true)))
     P = mdp.to_dense().astype(one.dtype)
 
     def canonical(reward):
@@ -68,7 +68,7 @@ def dard(mdp: MDP, written: Float[Array, " S *A_S"], true: Float[Array, " S *A_S
     return _distance(P / P.shape[0] / P.shape[1], canonical(one), canonical(two))
 
 
-def _full(mdp: MDP, name: str, reward) -> Array:
+def full_reward(mdp: MDP, name: str, reward) -> Array:
     """A reward of transitions, `[S, A, S']`."""
     check_mdp(mdp)
     reward = check_array(name, reward)
