@@ -20,7 +20,6 @@ from mdps.checks import (
     shown,
 )
 from mdps.mdp import MDP
-from mdps.optimal_features import optimum
 from mdps.policies import feature_expectations
 from mdps.pytrees import frozen_pytree, in_one_line
 from mdps.solvers import solve
@@ -122,8 +121,13 @@ def regret(mdp: MDP, plan: Any, true: Belief | Float[Array, " *N K"]) -> Regret:
 def _regret(mdp: MDP, policy, weights, log_weights) -> Regret:
     got = jnp.matmul(weights, feature_expectations(mdp, policy), precision=jax.lax.Precision.HIGHEST)
     both = jnp.stack([weights, -weights]).reshape(-1, weights.shape[-1])
-    found = jax.vmap(lambda w: optimum(mdp, w))(both)
-    (best, worst), (error, _) = (x.reshape(2, *weights.shape[:-1]) for x in (found.value, found.error_bound))
+
+    def optimal(w):
+        found = solve(mdp, mdp.reward(w))
+        rounding = (mdp.num_states + 2) * jnp.finfo(w.dtype).eps / 2 * (mdp.initial @ jnp.abs(found.value))
+        return mdp.initial @ found.value, found.error_bound + rounding
+
+    (best, worst), (error, _) = (x.reshape(2, *weights.shape[:-1]) for x in jax.vmap(optimal)(both))
     return Regret(jnp.maximum(best - got, 0), best, -worst, log_weights.astype(best.dtype), error)
 
 
