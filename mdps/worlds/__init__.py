@@ -7,11 +7,26 @@ that belong together.
 from pathlib import Path
 
 from mdps.gridworld import GridWorld
-from mdps.worlds import lavaland, potts
+from mdps.worlds import lavaland, potts, safety
 from mdps.worlds._case import Case
+from mdps.worlds._explore import End, Explored, explore
 from mdps.worlds._families import Families, families
 
-__all__ = ["Case", "Families", "distributional_shift", "families", "lavaland", "office", "paper", "path", "potts"]
+__all__ = [
+    "Case",
+    "End",
+    "Explored",
+    "Families",
+    "distributional_shift",
+    "explore",
+    "families",
+    "lavaland",
+    "office",
+    "paper",
+    "path",
+    "potts",
+    "safety",
+]
 __dir__ = __all__.copy
 
 
