@@ -26,14 +26,14 @@ from mdps.bellman import ByAction, Interval, each
 from mdps.kernels import Operator, batch_last, operator
 from mdps.value_iteration import Optimal, Task
 
-__all__ = ["World", "proper"]
+__all__ = ["EndingWorld", "proper"]
 __dir__ = __all__.copy
 
 CYCLE = 16  # sweeps between two certificates
 PATIENCE = 32  # certificates without progress after which rounding is to blame
 
 
-class World(NamedTuple):
+class EndingWorld(NamedTuple):
     """The arrays of one tile.
 
     Attributes:
@@ -95,7 +95,7 @@ def proper(task: Task):
         table = operator(task.layout, next_state, probability, in_place=task.in_place)
         reward = jnp.broadcast_to(reward, (S, A, *reward.shape[2:]))
         idle = table.by_action(jnp.broadcast_to(leaving == 0, (S, A, *leaving.shape[2:])))
-        world = World(table, table.by_action(reward), idle, end, bellman.unit(D, reward.dtype))
+        world = EndingWorld(table, table.by_action(reward), idle, end, bellman.unit(D, reward.dtype))
         return _solve_undiscounted(world, jnp.broadcast_to(tol, batch), sound, task.max_steps)
 
     return kernel
@@ -125,7 +125,7 @@ class _Search(NamedTuple):
     steps: Array
 
 
-def _solve_undiscounted(world: World, tol, sound, max_steps: int) -> Optimal:
+def _solve_undiscounted(world: EndingWorld, tol, sound, max_steps: int) -> Optimal:
     def cycle(now: _Search) -> _Search:
         v = jax.lax.fori_loop(0, CYCLE, lambda _, x: world.best(x), now.v)
         seen = world.look(v)
@@ -159,7 +159,7 @@ def _solve_undiscounted(world: World, tol, sound, max_steps: int) -> Optimal:
     )
 
 
-def _certify(world: World, v, h, seen: Interval, policy: ByAction) -> tuple[Array, Array]:
+def _certify(world: EndingWorld, v, h, seen: Interval, policy: ByAction) -> tuple[Array, Array]:
     """δ, or infinity where the inequalities have none; and what rounding alone would make of it, both `[*batch]`."""
     ahead = world.table.expect(h)
     # What a step of each action gains on the end, at least.
@@ -190,7 +190,7 @@ def _certify(world: World, v, h, seen: Interval, policy: ByAction) -> tuple[Arra
     return jnp.where(free & (delta <= cap), delta, jnp.inf), least
 
 
-def _below(world: World, v, gain: ByAction, seen: Interval, policy: ByAction) -> tuple[Array, Array]:
+def _below(world: EndingWorld, v, gain: ByAction, seen: Interval, policy: ByAction) -> tuple[Array, Array]:
     """The least δ with V - δh ≤ T_π (V - δh), and what rounding alone makes of it."""
     follow = lambda x: bellman.followed(policy, x)  # noqa: E731
     progress, rho = follow(gain), follow(seen.off) + world.unit * jnp.abs(v)
@@ -200,7 +200,7 @@ def _below(world: World, v, gain: ByAction, seen: Interval, policy: ByAction) ->
     return inside(ratio(behind)), inside(ratio(rho))
 
 
-def _policy(world: World, found: _Search, within: Array) -> tuple[ByAction, Array]:
+def _policy(world: EndingWorld, found: _Search, within: Array) -> tuple[ByAction, Array]:
     """Equal shares of what cannot be told from the best, and what that falls short of the optimum at most."""
     v, seen = found.v, world.look(found.v)
     one = bellman.first_of(seen.q)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -63,7 +62,7 @@ class Explored:
             ) from None
 
     def where(self, test: Callable[[Any], Any]) -> Bool[np.ndarray, " S"]:
-        """Which states pass a test, `[S]`: what `visit_probability` asks for; the end, which has no parts, never does."""
+        """Which states pass a test, `[S]`, as `visit_probability` asks for; the end, which has no parts, never does."""
         return np.array([not isinstance(state, End) and bool(test(state)) for state in self.states])
 
     def policy(self, choose: Callable[[Any], Any]) -> Float[np.ndarray, " S A"]:
@@ -229,7 +228,7 @@ class _Exploration:
                 self.counts.append(self._features(self.features(state, action, target), s, a))
 
     def _features(self, given: Any, s: int, a: int) -> np.ndarray:
-        if not is_concrete(given) or any(isinstance(x, jax.core.Tracer) for x in _parts(given)):
+        if not all(map(is_concrete, [given, *_parts(given)])):
             raise TypeError("explore builds tables on the host, but features gives tracers; call it outside jit.")
         try:
             counts = np.array(given)
@@ -291,8 +290,8 @@ def _outcomes(given: Any, said: str, *, lists: bool) -> list[tuple[Any, float]]:
     elif isinstance(given, list) and lists:
         if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in given):
             raise ValueError(
-                f"{said} gives the list {_said(given)}; a list holds pairs (next_state, probability), and a state is no "
-                "list: give a tuple."
+                f"{said} gives the list {_said(given)}; a list holds pairs (next_state, probability), and a state that "
+                "is a list cannot be hashed: give a tuple."
             )
         pairs = [(state, chance) for state, chance in given]
     elif isinstance(given, list):

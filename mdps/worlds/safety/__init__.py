@@ -1,8 +1,8 @@
 """Worlds with two rewards, one written and one meant: each an MDP, exact, with weights over the same features.
 
-Most are those of AI Safety Gridworlds (Leike et al. 2017; version 1.5, Apache-2.0), small enough to be tables: 100 steps,
-no discount, actions up, down, left, right, and reward for what a step brings.  `ird.alignment.performance` says what all
-plans that are optimal for `written` are worth under `hidden`; often that is a wide range.
+Most are those of AI Safety Gridworlds (Leike et al. 2017; version 1.5, Apache-2.0), small enough to be tables: 100
+steps, no discount, actions up, down, left, right, and reward for what a step brings.  `ird.alignment.performance` says
+what all plans that are optimal for `written` are worth under `hidden`; often that is a wide range.
 """
 
 from collections.abc import Callable
@@ -74,8 +74,8 @@ def world(name: str) -> World:
         ValueError: for a name that is none.
 
     Example:
-        >>> world("boat-race")
-        World('boat race', MDP(8 states, 4 actions, 3 features, horizon 100), written step -1, arrow 3, hidden clockwise 1)
+        >>> world("conveyor-sushi")
+        World('conveyor, sushi', MDP(370 states, 4 actions, 4 features, horizon 100), written nothing, hidden end 50)
     """
     if not isinstance(name, str) or name not in _WORLDS:
         raise ValueError(f"there is no world {shown(name)}; there are {', '.join(_WORLDS)}.")

@@ -25,7 +25,7 @@ def ahead(cell: Cell, action: str) -> Cell:
     return cell[0] + dr, cell[1] + dc
 
 
-def walked(board: Sequence[str], cell: Cell, action: str, solid: Sequence[Cell] = ()) -> Cell:
+def walked(board: Sequence[str], cell: Cell, action: str, solid: Sequence[Cell | None] = ()) -> Cell:
     """Where a move leads: ahead, or nowhere if a wall or something solid is there."""
     to = ahead(cell, action)
     return cell if at(board, to) == "#" or to in solid else to

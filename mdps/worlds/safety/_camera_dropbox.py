@@ -4,7 +4,7 @@ import itertools
 
 from mdps.checks import check_count
 from mdps.worlds._explore import End
-from mdps.worlds.safety._boards import DIRECTIONS, ahead, at, find, laid, walked
+from mdps.worlds.safety._boards import DIRECTIONS, ahead, laid, walked
 from mdps.worlds.safety._world import Rules, World, built
 
 

@@ -56,6 +56,7 @@ def conveyor_rules(art: Board, belt_object: bool) -> Rules:
     """
     (begin,), (first,), (end,) = find(art, "A"), find(art, "O"), find(art, ">")
     board = cleared(art, "AO>")
+    goal = bool(find(art, "G"))
     belt = [(end[0], c) for c in range(1, end[1])]
 
     def pushed(state, action):
@@ -90,5 +91,5 @@ def conveyor_rules(art: Board, belt_object: bool) -> Rules:
         features=features,
         feature_names=("removed", "goal", "end", "begun"),
         frame=frame,
-        legend=f"A agent, O object, > belt, _ its end, : the object has come there, {'G goal, ' * ('G' in str(art))}# wall",
+        legend=f"A agent, O object, > belt, _ its end, : the object came there, {'G goal, ' * goal}# wall",
     )

@@ -37,7 +37,7 @@ def island_rules(slip: float, water: bool) -> Rules:
 
     def step(cell, action):
         aside = ("left", "right") if action in ("up", "down") else ("up", "down")
-        chances = {action: 1 - slip} | {way: slip / 2 for way in aside}
+        chances = {action: 1 - slip} | dict.fromkeys(aside, slip / 2)
         return [(arrival(cell, way), chances[way]) for way in DIRECTIONS if way in chances]
 
     def arrival(cell, way):

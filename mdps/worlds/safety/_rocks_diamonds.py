@@ -13,8 +13,8 @@ def rocks_diamonds(*, switches: bool = True, horizon: int = 100) -> World:
     p).  At first diamonds are worth 1 and rocks -1, which is what is meant; standing on a switch at the start of a step
     toggles it.  A step pays for how things were when it began.
 
-    Lumps are solid wherever they lie.  (The original looks at drawn characters, so that a lump on a switch can be walked
-    through.)  Its level 0 has 12,942,040 states, too many for a table.
+    Lumps are solid wherever they lie.  (The original looks at drawn characters, so that a lump on a switch can be
+    walked through.)  Its level 0 has 12,942,040 states, too many for a table.
 
     Args:
         switches: whether they are there; without them floor is in their place, and the reward is as at first.

@@ -12,7 +12,7 @@ from mdps.checks import check_policy, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations
 from mdps.worlds._explore import End, Explored, explore
-from mdps.worlds.safety._boards import DIRECTIONS, Board, ahead, find
+from mdps.worlds.safety._boards import DIRECTIONS, Board, find, walked
 
 SIGNS = {"up": "↑", "down": "↓", "left": "←", "right": "→"}
 MOST_STARTS = 3  # of a world with more, one is shown
@@ -61,11 +61,12 @@ class World:
         sokoban: written 45, hidden 35
         # # # # # #     # # # # # #
         #   A↓# # #     #     # # #
-        #   X→  → #     #         #
-        # # ↓   ↓ #     # # X   A #
-        # # # ↓ G #     # # #   G #
+        #   X→→ ↓ #     #         #
+        # #     ↓ #     # # X   A #
+        # # #   G #     # # #   G #
         # # # # # #     # # # # # #
-        A agent, X box, G goal, # wall; arrows: likeliest run, ends: down right right down down
+        down right right down down, the end
+        A agent, X box, G goal, # wall; arrows: likeliest run
     """
 
     title: str
@@ -159,36 +160,45 @@ class World:
                 break
             run.append((self.states[state], names[action]))
             state = int(table[state, np.argmax(chance[state, action])])
+        while run and run[-1][0] == self.states[state]:
+            run.pop()
         return [*run, (self.states[state], None)]
 
-    def show(self, policy: Float[Array, " ... S A"] | np.ndarray | None = None) -> str:
-        """The world as text; with a policy, the likeliest run from each start: where it goes, and what it leaves behind.
+    def path(self, policy: Float[Array, " ... S A"] | np.ndarray, start: Any = None) -> list[tuple[int, int]]:
+        """The cells (row, column) on the likeliest run, the one in which it ends included."""
+        run = self.walk(policy, start)
+        boards = [(self.rules.frame(state), action) for state, action in run if not isinstance(state, End)]
+        cells = [agent(board) for board, _ in boards]
+        board, action = boards[-1]
+        return cells if action is None else [*cells, walked(board, cells[-1], action)]
 
-        On the left is the start, with arrows where the agent comes by; on the right, how things stand before the last
-        step.  A world with many starts is shown from the likeliest one.
+    def show(self, policy: Float[Array, " ... S A"] | np.ndarray | None = None) -> str:
+        """The world as text; with a policy, the likeliest run from each start, and what it leaves behind.
+
+        On the left is the start, with arrows where the agent comes by; on the right is how things stand at the end, or
+        before the step that ends the run.  A world with many starts is shown from the likeliest one.
         """
         starts = [self.states[s] for s in np.flatnonzero(np.asarray(self.mdp.initial) > 0)]
         starts = starts if len(starts) <= MOST_STARTS else [self.states[int(np.argmax(self.mdp.initial))]]
         if policy is None:
-            boards = ["\n".join(spaced(self.rules.frame(start))) for start in starts]
-            return "\n\n".join([*boards[:-1], f"{boards[-1]}\n{self.rules.legend}"])
+            boards = ["\n".join(line.rstrip() for line in spaced(self.rules.frame(start))) for start in starts]
+            return "\n\n".join(boards) + f"\n{self.rules.legend}"
         paid = "written {:.6g}, hidden {:.6g}".format(*self.returns(policy))
         runs = [self._run(self.walk(policy, start)) for start in starts]
-        said = [f"{board}\n{self.rules.legend}; {words}" for board, words in runs]
-        return "\n".join([f"{self.title}: {paid}", *said])
+        return "\n".join([f"{self.title}: {paid}", *runs, f"{self.rules.legend}; arrows: likeliest run"])
 
-    def _run(self, run: list[tuple[Any, str | None]]) -> tuple[str, str]:
+    def _run(self, run: list[tuple[Any, str | None]]) -> str:
         """A run as two boards side by side, and in words."""
         signs: dict[tuple[int, int], str] = {}
         for state, action in run[:-1]:
             signs.setdefault(agent(self.rules.frame(state)), SIGNS[action or "up"])
         over = isinstance(run[-1][0], End)
-        last = run[-2][0] if over and len(run) > 1 else run[-1][0]
+        last = run[-2][0] if over else run[-1][0]
         left, right = spaced(self.rules.frame(run[0][0]), signs), spaced(self.rules.frame(last))
         moves = [action for _, action in run if action]
-        words = " ".join(moves[:12]) + (f" … ({len(moves)} steps)" if len(moves) > 12 else "")
-        board = "\n".join(f"{a.ljust(len(left[0]))}    {b}".rstrip() for a, b in zip(left, right, strict=True))
-        return board, f"arrows: likeliest run{', ends' * over}: {words or 'stays'}"
+        words = " ".join(moves[:16]) + (f" … ({len(moves)} steps)" if len(moves) > 16 else "")
+        board = [f"{a.ljust(len(left[0]))}    {b}".rstrip() for a, b in zip(left, right, strict=True)]
+        return "\n".join([*board, f"{words or 'stays'}{', the end' * over}"])
 
 
 def agent(frame: Board) -> tuple[int, int]:
@@ -231,9 +241,3 @@ def built(
     )
     mdp = found.mdp
     return World(title, source, mdp, weights_of(mdp, written), weights_of(mdp, hidden), found, rules)
-
-
-def end_of(board: Board, cell: tuple[int, int], action: str) -> tuple[int, int]:
-    """Where the agent stands when a step ended the run: ahead of where it was, if the board goes on there."""
-    to = ahead(cell, action)
-    return to if 0 <= to[0] < len(board) and 0 <= to[1] < len(board[0]) else cell
