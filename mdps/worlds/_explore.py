@@ -1,10 +1,11 @@
 """From a simulator with few states to a table: every state that a step function can reach, and the MDP of them."""
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -149,7 +150,7 @@ def explore(
     check_horizon_and_discount(horizon, discount, ends=True)
     search = _Exploration(step, _of_three(features), named, available, most)
     begins = _outcomes(start, "start", lists=False)
-    search.follow([search.number(state, "start holds", checked=True) for state, _ in begins])
+    search.follow([search.begin(state) for state, _ in begins])
     return search.table([chance for _, chance in begins], feature_names, discount, horizon)
 
 
@@ -165,17 +166,21 @@ class _Exploration:
         self.counts: list[np.ndarray] = []  # features of each edge
         self.missing: list[tuple[int, int]] = []
 
-    def number(self, state: Any, said: str, *, checked: bool = False) -> int:
+    def begin(self, state: Any) -> int:
         if isinstance(state, End):
-            if checked:
-                raise ValueError("start holds an End; runs need a state to begin in.")
+            raise ValueError("start holds an End; runs need a state to begin in.")
+        return self.number(state, lambda: "start holds")
+
+    def number(self, state: Any, said: Callable[[], str]) -> int:
+        """The number of a state, which is a new one if it is not known yet; -1 for an end."""
+        if isinstance(state, End):
             return -1
         try:
             known = self.numbers.get(state)
         except TypeError:
             raise ValueError(
-                f"{said} {_said(state)}, which cannot be hashed; give states as tuples, strings or frozen dataclasses "
-                "(of a NumPy array, tuple(x.tolist()))."
+                f"{said()} {_said(state)}, which cannot be hashed; give states as tuples, strings or frozen "
+                "dataclasses (of a NumPy array, tuple(x.tolist()))."
             ) from None
         if known is None:
             known = self.numbers[state] = len(self.states)
@@ -220,19 +225,21 @@ class _Exploration:
     def _take(self, s: int, a: int) -> None:
         state, action = self.states[s], self.actions[a]
         after = self.step(state, action)
-        sure = not isinstance(after, list | Mapping)
-        outcomes = [(after, 1.0)] if sure else _outcomes(after, f"step {self._at(s, a)}", lists=True)
+        several = isinstance(after, list | Mapping)
+        outcomes = _outcomes(after, f"step {self._at(s, a)}", lists=True) if several else [(after, 1.0)]
         for target, chance in outcomes:
             if chance > 0:
-                self.edges.append((s, a, self.number(target, f"step {self._at(s, a)} leads to"), chance))
+                self.edges.append((s, a, self.number(target, lambda: f"step {self._at(s, a)} leads to"), chance))
                 self.counts.append(self._features(self.features(state, action, target), s, a))
 
     def _features(self, given: Any, s: int, a: int) -> np.ndarray:
-        if not all(map(is_concrete, [given, *_parts(given)])):
-            raise TypeError("explore builds tables on the host, but features gives tracers; call it outside jit.")
         try:
             counts = np.array(given)
-        except ValueError:
+        except jax.errors.TracerArrayConversionError:
+            raise TypeError(
+                "explore builds tables on the host, but features gives tracers; call it outside jit."
+            ) from None
+        except (ValueError, TypeError):
             counts = np.array(None)
         if counts.ndim != 1 or not counts.size or counts.dtype.kind not in "biuf":
             raise ValueError(f"features {self._at(s, a)} are {_said(given)}; give K numbers, as a sequence.")
@@ -241,14 +248,16 @@ class _Exploration:
                 f"features {self._at(s, a)} are {len(counts)} numbers, and {len(self.counts[0])} before; give the same "
                 "K numbers for every step, 0 for what does not happen."
             )
-        if not np.isfinite(counts).all():
-            raise ValueError(f"features {self._at(s, a)} are {counts.tolist()}; every one must be finite.")
-        return counts.astype(float)
+        return counts
 
     def table(self, chances, feature_names, discount, horizon) -> Explored:
         """The MDP of what was found."""
         origin, action, target = (np.array([edge[i] for edge in self.edges]) for i in range(3))
-        chance, counts = np.array([edge[3] for edge in self.edges]), np.stack(self.counts)
+        chance, counts = np.array([edge[3] for edge in self.edges]), np.stack(self.counts).astype(float)
+        odd = np.flatnonzero(~np.isfinite(counts).all(axis=1))
+        if odd.size:
+            said = self._at(int(origin[odd[0]]), int(action[odd[0]]))
+            raise ValueError(f"features {said} are {counts[odd[0]].tolist()}; every one must be finite.")
         ends = bool((target < 0).any())
         S, A, K = len(self.states) + ends, len(self.actions), counts.shape[1]
         if feature_names is not None:
@@ -347,10 +356,6 @@ def _of_three(features: Callable[..., Any]) -> Callable[..., Any]:
     except TypeError:
         return lambda state, action, _: features(state, action)
     return features
-
-
-def _parts(given: Any) -> Iterable:
-    return given if isinstance(given, list | tuple) else ()
 
 
 def _said(thing: Any) -> str:
