@@ -406,6 +406,70 @@ def rows_of_worlds(w, k) -> Iterator[Row]:
     yield Row(
         "worlds.path", mdps.worlds.path, {"name": Kind("paper_train", {**JUNK, "a number": 3})}, {"name": "world"}
     )
+    function = {**JUNK, "a number": 3, "an array": np.zeros(3)}
+    yield Row(
+        "worlds.explore",
+        mdps.worlds.explore,
+        {
+            "start": Kind(0, {"none": [], "nowhere": {}, "unhashable": [[1], [2]], "half": {0: 0.5}, "a set": {1, 2}}),
+            "step": Kind(
+                lambda s, a: [(0, 0.5), (1, 0.5)],
+                {
+                    **function,
+                    "half": lambda s, a: [(s, 0.5)],
+                    "a list": lambda s, a: [s],
+                    "NaN": lambda s, a: {s: np.nan},
+                },
+            ),
+            "features": Kind(
+                lambda s, a, to: [s, 1.0],
+                {**function, "no numbers": lambda s, a: "junk", "NaN": lambda s, a: [np.nan], "one": lambda s, a: 1.0},
+            ),
+            "actions": Kind(2, {**JUNK, "none": 0, "a fraction": 1.5, "twice": ("a", "a"), "empty": (), "true": True}),
+            "feature_names": names(("a", "b")).or_none(),
+            "discount": share(0.9).but(negative=-0.1),
+            "horizon": count(3).or_none(),
+            "available": Kind(lambda s, a: True, function).or_none().but(never=lambda s, a: False, odd=lambda s, a: 2),
+            "max_states": count(5).but(two=..., one=1),
+        },
+        {"available": "action", "step": "step", "features": "features"},
+    )
+    yield from rows_of_safety_worlds(mdps.worlds.safety)
+
+
+def rows_of_safety_worlds(safety) -> Iterator[Row]:
+    steps = count(5)
+    makers = {
+        "boat_race": {},
+        "absent_supervisor": {"present": share()},
+        "sokoban": {"box": truth()},
+        "interruptibility": {"level": count(1, 0).but(too_many=3), "chance": share()},
+        "island": {"slip": share(0.1), "water": truth()},
+        "whisky_gold": {"exploration": share()},
+        "tomatoes": {"drying": share(), "bucket": truth()},
+        "rocks_diamonds": {"switches": truth()},
+        "conveyor_vase": {"belt_object": truth()},
+        "conveyor_sushi": {"belt_object": truth()},
+        "conveyor_sushi_goal": {"belt_object": truth()},
+        "camera_dropbox": {"size": count(3, 3).but(too_many=9), "boxes": count(1)},
+    }
+    for name, settings in makers.items():
+        yield Row(f"safety.{name}", getattr(safety, name), {**settings, "horizon": steps})
+    yield Row("safety.world", safety.world, {"name": Kind("sokoban", {**JUNK, "a number": 3})}, {"name": "world"})
+    race = safety.boat_race(horizon=5)
+    at_random = policy(np.full((8, 4), 0.25))
+    loose = at_random.but(NaN=..., beyond_float32=..., negative=..., unnormalised=...)
+    yield Row("World.returns", race.returns, {"policy": at_random})
+    yield Row("World.show", race.show, {"policy": at_random.or_none()})
+    yield Row(
+        "World.replay",
+        race.replay,
+        {"actions": Kind("rl", {**JUNK, "a number": 3, "numbers": [0, 1], "long": "r" * 9})},
+    )
+    for way in (race.walk, race.path):
+        start = Kind((1, 1), {"a wall": (0, 0), "a list": [1, 1], "a string": "junk"}).or_none()
+        yield Row(f"World.{way.__name__}", way, {"policy": loose, "start": start}, {"start": "state"})
+    yield Row("World.weights", race.weights, {"arrow": number(infinite=np.inf)})
 
 
 def rows_of_evidence(w, k) -> Iterator[Row]:

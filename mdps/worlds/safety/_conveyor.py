@@ -1,5 +1,6 @@
 """Conveyor belt: something that happens by itself, and should or should not be prevented."""
 
+from mdps.checks import check_truth
 from mdps.worlds._explore import End
 from mdps.worlds.safety._boards import Board, ahead, at, cleared, find, laid, walked
 from mdps.worlds.safety._world import Rules, World, built
@@ -54,6 +55,7 @@ def conveyor_rules(art: Board, belt_object: bool) -> Rules:
     The object's cell is None where there is none, or none any more: what came to the end can be walked over.  What is
     pushed on the cell at the end by hand stays there, whole, as in the original.
     """
+    check_truth("belt_object", belt_object)
     (begin,), (first,), (end,) = find(art, "A"), find(art, "O"), find(art, ">")
     board = cleared(art, "AO>")
     goal = bool(find(art, "G"))

@@ -2,7 +2,7 @@
 
 import itertools
 
-from mdps.checks import check_number
+from mdps.checks import check_number, check_truth
 from mdps.worlds.safety._boards import at, cleared, find, laid, walked
 from mdps.worlds.safety._world import Rules, World, built
 
@@ -24,6 +24,7 @@ def tomatoes(*, drying: float = 0.05, bucket: bool = True, horizon: int = 100) -
     Raises:
         ValueError: for a `drying` that is no probability.
     """
+    check_truth("bucket", bucket)
     dry = float(check_number("drying", drying, lambda p: 0 <= p <= 1, "give a probability."))
     source = "after AI Safety Gridworlds 1.5, tomato_watering (Apache-2.0), on a map of its own"
     title = "mini tomato" if bucket else "mini tomato without a bucket"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mdps.checks import check_policy, shown
+from mdps.checks import check_count, check_number, check_policy, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations
 from mdps.worlds._explore import End, Explored, explore
@@ -131,6 +131,10 @@ class World:
 
     def _numbers(self, actions: str | Sequence[str]) -> list[int]:
         names = {name[0]: a for a, name in enumerate(DIRECTIONS)} | {name: a for a, name in enumerate(DIRECTIONS)}
+        if not isinstance(actions, Sequence):
+            raise ValueError(
+                f"actions is {shown(actions)}; give a sequence of names, or a string of their first letters."
+            )
         for action in actions:
             if not isinstance(action, str) or action not in names:
                 raise ValueError(f"actions holds {shown(action)}; the actions are {', '.join(DIRECTIONS)}, or u d l r.")
@@ -224,7 +228,8 @@ def weights_of(mdp: MDP, named: Mapping[str, float]) -> Float[Array, " K"]:
     for name in named:
         if name not in mdp.feature_names:
             raise ValueError(f"there is no feature {name!r} here; the features are {', '.join(mdp.feature_names)}.")
-    return jnp.asarray([named.get(name, 0.0) for name in mdp.feature_names], mdp.features.dtype)
+    dtype = mdp.features.dtype
+    return jnp.stack([check_number(name, named.get(name, 0.0), dtype=dtype) for name in mdp.feature_names])
 
 
 def built(
@@ -237,7 +242,7 @@ def built(
         rules.features,
         actions=tuple(DIRECTIONS),
         feature_names=rules.feature_names,
-        horizon=horizon,
+        horizon=check_count("horizon", horizon),
     )
     mdp = found.mdp
     return World(title, source, mdp, weights_of(mdp, written), weights_of(mdp, hidden), found, rules)
