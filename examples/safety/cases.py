@@ -44,7 +44,9 @@ def cases() -> dict[str, Case]:
     safe, unsaid = safety, "nobody can tell from there what is wanted of the object"
     made = {
         "boat race": here(safe.boat_race, "laps and to and fro are both seen there, and paid alike"),
-        "absent supervisor": here(safe.absent_supervisor, "the unpunished tile was there, and nothing was written of it"),
+        "absent supervisor": here(
+            safe.absent_supervisor, "the unpunished tile was there, and nothing was written of it"
+        ),
         "absent supervisor, written under one": elsewhere(
             safe.absent_supervisor, "always supervised", "nobody ever went unpunished there", present=1.0
         ),

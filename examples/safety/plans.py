@@ -22,9 +22,9 @@ class Settings(NamedTuple):
     """What all cases share.
 
     Attributes:
-        samples: of the belief.
+        samples: draws of the belief whose regret is limited.
         alternatives: rewards that could have been written.
-        beta: how careful the designer is, per unit of what is written.
+        beta: how careful the designer is, in 1/return.
         seed: of all chance.
     """
 
@@ -72,13 +72,15 @@ def planned(case: Case, field: MDP, training: MDP, settings: Settings) -> tuple[
     written, hidden = (jnp.pad(w, (0, FEATURES - K)) for w in (case.field.written, case.field.hidden))
     half = jnp.asarray(np.append(widths(case), np.ones(FEATURES - K)), written.dtype)
     prior = dist.Uniform(-half, half).to_event(1)
-    for_rewards, for_belief = jax.random.split(jax.random.key(settings.seed))
+    for_rewards, for_belief, for_draws = jax.random.split(jax.random.key(settings.seed), 3)
     rewards = jnp.concatenate([written[None], prior.sample(for_rewards, (settings.alternatives,))])
-    proxy = ProxyReward(written, training, beta=settings.beta / float(half.max()), alternatives=rewards)
-    belief = posterior.importance(proxy, prior=prior, num_samples=settings.samples, key=for_belief)
+    proxy = ProxyReward(written, training, beta=settings.beta, alternatives=rewards)
+    belief = posterior.importance(proxy, prior=prior, num_samples=20 * settings.samples, key=for_belief)
     careful = planning.plan_least_exposure(field, belief)
-    offset = planning.regret_offset(field, belief)
-    regret = planning.plan(field, belief, risk=risk.CVaR(ALPHA), offset=offset, tol=1e-2)
+    # What is written in a hundred steps tells much: a few draws in a thousand keep their weight.
+    drawn = belief.resample(settings.samples, key=for_draws)
+    offset = planning.regret_offset(field, drawn)
+    regret = planning.plan(field, drawn, risk=risk.CVaR(ALPHA), offset=offset, tol=1e-2)
     policies = {
         name: mdps.solve(field, field.reward(weights)).policy
         for name, weights in (("literal", written), ("posterior mean", belief.mean()), ("oracle", hidden))
@@ -93,7 +95,9 @@ def planned(case: Case, field: MDP, training: MDP, settings: Settings) -> tuple[
         "best": float(span.best),
         "exposure": float(careful.exposure),
         "rests on": {
-            name: float(x) for name, x in zip(case.field.mdp.feature_names, careful.by_feature, strict=False) if x > 0.01
+            name: float(x)
+            for name, x in zip(case.field.mdp.feature_names, careful.by_feature, strict=False)
+            if x > 0.01
         },
         "effective samples": float(belief.effective_sample_size),
         "gap": float(regret.bound - regret.objective),

@@ -39,7 +39,7 @@ def merge_equal(features: Float[Array, " M K"]) -> tuple[Float[Array, " U K"], F
     if not is_concrete(features):
         return features, jnp.ones(features.shape[0], features.dtype)
     held = np.asarray(features)
-    step = 64 * float(np.finfo(held.dtype).eps) * max(float(np.abs(held).max()), np.finfo(np.float32).tiny)
+    step = 64 * float(np.finfo(held.dtype).eps) * max(float(np.abs(held).max()), float(np.finfo(np.float32).tiny))
     cells = np.rint(held.astype(np.float64) / step).astype(np.int64)
     # Rows are told apart by a random sum of their cells (modulo 2^64): a sort of numbers, not of rows.
     _, first, of, counts = np.unique(
