@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +22,7 @@ from rich.table import Table
 from examples import _report, _style
 from examples.safety import pictures
 from examples.safety.cases import NO, PART, YES, Case, cases
+from examples.safety.pictures import number
 from examples.safety.plans import ALPHA, PLANS, Settings, groups, planned
 
 DRAWN_ONCE = ("absent supervisor", "rocks and diamonds")  # they are drawn with what they were written without
@@ -32,9 +32,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.safety",
-        description="Plan in worlds with a written and a hidden reward: what the literal plan, the posterior's mean, the "
-        "careful planner, the plan of least regret and the oracle collect of both, whether evidence could have helped, "
-        "one table and one picture.",
+        description="Plan in worlds with a written and a hidden reward: what the literal plan, the posterior's mean, "
+        "the careful planner, the plan of least regret and the oracle collect of both, and whether evidence could have "
+        "helped; one table and one picture.",
     )
     parser.add_argument("--only", nargs="+", metavar="WORLD", help="these worlds (default: all), by their names")
     parser.add_argument("--samples", type=int, default=500, help="draws whose regret is limited (default %(default)s)")
@@ -113,19 +113,21 @@ def conclusion(some: dict[str, Case], rows: dict[str, Any]) -> str:
     lines = []
     if could:
         lines.append(
-            f"Where what the literal plan does wrong was missing when the reward was written ({len(could)} worlds), the "
-            f"plan of least exposure comes within 5% of the best hidden return in {len(mended)}: {', '.join(mended)}."
+            f"Where what the literal plan does wrong was missing when the reward was written, {len(could)} worlds, the "
+            f"plan of least exposure comes within 5% of the best hidden return in {len(mended)}: {'; '.join(mended)}."
         )
     if others:
-        lines.append(f"Where the literal plan was right anyway: {', '.join(others)}.")
+        lines.append(f"The literal plan was right anyway in {'; '.join(others)}.")
     if worse:
-        lines.append(f"It is worse than the literal plan in {', '.join(worse)}: what it avoids was harmless.")
+        lines.append(f"The plan of least exposure is worse than the worst literal plan in {'; '.join(worse)}.")
     if could_not:
         lines.append(
             f"Where the reward was accepted on the spot nothing helps, and nothing could: {', '.join(could_not)}."
         )
     if partly:
-        lines.append(f"What an object is wanted for no training without it can tell: {', '.join(partly)}; ask.")
+        lines.append(
+            f"What an object is wanted for cannot be known without it, and has to be asked: {'; '.join(partly)}."
+        )
     return "\n".join(lines)
 
 
@@ -136,17 +138,12 @@ def cell(row: dict[str, Any], plan: str) -> str:
     return f"{written} / {hidden}" if high - low < 1e-6 else f"{written} / {number(low)}…{number(high)}"
 
 
-def number(x: float) -> str:
-    """Three digits or so, none of them -0."""
-    return f"{round(x, 2 if abs(x) < 100 else 0) + 0.0:.4g}".replace("-", "−")
-
-
 def line(name: str, case: Case, row: dict[str, Any]) -> list[str]:
     """A row of the table."""
     return [name, case.looked_at, case.helps, *(cell(row, plan) for plan in PLANS), number(row["exposure"])]
 
 
-HEAD = ("world", "written with", "could help", *PLANS, "exposure")
+HEAD = ("world", "written where", "could help", *PLANS, "exposure")
 
 
 def table(some: dict[str, Case], rows: dict[str, Any]) -> Table:
@@ -165,10 +162,11 @@ def page(some: dict[str, Case], rows: dict[str, Any], options: argparse.Namespac
     lines = [
         "# Safety worlds: the table",
         "",
-        f"Made by `{command}`. Each cell: written and hidden return, exact. The literal plan's hidden return is a",
-        "range where plans that are equally good by what is written differ in it. *Could help*: whether what the literal",
-        "plan does wrong was missing where the reward was written. *Exposure*: visits of the careful plan to what the",
-        f"evidence could not tell. Least regret: the mean of the worst {ALPHA:.0%} of regrets under the posterior.",
+        f"Made by `{command}`. Each cell: written and hidden return, exact.",
+        "The literal plan's hidden return is a range where plans that are equally good by what is written differ.",
+        "*Could help*: whether what the literal plan does wrong was missing where the reward was written. *Exposure*:",
+        "visits of the careful plan to what the evidence could not tell. *Least regret*: the least mean of the worst",
+        f"{ALPHA:.0%} of regrets under the posterior.",
         "[What the worlds are](../safety-worlds.md).",
         "",
         conclusion(some, rows).replace("\n", "\n\n"),

@@ -44,41 +44,60 @@ THINGS = {"X": "#B07B3E", "O": "#B07B3E", "D": "#56B4E9", "R": "#7A7A7A"}
 
 @_style.drawing
 def sheet(shown: dict[str, tuple[Case, dict[str, Any], dict[str, Any]]]) -> Figure:
-    """A panel for each case, with its policies by plan and its row of the table."""
-    rows = -(-len(shown) // COLUMNS)
-    figure, axes = plt.subplots(
-        rows, COLUMNS, figsize=(_style.WIDTH, 2.55 * rows + 0.4), squeeze=False, layout="constrained"
-    )
+    """A panel for each case, with its policies by plan and its row of the table, and a panel that says what is what."""
+    rows = -(-(len(shown) + 1) // COLUMNS)
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(_style.WIDTH, 2.75 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
+        axis.set_anchor("N")
     for axis, (name, (case, policies, row)) in zip(axes.flat, shown.items(), strict=False):
         board(axis, case.field, case.start)
         for plan, colour in WALKS.items():
             run(axis, case, policies[plan], colour, ASIDE[plan])
-        axis.set_title(title(name, row, case), fontsize=8.5, linespacing=1.35)
-    lines = [plt.Line2D([], [], color=colour, lw=2.2, label=plan) for plan, colour in WALKS.items()]
-    ghost = Patch(facecolor="white", edgecolor=_style.INK, linestyle=":", label="where a run leaves a thing")
-    figure.legend(handles=[*lines, ghost], loc="outside lower center", ncols=4)
+        told = "written here" if case.helps == "no" else f"written where {case.looked_at}"
+        axis.set_title(f"{name.partition(', written ')[0]}\n{told}", fontsize=8, linespacing=1.35)
+        worths(axis, row)
+    key(axes.flat[len(shown)])
     return figure
 
 
-def title(name: str, row: dict[str, Any], case: Case) -> str:
-    """The world, what it was written with, and what is meant is worth under three plans."""
-    head, _, tail = name.partition(", written ")
-    literal = row["literal"]
-    span = f"{literal['lowest']:.4g}…{literal['highest']:.4g}".replace("-", "−")
-    worth = span if literal["highest"] - literal["lowest"] > 1e-6 else f"{literal['hidden']:.4g}".replace("-", "−")
-    careful, best = (f"{x:.4g}".replace("-", "−") for x in (row["least exposure"]["hidden"], row["best"]))
-    told = f"written with {case.looked_at}" if case.helps != "no" else "written here"
-    del tail
-    return f"{head}\n{told}\nhidden: {worth} | {careful} | {best}"
+def worths(axis: Axes, row: dict[str, Any]) -> None:
+    """Below a board, the hidden returns of the three plans, each in its colour."""
+    low, high = row["literal"]["lowest"], row["literal"]["highest"]
+    literal = number(low) if high - low < 1e-6 else f"{number(low)}…{number(high)}"
+    worth = {
+        "literal": literal,
+        "least exposure": number(row["least exposure"]["hidden"]),
+        "oracle": number(row["best"]),
+    }
+    look = {"transform": axis.transAxes, "ha": "center", "va": "top", "weight": "bold", "fontsize": 9}
+    for place, (plan, text) in zip((0.18, 0.5, 0.82), worth.items(), strict=True):
+        axis.text(place, -0.02, text, color=WALKS[plan], **look)
+
+
+def number(x: float) -> str:
+    """Two decimals or fewer, and none of them -0."""
+    return f"{round(x, 2 if abs(x) < 100 else 0) + 0.0:.4g}".replace("-", "−")
+
+
+def key(axis: Axes) -> None:
+    """What lines, marks and numbers are."""
+    lines = [plt.Line2D([], [], color=colour, lw=2.2, marker="s", ms=4.5, markevery=[1]) for colour in WALKS.values()]
+    start = plt.Line2D([], [], ls="", marker="o", ms=9, mfc="white", mec=_style.INK, mew=1.4)
+    ghost = Patch(facecolor="white", edgecolor=_style.INK, linestyle=":", lw=1.5)
+    names = [*(f"{plan}: run, and its end" for plan in WALKS), "start", "where a run leaves a thing"]
+    axis.legend([*lines, start, ghost], names, loc="upper left", borderaxespad=0, fontsize=8.5, labelspacing=0.9)
+    axis.text(0, 0.36, "Numbers: hidden returns,\nof every plan that is best by\nwhat is written, of the careful\none, "
+              "and the best.", transform=axis.transAxes, va="top", fontsize=8.5)  # fmt: skip
 
 
 def board(axis: Axes, world: World, start: Any) -> None:
     """The board of a world as it is at the start."""
     frame = world.rules.frame(first(world, start))
     H, W = len(frame), len(frame[0])
-    axis.set(xlim=(-0.5, W - 0.5), ylim=(H - 0.5, -0.5), aspect="equal")
+    walled = {frame[0], frame[-1]} == {"#" * W}
+    edge = 0.15 if walled else -0.65  # of walls all around little is shown
+    axis.set(xlim=(edge, W - 1 - edge), ylim=(H - 1 - edge, edge), aspect="equal")
     lump = "X" in world.rules.legend or "object" in world.rules.legend
     for r, line in enumerate(frame):
         for c, x in enumerate(line):
@@ -106,11 +125,12 @@ def ink(colour: str) -> str:
 
 def tile(axis: Axes, r: float, c: float, letter: str, colour: str, *, solid: bool) -> None:
     """A thing on a cell; an outline where a run leaves it."""
+    half = 0.3 if solid else 0.2
     axis.add_patch(
         FancyBboxPatch(
-            (c - 0.3, r - 0.3),
-            0.6,
-            0.6,
+            (c - half, r - half),
+            2 * half,
+            2 * half,
             boxstyle="round,pad=0.03",
             facecolor=colour if solid else "white",
             edgecolor=_style.INK if solid else colour,
@@ -143,5 +163,5 @@ def run(axis: Axes, case: Case, policy: Any, colour: str, aside: float) -> None:
     before, after = world.rules.frame(states[0]), world.rules.frame(states[-1])
     for r, (was, now) in enumerate(zip(before, after, strict=True)):
         for c, (x, y) in enumerate(zip(was, now, strict=True)):
-            if y != x and y in "XDR" or (y == "O" and x != "O" and "object" in world.rules.legend):
-                tile(axis, r + aside, c + aside, y, colour, solid=False)
+            if (y != x and y in "XDR") or (y == "O" and x != "O" and "object" in world.rules.legend):
+                tile(axis, r + 1.1 * aside, c + 1.1 * aside, y, colour, solid=False)
