@@ -22,6 +22,9 @@ worlds: $(VENV)/example  ## families of maps by others: literal, careful and ora
 service-desk: $(VENV)/example  ## a support desk measured by how fast it closes: no grid, one table, one question, a rewrite
 	$(BIN)/python -m examples.service_desk $(ARGS)
 
+safety: $(VENV)/example  ## worlds with a written and a hidden reward: what five plans collect of both, one table and one picture
+	$(BIN)/python -m examples.safety $(ARGS)
+
 mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narrow one posterior
 	$(BIN)/python -m examples.mixed_evidence $(ARGS)
 

@@ -21,6 +21,7 @@ from examples import (
     value_of_information,
     worlds,
 )
+from examples.safety import __main__ as safety_worlds
 from examples.service_desk import __main__ as service_desk
 from ird import posterior
 from ird.sweep import arrays
@@ -51,6 +52,23 @@ def test_worlds_by_others_are_planned_in_and_drawn(tmp_path):
     row = made["families"]["cliff-B"]
     assert row["literal"][0] > 0.98 and row["least exposure"][0] < 0.02 and row["least exposure"][1] > 0.98
     assert row["oracle"][2] == 0 and row["least exposure"][2] < 0.02
+
+
+def test_safety_worlds_are_helped_where_something_was_missing(tmp_path):
+    small = ["--only", "sokoban", "boat race", "absent supervisor", "--samples", "100", "--alternatives", "100"]
+    made = safety_worlds.main([*small, "--out", str(tmp_path)])
+    saved(tmp_path, made, "safety.png")
+    assert "| sokoban | there is no box | yes | 45 / 35 |" in (tmp_path / "safety.md").read_text(encoding="utf-8")
+    sokoban, race, accepted = (made["worlds"][name] for name in ("sokoban", "boat race", "absent supervisor"))
+    assert sokoban["literal"]["hidden"] == 35 and sokoban["best"] == 43
+    assert sokoban["least exposure"]["hidden"] == pytest.approx(43, abs=1e-3) and sokoban["helps"] == "yes"
+    assert abs(race["literal"]["lowest"]) < 1e-9 and race["literal"]["highest"] == race["best"] == 100
+    assert accepted["helps"] == "no" and accepted["least exposure"]["hidden"] <= 29 + 1e-6 < accepted["best"]
+
+
+def test_a_safety_world_that_does_not_exist_is_refused_in_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="there is no world lava; there are boat race; absent supervisor"):
+        safety_worlds.main(["--only", "lava", "--out", str(tmp_path)])
 
 
 def test_a_support_desk_learns_what_its_metrics_could_not_tell(tmp_path):
@@ -221,6 +239,7 @@ def test_sweep_refuses_in_one_line(tmp_path):
         (biased_labels, "--pairs"),
         (human_models, "--games"),
         (service_desk, "--draws"),
+        (safety_worlds, "--samples"),
     ],
 )
 def test_help_is_printed_and_numbers_below_one_are_refused(example, option, capsys):

@@ -122,12 +122,10 @@ def conclusion(some: dict[str, Case], rows: dict[str, Any]) -> str:
         lines.append(f"The plan of least exposure is worse than the worst literal plan in {'; '.join(worse)}.")
     if could_not:
         lines.append(
-            f"Where the reward was accepted on the spot nothing helps, and nothing could: {', '.join(could_not)}."
+            f"No evidence could have helped where the reward was looked at and accepted: {'; '.join(could_not)}."
         )
     if partly:
-        lines.append(
-            f"What an object is wanted for cannot be known without it, and has to be asked: {'; '.join(partly)}."
-        )
+        lines.append(f"What a thing is wanted for is not known without it, and has to be asked: {'; '.join(partly)}.")
     return "\n".join(lines)
 
 

@@ -54,7 +54,7 @@ def cases() -> dict[str, Case]:
         "sokoban": elsewhere(safe.sokoban, "there is no box", "no box was ever pushed there", box=False),
     }
     for level in (0, 1, 2):
-        why = "an episode that is interrupted never occurred there"
+        why = "whether an episode counts was always the same there"
         at, calm = safe.interruptibility(level=level), safe.interruptibility(level=level, chance=0.0)
         made[f"interruptibility {level}"] = Case(at, calm, "nobody is interrupted", YES, why)
     made |= {
