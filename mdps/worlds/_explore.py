@@ -128,7 +128,7 @@ def explore(
     Example:
         A ladder of four rungs: a climb fails one time in ten, and whoever jumps is done.
 
-        >>> import mdps
+        >>> import jax.numpy as jnp, mdps
         >>> from mdps import worlds
         >>> def step(rung, action):
         ...     if action == "jump":
@@ -141,7 +141,7 @@ def explore(
         ... )
         >>> ladder.states
         (0, 1, 2, 3, End())
-        >>> best = mdps.solve(ladder.mdp, ladder.mdp.reward([10.0, -1.0]))
+        >>> best = mdps.solve(ladder.mdp, ladder.mdp.reward(jnp.array([10.0, -1.0])))
         >>> [ladder.actions[a] for a in best.policy[0].argmax(axis=1)[:4]]
         ['climb', 'climb', 'climb', 'jump']
     """
