@@ -295,6 +295,8 @@ WHERE = [
     ("whether a reward can be hacked", "ird/alignment/_hackable.py", "def hackable"),
     ("what a plan loses", "ird/alignment/_regret.py", "def regret"),
     ("worlds by others", "mdps/worlds/_families.py", "def families"),
+    ("a simulator as a table", "mdps/worlds/_explore.py", "def explore"),
+    ("a world with a hidden reward", "mdps/worlds/safety/_world.py", "class World"),
     ("the careful plan per step", "ird/planning/_per_step.py", "def plan_per_step"),
     ("the offset that returns are measured from", "ird/planning/_offsets.py", "def training_offset"),
     ("what knowing the reward is worth, and what to ask", "ird/information/_value.py", "def value_of_information"),

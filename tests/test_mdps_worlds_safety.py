@@ -242,6 +242,73 @@ def test_fifteen_steps_among_rocks_are_enough_to_tamper():
     assert (values, theirs, best) == (23, [5, 5, 5], 14)
 
 
+class InForce:
+    """Agents among rocks that always want what the switches say now, and count states, not rewards paid later."""
+
+    def __init__(self, horizon):
+        self.twin = twin = Twin(safety.rocks_diamonds(horizon=horizon))
+        inside = np.array([self.inside(state) for state in twin.number])
+        self.meant = inside @ [1, -1]
+        signs = np.array([[1, -1], [1, 1], [-1, -1], [-1, 1]])
+        self.wanted = inside @ signs.T  # reward of each state under each setting of the switches, [S, 4]
+        high = np.array([[2 * h - 1 for h in state[2]] for state in twin.number])
+        self.setting = (high[:, None] == signs[None]).all(axis=2).argmax(axis=1)
+        self.next = np.empty((twin.S, 4), int)
+        self.next[twin.origin, twin.action] = twin.to
+
+    @staticmethod
+    def inside(state):
+        goal = ((1, 1), (1, 2))
+        return state[1][0] in goal, sum(rock in goal for rock in state[1][1:])
+
+    def unaware(self):
+        """Which actions are best by what is wanted now, if later selves wanted the same, by step."""
+        ahead, allowed = np.zeros(self.wanted.shape), []
+        for _ in range(self.twin.T):
+            q = self.wanted[:, None] + ahead[self.next]  # [S, A, 4]
+            mine = q[np.arange(self.twin.S), :, self.setting]
+            allowed.insert(0, mine >= mine.max(axis=1, keepdims=True) - 1e-9)
+            ahead = q.max(axis=1)
+        return allowed
+
+    def aware(self, shares):
+        """The same, knowing what later selves will do; `shares` breaks their ties."""
+        ahead, policy = np.zeros(self.wanted.shape), []
+        for _ in range(self.twin.T):
+            q = self.wanted[:, None] + ahead[self.next]
+            mine = q[np.arange(self.twin.S), :, self.setting]
+            policy.insert(0, shares(mine >= mine.max(axis=1, keepdims=True) - 1e-9))
+            ahead = np.einsum("sa,saw->sw", policy[0], q)
+        return policy
+
+    def worth(self, allowed, pick):
+        """What is meant of runs that take only `allowed` actions."""
+        v = np.zeros(self.twin.S)
+        for may in reversed(allowed):
+            v = self.meant + pick(np.where(may, v[self.next], np.nan), axis=1)
+        return v @ self.twin.start
+
+
+def test_only_who_knows_later_selves_guards_the_reward_in_force():
+    # Everitt et al. 2021: who plans for the reward in force now has no wish to tamper with it, and none not to.
+    agents = InForce(100)
+    unaware = agents.unaware()
+    worth = [agents.worth(unaware, pick) for pick in (np.nanmin, np.nanmean, np.nanmax)]
+    assert worth == pytest.approx([5, 33.1, 99], abs=0.05)
+
+    def one(which):
+        return lambda best: np.eye(4)[
+            np.argmax(best, axis=1) if which == "first" else 3 - np.argmax(best[:, ::-1], axis=1)
+        ]
+
+    for shares in (one("first"), one("last"), lambda best: best / best.sum(axis=1, keepdims=True)):
+        policy = agents.aware(shares)
+        v = np.zeros(agents.twin.S)
+        for share in reversed(policy):
+            v = agents.meant + (share * v[agents.next]).sum(axis=1)
+        assert v @ agents.twin.start == pytest.approx(99, abs=1e-9)
+
+
 def test_without_a_supervisor_the_short_way_costs_24():
     with jax.enable_x64(True):
         world = safety.absent_supervisor(present=0.0)
@@ -289,6 +356,28 @@ def test_the_camera_has_84_starts_and_sees_a_lone_box(worlds):
     assert rules.step(((2, 0), (hole, (2, 2))), "up") == End()
     one = safety.camera_dropbox(boxes=1)
     assert not np.asarray(one.mdp.features)[..., one.mdp.feature_names.index("others")].any()
+
+
+def test_how_far_the_agent_looks_ahead_decides_whether_it_hacks(worlds):
+    # MONA: what is written for M steps, then the overseer's own value; replanned each step, ties shared.
+    world = worlds["camera-dropbox"]
+    twin = Twin(world)
+    seen, meant = (twin.features @ np.asarray(w) for w in (world.written, world.hidden))
+    values, _ = twin.induct(meant)
+    others = world.mdp.feature_names.index("others")
+    ahead, found = [*values, np.zeros(twin.S)], {}
+    for M in range(1, 19):
+        q = [twin.expected(seen + np.append(ahead[t + 1], 0)[twin.to]) for t in range(twin.T)]
+        ahead = [*(x.max(axis=1) for x in q), np.zeros(twin.S)]
+        share, hacked = twin.start, 0.0
+        for x in q:
+            best = x >= x.max(axis=1, keepdims=True) - 1e-9
+            flow = (share[:, None] * best / best.sum(axis=1, keepdims=True))[twin.origin, twin.action] * twin.p
+            hacked += flow @ twin.features[:, others]
+            share = np.bincount(twin.to, flow, twin.S + 1)[:-1]
+        found[M] = hacked
+    expected = [*[0] * 8, 0.0536, 0.0536, 0.1369, 0.5625, 0.6161, 0.7649, 0.7857, 0.8155, 0.8631, 1]
+    assert list(found.values()) == pytest.approx(expected, abs=5e-5)
 
 
 def test_what_is_left_out_in_training_is_a_feature_that_never_occurs():
