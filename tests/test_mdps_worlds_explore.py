@@ -120,7 +120,7 @@ def test_runs_that_all_end_need_no_discount(x64):
 
 def test_two_ends_are_one_state_and_features_tell_them_apart():
     found = explore("start", lambda s, a: End(a), lambda s, a, to: [to == End(0), to == End(1)], actions=2, horizon=2)
-    assert found.states == ("start", End())
+    assert found.states == ("start", End()) and found.index(End(1)) == 1
     np.testing.assert_array_equal(found.mdp.features[0], np.eye(2))
     np.testing.assert_array_equal(found.where(lambda state: True), [True, False])
     np.testing.assert_array_equal(found.policy(lambda state: 1), [[0, 1], [1, 0]])

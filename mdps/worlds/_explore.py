@@ -56,7 +56,7 @@ class Explored:
             ValueError: for a state that no run reaches.
         """
         try:
-            return self._number[state]
+            return self._number[End() if isinstance(state, End) else state]  # all ends are one
         except (KeyError, TypeError):
             raise ValueError(
                 f"no run reaches the state {_said(state)}; there are {len(self.states)}, such as {self.states[0]!r}."
