@@ -71,18 +71,21 @@ class Tilting:
 
     def at(self, s: float) -> Tilt:
         """μ_s: an interior point method finds which actions are not taken, Newton's then the rest."""
-        v = best = self._from_inside(s)
-        before = np.inf
+        v, y = self._from_inside(s)
+        best, off = (v, y), self._unbalanced(y)
         for _ in range(_POLISHES):
             a = s * self.reward + self.moved @ v
-            slope = self.start + self.moved.T @ (self.reference * np.maximum(1 + a, 0))
-            off = float(np.max(np.abs(slope) / self._whole))
-            if not off < before / 2:
+            y = np.maximum(1 + a, 0)
+            now = self._unbalanced(y)
+            # Far out v is large and 1 + s X + B v all rounding: then what was found inside stands.
+            if not now < off / 2:
                 break
-            best, before = v, off
+            best, off = (v, y), now
             self.solves += 1
+            slope = self.start + self.moved.T @ (self.reference * y)
             v = v - self._factor(self.reference * (a > -1) + 1e-12 * self.reference).solve(slope)
-        return self.measured(s, best, self.reference * np.maximum(1 + s * self.reward + self.moved @ best, 0))
+        v, y = best
+        return self.measured(s, v, self.reference * y)
 
     def measured(self, s: float, v: np.ndarray, visits: np.ndarray) -> Tilt:
         """What occupancies win and how far they are from the reference."""
@@ -129,8 +132,8 @@ class Tilting:
             brentq(value, bottom, top, xtol=1e-10)
         return min((tilt for tilt in seen if falls(tilt) <= 0), key=lambda tilt: tilt.s, default=high)
 
-    def _from_inside(self, s: float) -> np.ndarray:
-        """The potential, by Mehrotra's predictor and corrector on y = μ/ν >= 0 and its prices z."""
+    def _from_inside(self, s: float) -> tuple[np.ndarray, np.ndarray]:
+        """The potential and y = μ/ν, by Mehrotra's predictor and corrector on y >= 0 and its prices z."""
         moved, nu, target = self.moved, self.reference, 1 + s * self.reward
         y, z, v = np.ones_like(nu), np.ones_like(nu), np.zeros_like(self.start)
 
@@ -158,7 +161,11 @@ class Tilting:
                 after = (ahead / gap) ** 3 * gap
             share = 0.995 * min(longest(y, dy), longest(z, dz))
             y, z, v = y + share * dy, z + share * dz, v + share * dv
-        return v
+        return v, np.where(y > z, y, 0)
+
+    def _unbalanced(self, y: np.ndarray) -> float:
+        """What enters a state and does not leave it, of how often the reference is there."""
+        return float(np.max(np.abs(self.start + self.moved.T @ (self.reference * y)) / self._whole))
 
     def _factor(self, weights: np.ndarray):
         import scipy.sparse as sp
