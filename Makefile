@@ -61,6 +61,9 @@ lavaland-study: $(VENV)/example  ## the long study: thousands of maps, settings 
 ird-paper: $(VENV)/example  ## the IRD paper's study: four conditions, indicators and 50-dimensional features; about 15 minutes
 	$(BIN)/python -m examples.studies.ird_paper $(ARGS)
 
+correlated-study: $(VENV)/example  ## trusting a reward near a reference, beside where evidence could speak; a quarter of an hour
+	$(BIN)/python -m examples.studies.correlated $(ARGS)
+
 normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
 	$(BIN)/python -m examples.studies.normalizers $(ARGS)
 

@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from examples.studies import active_ird, lavaland, normalizers, teaching
+from examples.studies import active_ird, correlated, lavaland, normalizers, teaching
 from mdps.graph import walk_from
 
 pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
@@ -52,6 +52,18 @@ def test_every_normalizer_is_compared_with_exact_enumeration(tmp_path):
     assert max(scales) - min(scales) > 0.1  # of MaxEnt-Z
     assert "| Max-Z |" in (tmp_path / "normalizers.md").read_text()
     assert matplotlib.image.imread(tmp_path / "normalizers.png").shape[0] > 200
+
+
+def test_staying_near_a_reference_is_compared_with_staying_near_the_evidence(tmp_path):
+    asked = ["--families", "--points", "3", "--samples", "100", "--out", str(tmp_path)]
+    made = correlated.main(asked)
+    row = made["maps"]["mini tomato"]
+    assert row["rows"]["oracle"] == [0] and row["rows"]["literal"][0] > 1 > row["rows"]["correlated"][0]
+    assert 0 < row["r"] < 0.5 and 0 < row["followed"] < 1
+    written, true = np.array(made["tomato"]["KL of actions"]).T
+    assert np.corrcoef(written, true)[0, 1] < 0  # what looks watered is not
+    assert "| mini tomato |" in (tmp_path / "correlated.md").read_text()
+    assert matplotlib.image.imread(tmp_path / "correlated.png").shape[0] > 200
 
 
 def test_active_ird_runs_and_keeps_the_other_worlds(tmp_path):

@@ -190,6 +190,7 @@ def test_make_help_lists_the_targets():
         "lavaland",
         "lavaland-study",
         "samplers",
+        "correlated-study",
         "normalizers-study",
         "test",
         "bench",

@@ -202,8 +202,8 @@ def conclusion(rows: dict[str, Met], curves: dict[str, Any]) -> str:
         f"exposure on {len(fine['least exposure'])}. Written and meant reward do not correlate under a random policy "
         f"on {len(nothing)}, where nothing is guaranteed and that plan acts at random.\n"
         f"On tomato, staying near in visits is truer than staying near in actions at {100 * share:.0f}% of written "
-        f"returns (true return {most:+.2f} at best, {least:+.2f} at worst; {curves['left out']} plans without a closed certificate "
-        "left out)."
+        f"returns (true return {most:+.2f} at best, {least:+.2f} at worst; {curves['left out']} plans without a "
+        "closed certificate left out)."
     )
 
 
