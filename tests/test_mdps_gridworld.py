@@ -513,6 +513,8 @@ def test_show_prints_terrain_letters_and_arrows_with_ties():
         grid.show(policy[:4])
     with pytest.raises(TypeError, match="outside jit"):
         jax.jit(lambda p: grid.show(p))(policy)
+    with pytest.raises(ValueError, match="policy is NaN in 1 of"):
+        grid.show(jnp.asarray(policy).at[..., 0, 0].set(jnp.nan))
 
 
 def test_terrains_of_one_first_letter_get_letters_of_their_own():

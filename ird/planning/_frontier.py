@@ -34,6 +34,8 @@ class Frontier:
     __repr__ = in_one_line
 
     def __str__(self) -> str:
+        if not all(is_concrete(x) for x in jax.tree.leaves(self)):
+            return in_one_line(self)
         head = "".join(f"{h:>{8 if i == 0 else 11}}" for i, h in enumerate(_HEADS))
         rows = ["{:8.2f} {:10.4g} {:10.3g} {:10.3g} {:10.3g}".format(*row) for row in self._rows()]
         return "\n".join([head, *rows])
@@ -44,8 +46,10 @@ class Frontier:
         columns = (self.give_up, plans.known, given, plans.exposure, plans.bound)
         return np.stack([np.asarray(x, float) for x in columns], axis=1)
 
-    def _repr_html_(self) -> str:
-        """The table for notebooks."""
+    def _repr_html_(self) -> str | None:
+        """The table for notebooks; nothing under tracing."""
+        if not all(is_concrete(x) for x in jax.tree.leaves(self)):
+            return None
         rows = "".join(f"<tr>{''.join(f'<td>{x:.3g}</td>' for x in row)}</tr>" for row in self._rows())
         return f"<table><tr>{''.join(f'<th>{h}</th>' for h in _HEADS)}</tr>{rows}</table>"
 

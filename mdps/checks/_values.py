@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 
 def is_concrete(x) -> bool:
-    """Whether `x` has values that can be looked at (it is not being traced)."""
-    return not isinstance(x, jax.core.Tracer)
+    """Whether `x` has values that can be looked at (it is not being traced, nor a shape without an array)."""
+    return not isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct)
 
 
 def require_concrete(where: str, **arrays) -> None:

@@ -51,7 +51,14 @@ _WALL, _EDGE = "#4A4A4A", "#666666"
 def host_policy(grid, policy) -> np.ndarray:
     """A policy of one concrete grid, `[S, A]` or `[T, S, A]`, checked."""
     _require_one_known(grid, policy)
-    return np.asarray(check_policy(grid.mdp, policy, at_least=0, shares=False))
+    policy = np.asarray(check_policy(grid.mdp, policy, at_least=0, shares=False))
+    unknown = np.isnan(policy).reshape(-1, *policy.shape[-2:]).any(axis=(0, 2))
+    if unknown.any():
+        raise ValueError(
+            f"policy is NaN in {unknown.sum()} of {len(unknown)} states: it comes from a plan in which "
+            "something was not finite, and there is nothing to draw."
+        )
+    return policy
 
 
 def state_of(grid, cell) -> int:
