@@ -255,6 +255,8 @@ def test_a_plan_and_a_frontier_say_what_they_cost_and_rest_on():
     assert (np.diff(np.asarray(several.plans.bound)) <= 1e-6).all()
     with pytest.raises(ValueError, match="shares of the stake"):
         planning.frontier(case.field.mdp, belief, give_up=[0.0, 2.0])
+    shape = jax.eval_shape(lambda: several)  # as under tracing: nothing to put in a table
+    assert str(shape) == repr(shape) and shape._repr_html_() is None
 
 
 def test_the_written_weights_may_value_what_is_known_but_not_what_is_not():

@@ -210,6 +210,8 @@ def test_a_summary_says_of_the_tail_what_it_means_and_a_posterior_prints_its_hea
     assert html.count("<tr>") == 1 + K and "Pareto k: fine" in html
     batch = jax.tree.map(lambda x: jnp.stack([x, x]), belief)
     assert repr(batch) == f"Posterior(weights (2, 200, {K}))" and batch._repr_html_() is None
+    shape = jax.eval_shape(lambda: belief)
+    assert repr(shape) == str(shape) == f"Posterior(weights (200, {K}))" and shape._repr_html_() is None
 
 
 def test_sampling_and_resampling_keep_the_mean(proxy):
