@@ -9,7 +9,7 @@ from ird.evidence import ProxyReward
 from ird.posterior import Posterior
 
 if TYPE_CHECKING:
-    from ird import alignment, calibration, designer, evidence, information, queries
+    from ird import alignment, calibration, designer, evidence, goodhart, information, queries
 
 __all__ = [
     "Posterior",
@@ -18,6 +18,7 @@ __all__ = [
     "calibration",
     "designer",
     "evidence",
+    "goodhart",
     "information",
     "planning",
     "posterior",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 # Imported when they are asked for.
-_LAZY = ("alignment", "calibration", "designer", "evidence", "information", "queries")
+_LAZY = ("alignment", "calibration", "designer", "evidence", "goodhart", "information", "queries")
 
 
 def __getattr__(name: str) -> Any:

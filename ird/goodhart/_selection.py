@@ -1,0 +1,236 @@
+r"""Pressure by selection, exactly: best-of-n, and the policies that KL regularisation leads to, over listed outcomes.
+
+With F(v) and f(v) the reference's probability of at most, and of exactly, the written reward v,
+
+    P_n(v) = F(v)ⁿ - (F(v) - f(v))ⁿ        KL_n = Σ_v P_n(v) log P_n(v)/f(v)  <=  log n - (n - 1)/n
+
+and outcomes of one v share P_n(v) as the reference does.  The bound is attained only without ties, by outcomes none of
+which has a probability of its own (Beirami et al. 2025).
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ird.goodhart._curve import Curve, check_pressures
+from mdps.checks import check_array, is_concrete
+
+_NORMALISED = 1e-3  # what probabilities may miss one by: rounding of a million of them in float32
+
+
+def best_of(
+    returns_proxy: Float[Array, " M"] | np.ndarray | Any,
+    returns_true: Float[Array, " M"] | np.ndarray | Any,
+    log_weights: Float[Array, " M"] | np.ndarray | Any,
+    n: Float[Array, " *P"] | np.ndarray | Any,
+) -> Curve:
+    r"""What the best of n draws is worth, judged by the written reward; exact, ties shared by the reference.
+
+    Differentiable in both rewards' values, the log weights and n where no tie is made or broken; goes through `jit` and
+    `vmap`.
+
+    Args:
+        returns_proxy: written reward of each outcome, `[M]`; only values that are equal to the bit are ties.
+        returns_true: meant reward of each, `[M]`.
+        log_weights: log probability of each under the reference, `[M]`; they sum to one (`-log(M)` for draws).
+        n: how many are drawn, `[P]`, each at least 1; not only whole numbers.
+
+    Returns:
+        A `Curve`; its pressure is n, and KL is from the reference.
+
+    Raises:
+        ValueError: for arrays of other shapes, probabilities that do not sum to one, or n below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> value = np.arange(4.0)
+        >>> curve = best_of(value, value, np.log(np.full(4, 0.25)), [1, 4])
+        >>> [round(float(x), 4) for x in (*curve.true, curve.kl[1], kl_bound(4))]
+        [1.5, 2.6172, 0.5903, 0.6363]
+    """
+    proxy, log_p = _outcomes(returns_proxy, log_weights)
+    true = _beside(returns_true, proxy)
+    n = check_pressures("n", n, 1, "one draw is no pressure").astype(proxy.dtype)
+    return _curve_of(_best_of_chances, proxy, true, log_p, n)
+
+
+def best_of_chances(
+    returns_proxy: Float[Array, " M"] | np.ndarray | Any,
+    log_weights: Float[Array, " M"] | np.ndarray | Any,
+    n: Float[Array, ""] | float,
+) -> Float[Array, " M"]:
+    """The probability with which each outcome is the best of n draws, ties shared by the reference, `[M]`.
+
+    Args:
+        returns_proxy: written reward of each outcome, `[M]`.
+        log_weights: log probability of each under the reference, `[M]`.
+        n: how many are drawn, at least 1.
+
+    Raises:
+        ValueError: as `best_of`.
+
+    Example:
+        >>> import numpy as np
+        >>> [round(float(x), 3) for x in best_of_chances([0.0, 1.0, 1.0], np.log([0.5, 0.125, 0.375]), 2.0)]
+        [0.25, 0.188, 0.562]
+    """
+    proxy, log_p = _outcomes(returns_proxy, log_weights)
+    n = check_pressures("n", n, 1, "one draw is no pressure").astype(proxy.dtype)
+    if n.ndim:
+        raise ValueError(f"n has shape {n.shape}; give one number, and use jax.vmap for several.")
+    return _best_of_chances(proxy, log_p, n)
+
+
+def regularised(
+    returns_proxy: Float[Array, " M"] | np.ndarray | Any,
+    returns_true: Float[Array, " M"] | np.ndarray | Any,
+    log_weights: Float[Array, " M"] | np.ndarray | Any,
+    temperatures: Float[Array, " *P"] | np.ndarray | Any,
+) -> Curve:
+    r"""What the policies are worth that maximise the written reward less τ times the KL from the reference.
+
+        π_τ ∝ reference · exp(written / τ)
+
+    At temperature 0 the reference shares what is best, which here is the limit, too.
+
+    Args:
+        returns_proxy: written reward of each outcome, `[M]`.
+        returns_true: meant reward of each, `[M]`.
+        log_weights: log probability of each under the reference, `[M]`.
+        temperatures: τ, in units of the written reward, `[P]`; 0 for the hard optimum.
+
+    Returns:
+        A `Curve`; its pressure is 1/τ.
+
+    Raises:
+        ValueError: for arrays of other shapes, probabilities that do not sum to one, or a negative temperature.
+
+    Example:
+        >>> import numpy as np
+        >>> curve = regularised([0.0, 1.0], [0.0, 1.0], np.log([0.5, 0.5]), [1.0, 0.0])
+        >>> [round(float(x), 3) for x in curve.true]
+        [0.731, 1.0]
+    """
+    proxy, log_p = _outcomes(returns_proxy, log_weights)
+    true = _beside(returns_true, proxy)
+    taus = check_pressures("temperatures", temperatures, 0, "0 for the hard optimum, larger for less pressure")
+    curve = _curve_of(_regularised_chances, proxy, true, log_p, taus.astype(proxy.dtype))
+    cold = curve.pressure == 0
+    pressure = jnp.where(cold, jnp.inf, 1 / jnp.where(cold, 1, curve.pressure))
+    return Curve(pressure, curve.proxy, curve.true, curve.kl, curve.span)
+
+
+def regularised_chances(
+    returns_proxy: Float[Array, " M"] | np.ndarray | Any,
+    log_weights: Float[Array, " M"] | np.ndarray | Any,
+    temperature: Float[Array, ""] | float,
+) -> Float[Array, " M"]:
+    """The probability of each outcome under the policy of `regularised` at one temperature, `[M]`.
+
+    Args:
+        returns_proxy: written reward of each outcome, `[M]`.
+        log_weights: log probability of each under the reference, `[M]`.
+        temperature: τ, 0 or more.
+
+    Raises:
+        ValueError: as `regularised`.
+
+    Example:
+        >>> import numpy as np
+        >>> [round(float(x), 3) for x in regularised_chances([0.0, 1.0, 1.0], np.log([0.5, 0.125, 0.375]), 0.0)]
+        [0.0, 0.25, 0.75]
+    """
+    proxy, log_p = _outcomes(returns_proxy, log_weights)
+    tau = check_pressures("temperature", temperature, 0, "0 for the hard optimum").astype(proxy.dtype)
+    if tau.ndim:
+        raise ValueError(f"temperature has shape {tau.shape}; give one number, and use jax.vmap for several.")
+    return _regularised_chances(proxy, log_p, tau)
+
+
+def kl_bound(n: Float[Array, " *P"] | np.ndarray | Any) -> Float[Array, " *P"]:
+    """The most that best-of-n can be away from its reference, log n - (n - 1)/n, in nats.
+
+    Args:
+        n: how many are drawn, one number or `[P]`, each at least 1.
+
+    Raises:
+        ValueError: for n below 1.
+    """
+    n = check_pressures("n", n, 1, "one draw is no pressure")
+    return jnp.log(n) - (n - 1) / n
+
+
+def _best_of_chances(proxy, log_p, n) -> Array:
+    M = proxy.shape[0]
+    order = jnp.argsort(proxy)
+    value, p = proxy[order], jnp.exp(log_p)[order]
+    group = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), value[1:] != value[:-1]]))
+    mass = jax.ops.segment_sum(p, group, num_segments=M)  # f
+    nothing = jnp.zeros(1, mass.dtype)
+    upto = jnp.cumsum(mass)
+    above = jnp.concatenate([jnp.cumsum(mass[::-1])[::-1][1:], nothing])
+    some = mass > 0
+    upto, below = jnp.where(some, upto, 1), jnp.concatenate([nothing, upto[:-1]])
+    ahead = (below > 0) & (mass < upto)
+    # From whichever side of one the sums are small, so that nothing cancels.
+    log_upto = jnp.where(upto < 0.5, jnp.log(upto), jnp.log1p(-jnp.where(upto < 0.5, 0, jnp.minimum(above, 0.5))))
+    log_below = jnp.log1p(-jnp.where(ahead, mass / upto, 0))  # log of (F - f)/F
+    chance = jnp.exp(n * log_upto) * jnp.where(ahead, -jnp.expm1(n * log_below), 1)
+    share = jnp.where(some, chance / jnp.where(some, mass, 1), 0)[group] * p
+    return jnp.zeros_like(share).at[order].set(share)
+
+
+def _regularised_chances(proxy, log_p, tau) -> Array:
+    possible = log_p > -jnp.inf
+    best = jnp.max(jnp.where(possible, proxy, -jnp.inf))
+    above = jnp.where(possible, proxy - best, 0)
+    cold = jnp.where(above == 0, log_p, -jnp.inf)
+    warm = log_p + above / jnp.where(tau > 0, tau, 1)
+    return jax.nn.softmax(jnp.where(tau > 0, warm, cold))
+
+
+@functools.partial(jax.jit, static_argnames="chances")
+def _curve_of(chances, proxy, true, log_p, pressures) -> Curve:
+    counts = log_p > -jnp.inf
+    log_known = jnp.where(counts, log_p, 0)
+
+    def at(pressure):
+        q = chances(proxy, log_p, pressure)
+        some = q > 0
+        kl = jnp.sum(jnp.where(some, q * (jnp.log(jnp.where(some, q, 1)) - log_known), 0))
+        return jnp.sum(q * proxy), jnp.sum(q * true), jnp.maximum(kl, 0)
+
+    found = jax.lax.map(at, jnp.ravel(pressures))
+    span = jnp.max(jnp.where(counts, true, -jnp.inf)) - jnp.min(jnp.where(counts, true, jnp.inf))
+    return Curve(pressures, *(x.reshape(pressures.shape) for x in found), span)
+
+
+def _outcomes(returns_proxy, log_weights) -> tuple[Array, Array]:
+    """Written rewards and normalised log probabilities, `[M]` each."""
+    proxy = check_array("returns_proxy", returns_proxy)
+    log_p = check_array("log_weights", log_weights, finite=False).astype(proxy.dtype)
+    if proxy.ndim != 1 or proxy.size == 0 or log_p.shape != proxy.shape:
+        raise ValueError(
+            f"returns_proxy has shape {proxy.shape} and log_weights {log_p.shape}; give one number for each of M ≥ 1 "
+            "outcomes, [M]."
+        )
+    if is_concrete(log_p):
+        values = np.asarray(log_p, np.float64)
+        total = float(np.exp(values).sum()) if not np.isnan(values).any() else np.nan
+        if not abs(total - 1) <= _NORMALISED:
+            raise ValueError(
+                f"log_weights sum to a probability of {total:.6g}; they must sum to one: subtract "
+                "jax.nn.logsumexp(log_weights), or give np.full(M, -np.log(M)) for M draws of the reference."
+            )
+    return proxy, log_p - jax.nn.logsumexp(log_p)
+
+
+def _beside(returns_true, proxy) -> Array:
+    true = check_array("returns_true", returns_true)
+    if true.shape != proxy.shape:
+        raise ValueError(f"returns_true has shape {true.shape}; give one number per outcome, {proxy.shape}.")
+    return true.astype(jnp.promote_types(true.dtype, proxy.dtype))
