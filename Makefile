@@ -31,6 +31,12 @@ mixed-evidence: $(VENV)/example  ## a proxy, comparisons and the off-switch narr
 biased-labels: $(VENV)/example  ## a labeller who likes to be agreed with: the leak into the reward, and its repair
 	$(BIN)/python -m examples.biased_labels $(ARGS)
 
+overoptimisation: $(VENV)/example  ## a reward learnt from comparisons, optimised harder and harder: promised, true, and where to stop
+	$(BIN)/python -m examples.overoptimisation $(ARGS)
+
+goodhart: $(VENV)/example  ## written and meant reward under pressure, on worlds that drop and worlds that do not; four variants
+	$(BIN)/python -m examples.goodhart $(ARGS)
+
 value-of-information: $(VENV)/example  ## when is it worth asking rather than being careful? 400 Lavaland maps
 	$(BIN)/python -m examples.value_of_information $(ARGS)
 
@@ -66,6 +72,9 @@ correlated-study: $(VENV)/example  ## trusting a reward near a reference, beside
 
 normalizers-study: $(VENV)/example  ## every normalizer of a proxy against exact enumeration: distance, time, scale
 	$(BIN)/python -m examples.studies.normalizers $(ARGS)
+
+goodhart-study: $(VENV)/example  ## the long study of pressure: drops by angle over thousands of random MDPs, with and without the early stop
+	$(BIN)/python -m examples.studies.goodhart $(ARGS)
 
 calibration: $(VENV)/example  ## the long study of calibration: every sampler over simulated designers, and wrong models
 	$(BIN)/python -m examples.studies.calibration $(ARGS)
