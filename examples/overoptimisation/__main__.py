@@ -106,11 +106,11 @@ def conclusion(found: dict[str, Any], repetitions: int) -> str:
     careful = [rare["choices"][name]["end"][0] for name in study.CHOICES[1:]]
     said = f"Mean over {repetitions} data sets. " if repetitions > 1 else ""
     return (
-        f"{said}Where comparisons covered every feature the true reward ends {covered['choices']['mean']['drop'][0]:.2f} "
-        f"below its best, {covered['choices']['mean']['end'][0]:.2f}: a reward that is linear in features that were "
-        f"compared is wrong by its posterior's error and by nothing else. Where nobody had compared answers that invent "
-        f"their sources it rises to {mean['best'][0]:.2f} and ends at {mean['end'][0]:.2f}, while "
-        f"{rare['promised too much'][0]:.1f} more was "
+        f"{said}Where comparisons covered every feature the true reward ends "
+        f"{covered['choices']['mean']['drop'][0]:.2f} below its best, {covered['choices']['mean']['end'][0]:.2f}: a "
+        "reward that is linear in features that were compared is wrong by its posterior's error and by nothing else. "
+        f"Where nobody had compared answers that invent their sources it rises to {mean['best'][0]:.2f} and ends at "
+        f"{mean['end'][0]:.2f}, while {rare['promised too much'][0]:.1f} more was "
         f"promised. The early stop leaves at {stop['true'][0]:.2f} (true reward had fallen before it on "
         f"{stop['fell before']} of {repetitions}); choosing by {', '.join(study.CHOICES[1:])} ends at "
         f"{', '.join(f'{x:.2f}' for x in careful)}."
