@@ -20,7 +20,7 @@ import pytest
 
 import ird
 import mdps
-from ird import calibration, designer, evidence, information, planning, posterior, queries, risk
+from ird import calibration, designer, evidence, goodhart, information, planning, posterior, queries, risk
 
 ROOT = Path(mdps.__file__).parent.parent
 LEGEND = {"S": "floor", ".": "floor", "G": "goal"}
@@ -848,6 +848,54 @@ def rows_of_simulations(w, k) -> Iterator[Row]:
     yield Row("Band.contains", calibration.band(5, 9).contains, {"ranks": found})
 
 
+def rows_of_pressure(w, k) -> Iterator[Row]:
+    reward = array(np.array([0.0, 1.0]))
+    taus = array(np.array([1.0, 0.0]), negative=[-1.0, 0.0]).but(a_number=...)
+    yield Row(
+        "by_temperature",
+        goodhart.by_temperature,
+        {"mdp": k.mdp, "proxy": reward, "true": reward, "temperatures": taus},
+    )
+    values, log_p = array(np.array([0.0, 1.0, 1.0])), np.log(np.array([0.5, 0.25, 0.25]))
+    outcomes = {
+        "returns_proxy": values,
+        "returns_true": values,
+        "log_weights": array(log_p, unnormalised=np.zeros(3), plus_infinity=np.full(3, np.inf)),
+    }
+    n = array(np.array([1.0, 4.0]), below_one=[0.5, 2.0]).but(a_number=...)
+    yield Row("best_of", goodhart.best_of, {**outcomes, "n": n})
+    yield Row("regularised", goodhart.regularised, {**outcomes, "temperatures": taus})
+    alone = {name: outcomes[name] for name in ("returns_proxy", "log_weights")}
+    one = number(2.0, below_one=0.5)
+    yield Row("best_of_chances", goodhart.best_of_chances, {**alone, "n": one})
+    yield Row("regularised_chances", goodhart.regularised_chances, {**alone, "temperature": number(negative=-1.0)})
+    yield Row("kl_bound", goodhart.kl_bound, {"n": n})
+    at_random = policy(np.full((3, 4), 0.25))
+    climb = {"mdp": k.endless, "proxy": reward}
+    yield Row("ascend", goodhart.ascend, {**climb, "start": at_random.or_none(), "max_steps": count()})
+    policies = policy(np.full((2, 3, 4), 0.25))
+    yield Row("along", goodhart.along, {**climb, "policies": policies})
+    runs = {"mdp": k.mdp, "proxy": reward, "true": reward}
+    yield Row("path_returns", goodhart.path_returns, {**runs, "policy": at_random.or_none(), "most": count(100)})
+    yield Row("answers", goodhart.answers, {"features": array(w.features), "feature_names": names(("floor", "goal"))})
+    yield Row("causal", goodhart.causal, {"cost": number(negative=-1.0, infinite=np.inf)})
+    yield Row("adversarial", goodhart.adversarial, {"cost": positive().but(beyond_float32=..., below_float32=...)})
+    pairs = {**JUNK, "one": (1.0,), "unequal": ([1.0, 2.0], [1.0]), "NaN": (np.nan, 1.0), "words": ("a", "b")}
+    yield Row(
+        "diagnose",
+        goodhart.diagnose,
+        {
+            "proxy": values,
+            "true": values,
+            "log_weights": outcomes["log_weights"].or_none(),
+            "optimised": Kind((1.0, 1.0), {x: y for x, y in pairs.items() if x != "None"}),
+            "by_payoff": array(np.ones(2)).or_none(),
+            "rare": share().but(large=1.0),
+            "tolerance": positive(0.1).but(infinite=..., beyond_float32=..., below_float32=...),
+        },
+    )
+
+
 TEMPERATURE = number(1.0, negative=-1.0, infinite=np.inf, beyond_float32=1e300)
 # A path that cannot have happened is told by its step, and two of unequal length by both names.
 PATHS = dict.fromkeys(("states", "actions", "robot", "improved", "preferred", "other", "paths"), "path")
@@ -870,6 +918,7 @@ TABLES = {
     "plans": rows_of_plans,
     "risks": rows_of_risks,
     "queries": rows_of_queries,
+    "pressure": rows_of_pressure,
     "simulations": rows_of_simulations,
 }
 

@@ -13,6 +13,7 @@ from benchmarks import bench_sweep
 from examples import (
     biased_labels,
     cirl_games,
+    goodhart,
     human_models,
     lava_game,
     mixed_evidence,
@@ -21,6 +22,8 @@ from examples import (
     value_of_information,
     worlds,
 )
+from examples.overoptimisation import __main__ as overoptimisation
+from examples.overoptimisation import study as overoptimised
 from examples.safety import __main__ as safety_worlds
 from examples.service_desk import __main__ as service_desk
 from ird import posterior
@@ -197,6 +200,41 @@ def test_a_bias_leaks_and_is_repaired(tmp_path, optimised):
     assert (np.ptp(labelled[:, :2], axis=0) < 0.5 * np.ptp(prior[:, :2], axis=0)).all()
 
 
+def test_a_learnt_reward_is_over_optimised_where_a_feature_was_never_compared(tmp_path, optimised):
+    small = ["--answers", "1000", "--pairs", "300", "--samples", "300", "--repetitions", "2", "--points", "12"]
+    made = overoptimisation.main([*small, "--out", str(tmp_path)])
+    saved(tmp_path, made, "overoptimisation.png")
+    covered, rare = (made["results"][name] for name in overoptimised.SETS)
+    assert covered["choices"]["mean"]["drop"][0] < 0.2 < 0.5 < rare["choices"]["mean"]["drop"][0]
+    assert rare["choices"]["mean"]["invented"][0] == pytest.approx(1, abs=1e-3)
+    assert rare["promised too much"][0] > 3 and rare["stop"]["fell before"] == 0
+    for name in overoptimised.CHOICES[1:]:
+        assert rare["choices"][name]["end"][0] > rare["choices"]["mean"]["end"][0] + 1
+        assert rare["choices"][name]["invented"][0] < 1e-3
+    with pytest.raises(SystemExit):
+        overoptimisation.main(["--answers", "10", "--out", str(tmp_path)])
+
+
+def test_fits_of_overoptimisation_find_what_they_are_made_of():
+    kl = np.linspace(0, 9, 20)
+    d = np.sqrt(kl)
+    for log, gain in ((False, d * (2 - 0.5 * d)), (True, d * (2 - 0.5 * np.log(np.maximum(d, 1e-9))))):
+        found = overoptimised.fitted(kl, gain, log)
+        assert (found["a"], found["b"]) == pytest.approx((2, 0.5)) and found["rms"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_meant_reward_drops_on_one_world_and_not_on_the_other(tmp_path):
+    made = goodhart.main(["--points", "12", "--out", str(tmp_path)])
+    saved(tmp_path, made, "goodhart.png")
+    boat, machine, ascent = made["curves"]["boat race"], made["curves"]["coin machine"], made["ascent"]
+    assert boat["relative_drop"] < 1e-3 and boat["true"][-1] == pytest.approx(49, abs=1e-2)
+    assert max(machine["true"]) - machine["true"][-1] > 50 and (np.diff(machine["proxy"]) > -1e-3).all()
+    assert made["range"]["lowest"] == pytest.approx(0, abs=1e-3) and made["range"]["highest"] == pytest.approx(100)
+    meant = np.array(ascent["meant"])
+    assert (np.diff(meant[: ascent["stop"] + 1]) > -1e-6).all() and meant[-1] < meant[ascent["stop"]] < meant.max()
+    assert {name: row["verdict"] for name, row in made["variants"].items()} == {x: x for x in goodhart.COLOURS}
+
+
 def test_quantiles_are_those_of_the_weights():
     belief = posterior.exact(
         candidates=jnp.asarray([[0.0], [1.0], [2.0]]), log_prior=jnp.log(jnp.asarray([0.2, 0.6, 0.2]))
@@ -238,6 +276,8 @@ def test_sweep_refuses_in_one_line(tmp_path):
         (value_of_information, "--maps"),
         (biased_labels, "--pairs"),
         (human_models, "--games"),
+        (overoptimisation, "--pairs"),
+        (goodhart, "--points"),
         (service_desk, "--draws"),
         (safety_worlds, "--samples"),
     ],

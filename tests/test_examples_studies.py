@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from examples.studies import active_ird, correlated, lavaland, normalizers, teaching
+from examples.studies import active_ird, correlated, goodhart, lavaland, normalizers, teaching
 from mdps.graph import walk_from
 
 pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run them
@@ -64,6 +64,19 @@ def test_staying_near_a_reference_is_compared_with_staying_near_the_evidence(tmp
     assert np.corrcoef(written, true)[0, 1] < 0  # what looks watered is not
     assert "| mini tomato |" in (tmp_path / "correlated.md").read_text()
     assert matplotlib.image.imread(tmp_path / "correlated.png").shape[0] > 200
+
+
+def test_the_early_stop_keeps_every_meant_reward_from_falling(tmp_path):
+    made = goodhart.main(["--mdps", "12", "--out", str(tmp_path)])
+    saved(tmp_path, made, "goodhart.png")
+    assert made["overall"]["fell"] == 0 and made["overall"]["below stopped"] == 0
+    assert sum(row["MDPs"] for row in made["bins"]) == 12
+    page = (tmp_path / "goodhart.md").read_text(encoding="utf-8")
+    assert "| 120°-180° |" in page and "--mdps 12" in page
+    again = goodhart.main(["--redraw", "--out", str(tmp_path)])
+    assert again == made and (tmp_path / "goodhart.md").read_text(encoding="utf-8") == page
+    with pytest.raises(SystemExit):
+        goodhart.main(["--mdps", "1", "--out", str(tmp_path)])
 
 
 def test_active_ird_runs_and_keeps_the_other_worlds(tmp_path):

@@ -112,7 +112,8 @@ def conclusion(found: dict[str, Any], repetitions: int) -> str:
         f"Where nobody had compared answers that invent their sources it rises to {mean['best'][0]:.2f} and ends at "
         f"{mean['end'][0]:.2f}, while {rare['promised too much'][0]:.1f} more was "
         f"promised. The early stop leaves at {stop['true'][0]:.2f} (true reward had fallen before it on "
-        f"{stop['fell before']} of {repetitions}); choosing by {', '.join(study.CHOICES[1:])} ends at "
+        f"{stop['fell before']} of {repetitions}, and was within its angle on {stop['angle within']}); choosing "
+        f"by {', '.join(study.CHOICES[1:])} ends at "
         f"{', '.join(f'{x:.2f}' for x in careful)}."
     )
 

@@ -8,6 +8,7 @@ and by falling temperature; with the early stop that knows the angle, and withou
 
 import argparse
 import itertools
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,7 +117,7 @@ def page(made: dict[str, Any]) -> str:
         "",
         "What the numbers mean is on [Goodhart](../goodhart.md).",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(x if x[:1] in "|!#" else textwrap.fill(x, 118) for x in lines) + "\n"
 
 
 @_style.drawing
@@ -128,7 +129,8 @@ def draw(made: dict[str, Any]) -> Figure:
     kinds = (("ascent", _style.ORANGE), ("temperature", _style.AMBER), ("stopped", _style.PURPLE))
     for i, (kind, colour) in enumerate(kinds):
         mean, error = zip(*(row[f"share {kind}"] for row in rows), strict=True)
-        label = {"ascent": "steepest ascent", "temperature": "falling temperature", "stopped": "with the early stop"}
+        label = {"ascent": "steepest ascent", "temperature": "falling temperature"}
+        label["stopped"] = f"with the early stop (at most {max(mean):.0%})"
         often.bar(at + 0.27 * (i - 1), mean, 0.25, yerr=[e or 0 for e in error], color=colour, label=label[kind])
     often.set(title="How often the meant reward drops", ylabel="share of MDPs", ylim=(0, 1.05))
     often.legend(loc="upper left")

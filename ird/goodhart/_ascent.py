@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ird.flows import check_stationary
-from ird.goodhart._curve import reward_table
+from ird.goodhart._curve import check_either, reward_table
 from ird.goodhart._tangent import MOST_PAIRS, flow_of, live_pairs, rising, shares_of_flow
 from mdps.checks import (
     check_array,
@@ -77,7 +77,7 @@ class Path:
 
     def returns(self, true: Any) -> Float[Array, " I"]:
         """Return of a reward, weights `[K]` or a table, at each occupancy, `[I]`."""
-        reward = reward_table(self.mdp, "true", true)
+        reward = reward_table(self.mdp, check_either(self.mdp, "true", true))
         return _returns_at(self.occupancies, reward, self.mdp.total_visits)
 
     def drop(self, true: Any, stop: Int[Array, ""] | int | None = None) -> Float[Array, ""]:
@@ -92,7 +92,8 @@ class Path:
 
     def relative_drop(self, true: Any, stop: Int[Array, ""] | int | None = None) -> Float[Array, ""]:
         """The drop as a share of what lies between the worst and the best return, from 0 to 1."""
-        return self.drop(true, stop) / jnp.maximum(_range_of(self.mdp, reward_table(self.mdp, "true", true)), 1e-30)
+        span = _range_of(self.mdp, reward_table(self.mdp, check_either(self.mdp, "true", true)))
+        return self.drop(true, stop) / jnp.maximum(span, 1e-30)
 
     def policy(self, index: Int[Array, ""] | int) -> Float[Array, " S A"]:
         """The stationary policy of one occupancy; where it never is, at random."""
@@ -132,10 +133,11 @@ def ascend(
         >>> float(path.drop(meant, path.stop(angle))), bool(path.converged)
         (0.0, True)
     """
-    reward = _door(mdp, "ascend", proxy)
+    held = _door(mdp, "ascend", proxy)
     max_steps = check_count("max_steps", max_steps)
-    policy = uniform_policy(mdp) if start is None else check_policy(mdp, start, stationary=True)
-    require_concrete("goodhart.ascend", start=policy)
+    start = None if start is None else _stationary(mdp, "start", start)
+    require_concrete("goodhart.ascend", start=start)
+    reward, policy = reward_table(mdp, held), uniform_policy(mdp) if start is None else start
     live = live_pairs(mdp)
     if live.sum() > MOST_PAIRS:
         raise ValueError(
@@ -175,14 +177,15 @@ def along(mdp: MDP, proxy: Any, policies: Float[Array, " I S A"] | np.ndarray) -
         >>> bool((path.slopes[:-1] > 0).all()), int(path.stop(0.3))
         (True, 2)
     """
-    reward = _door(mdp, "along", proxy)
+    held = _door(mdp, "along", proxy)
     policies = check_array("policies", policies)
     require_concrete("goodhart.along", policies=policies)
     if policies.ndim != 3 or policies.shape[0] == 0:
         raise ValueError(f"policies has shape {policies.shape}; give the iterates in order, [I, S, A] with I ≥ 1.")
-    live = live_pairs(mdp)
+    iterates = [_stationary(mdp, f"policies[{i}]", x) for i, x in enumerate(np.asarray(policies))]
+    reward, live = reward_table(mdp, held), live_pairs(mdp)
     flow = flow_of(mdp, live)
-    places = np.array([_visits_of(mdp, live, flow, check_policy(mdp, x, stationary=True)) for x in policies])
+    places = np.array([_visits_of(mdp, live, flow, x) for x in iterates])
     basis = shares_of_flow(flow)
     R = np.asarray(reward, np.float64)[live]
     steps = np.diff(places, axis=0)
@@ -193,13 +196,21 @@ def along(mdp: MDP, proxy: Any, policies: Float[Array, " I S A"] | np.ndarray) -
 
 
 def _door(mdp: MDP, name: str, proxy: Any) -> Array:
-    """The written reward `[S, A]` of an MDP that is known and has no horizon."""
+    """The written reward, weights or a table, of an MDP that is known and has no horizon."""
     check_mdp(mdp)
     require_concrete(f"goodhart.{name}", next_state=mdp.next_state, probability=mdp.probability, initial=mdp.initial)
     check_stationary(mdp)
-    reward = reward_table(mdp, "proxy", proxy)
-    require_concrete(f"goodhart.{name}", proxy=reward)
-    return reward
+    held = check_either(mdp, "proxy", proxy)
+    require_concrete(f"goodhart.{name}", proxy=held)
+    return held
+
+
+def _stationary(mdp: MDP, name: str, policy) -> Array:
+    """A policy `[S, A]`, by the name that it has here."""
+    try:
+        return check_policy(mdp, policy, stationary=True)
+    except ValueError as error:
+        raise ValueError(f"{name} is no such policy: {error}") from None
 
 
 def _visits_of(mdp: MDP, live: np.ndarray, flow: np.ndarray, policy) -> np.ndarray:

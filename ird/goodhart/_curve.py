@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdps.checks import check_array, check_reward, check_weights, is_concrete, shown
+from mdps.checks import check_array, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.pytrees import frozen_pytree, in_one_line
 
-__all__ = ["Curve", "check_pressures", "reward_table"]
+__all__ = ["Curve", "check_either", "check_pressures", "reward_table"]
 __dir__ = __all__.copy
 
 
@@ -84,22 +84,23 @@ class Curve:
         return axes
 
 
-def reward_table(mdp: MDP, name: str, reward) -> Array:
-    """A reward `[S, A]`, of weights `[K]` (or what holds them), or of a table `[S]` or `[S, A]`."""
+def check_either(mdp: MDP, name: str, reward) -> Array:
+    """Weights `[K]` (or what holds them), or a reward `[S]` or `[S, A]`; where S = K, what is `[K]` are weights."""
     reward = reward.weights if hasattr(reward, "weights") else reward
     held = check_array(name, reward, finite=False)
     S, A, K = mdp.num_states, mdp.num_actions, mdp.num_features
-    if held.shape == (K,):
-        table = mdp.reward(check_weights(mdp, held, name))
-    elif held.shape in ((S,), (S, A)):
-        check_array(name, held)
-        table = check_reward(mdp, held)
-    else:
+    if held.shape not in ((K,), (S,), (S, A)):
         raise ValueError(
             f"{name} has shape {held.shape}; give weights [{K}], one for each feature, or a reward [S] or [S, A] with "
             f"S={S} states and A={A} actions."
         )
-    return jnp.broadcast_to(table if table.ndim == 2 else table[:, None], (S, A))
+    return check_array(name, held)
+
+
+def reward_table(mdp: MDP, held: Array) -> Array:
+    """The reward `[S, A]` of what `check_either` let in."""
+    table = mdp.reward(held) if held.shape == (mdp.num_features,) else held
+    return jnp.broadcast_to(table if table.ndim == 2 else table[:, None], (mdp.num_states, mdp.num_actions))
 
 
 def check_pressures(name: str, x, least: float, what: str) -> Array:

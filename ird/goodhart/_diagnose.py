@@ -16,11 +16,10 @@ optimised policy.
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.goodhart._selection import best_of, best_of_chances
+from ird.goodhart._selection import best_of, check_outcomes
 from mdps.checks import check_array, check_number, require_concrete
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -146,6 +145,8 @@ def diagnose(
         T2: the reference never scores as high as 6 (its highest is 3), so that nothing can be selected there
     """
     proxy, true, log_p = _scores(proxy, true, log_weights)
+    pushed = None if optimised is None else _pushed(optimised)
+    spread = _spread(by_payoff)
     rare = float(
         check_number("rare", rare, lambda x: 0 <= x < 1, "it is a share of the reference's outcomes, in [0, 1).")
     )
@@ -155,7 +156,6 @@ def diagnose(
     sd = float(np.sqrt(p @ (true - mean[1]) ** 2))
     unit = sd if sd > 0 else 1.0
     fit, correlation = _explained(proxy, true, p, rare), _explained(proxy, true, p, 0.0)
-    pushed = None if optimised is None else _pushed(optimised)
     selected, why = _selected(proxy, true, log_p, mean[0], pushed)
     alike = None if pushed is None or selected is None else bool(pushed[1][-1] >= selected - tolerance * unit)
     if pushed is None:
@@ -163,7 +163,6 @@ def diagnose(
         fall = float(curve.max() - curve[-1])
     else:
         fall = float(max(mean[1], pushed[1].max()) - pushed[1][-1])
-    spread = _spread(by_payoff)
     if spread is None:
         why = (
             *why,
@@ -194,10 +193,9 @@ def _scores(proxy, true, log_weights) -> tuple[np.ndarray, np.ndarray, np.ndarra
             f"proxy has shape {proxy.shape} and true {true.shape}; give both scores of M ≥ 2 outcomes of the "
             "reference, [M]."
         )
-    log_p = jnp.full(proxy.shape, -np.log(proxy.shape[0])) if log_weights is None else log_weights
+    log_p = np.full(proxy.shape, -np.log(proxy.shape[0])) if log_weights is None else log_weights
     require_concrete("goodhart.diagnose", proxy=proxy, true=true, log_weights=log_p)
-    best_of_chances(proxy, log_p, 1.0)  # refuses log weights that are none
-    log_p = np.asarray(log_p, np.float64)
+    log_p = np.asarray(check_outcomes(proxy, log_p, "proxy")[1], np.float64)
     return np.asarray(proxy, np.float64), np.asarray(true, np.float64), log_p - np.log(np.exp(log_p).sum())
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.goodhart._curve import reward_table
+from ird.goodhart._curve import check_either, reward_table
 from mdps.checks import check_array, check_count, check_mdp, check_policy, require_concrete
 from mdps.mdp import MDP
 from mdps.policies import uniform_policy
@@ -89,8 +89,10 @@ def path_returns(
     most = check_count("most", most)
     if mdp.horizon is None:
         raise ValueError("mdp has no horizon, so that runs have no end; give it one: mdp.replace(horizon=T).")
-    policy = uniform_policy(mdp) if policy is None else check_policy(mdp, policy)
-    tables = [reward_table(mdp, name, x) for name, x in (("proxy", proxy), ("true", true))]
+    held = [check_either(mdp, name, x) for name, x in (("proxy", proxy), ("true", true))]
+    policy = None if policy is None else check_policy(mdp, policy)
+    tables = [reward_table(mdp, x) for x in held]
+    policy = uniform_policy(mdp) if policy is None else policy
     require_concrete(
         "goodhart.path_returns", probability=mdp.probability, policy=policy, proxy=tables[0], true=tables[1]
     )

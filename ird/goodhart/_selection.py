@@ -19,6 +19,9 @@ from jaxtyping import Array, Float
 from ird.goodhart._curve import Curve, check_pressures
 from mdps.checks import check_array, is_concrete
 
+__all__ = ["best_of", "best_of_chances", "check_outcomes", "kl_bound", "regularised", "regularised_chances"]
+__dir__ = __all__.copy
+
 _NORMALISED = 1e-3  # what probabilities may miss one by: rounding of a million of them in float32
 
 
@@ -52,7 +55,7 @@ def best_of(
         >>> [round(float(x), 4) for x in (*curve.true, curve.kl[1], kl_bound(4))]
         [1.5, 2.6172, 0.5903, 0.6363]
     """
-    proxy, log_p = _outcomes(returns_proxy, log_weights)
+    proxy, log_p = check_outcomes(returns_proxy, log_weights)
     true = _beside(returns_true, proxy)
     n = check_pressures("n", n, 1, "one draw is no pressure").astype(proxy.dtype)
     return _curve_of(_best_of_chances, proxy, true, log_p, n)
@@ -78,11 +81,11 @@ def best_of_chances(
         >>> [round(float(x), 3) for x in best_of_chances([0.0, 1.0, 1.0], np.log([0.5, 0.125, 0.375]), 2.0)]
         [0.25, 0.188, 0.562]
     """
-    proxy, log_p = _outcomes(returns_proxy, log_weights)
-    n = check_pressures("n", n, 1, "one draw is no pressure").astype(proxy.dtype)
+    proxy, log_p = check_outcomes(returns_proxy, log_weights)
+    n = check_pressures("n", n, 1, "one draw is no pressure")
     if n.ndim:
         raise ValueError(f"n has shape {n.shape}; give one number, and use jax.vmap for several.")
-    return _best_of_chances(proxy, log_p, n)
+    return _best_of_chances(proxy, log_p, n.astype(proxy.dtype))
 
 
 def regularised(
@@ -115,7 +118,7 @@ def regularised(
         >>> [round(float(x), 3) for x in curve.true]
         [0.731, 1.0]
     """
-    proxy, log_p = _outcomes(returns_proxy, log_weights)
+    proxy, log_p = check_outcomes(returns_proxy, log_weights)
     true = _beside(returns_true, proxy)
     taus = check_pressures("temperatures", temperatures, 0, "0 for the hard optimum, larger for less pressure")
     curve = _curve_of(_regularised_chances, proxy, true, log_p, taus.astype(proxy.dtype))
@@ -144,11 +147,11 @@ def regularised_chances(
         >>> [round(float(x), 3) for x in regularised_chances([0.0, 1.0, 1.0], np.log([0.5, 0.125, 0.375]), 0.0)]
         [0.0, 0.25, 0.75]
     """
-    proxy, log_p = _outcomes(returns_proxy, log_weights)
-    tau = check_pressures("temperature", temperature, 0, "0 for the hard optimum").astype(proxy.dtype)
+    proxy, log_p = check_outcomes(returns_proxy, log_weights)
+    tau = check_pressures("temperature", temperature, 0, "0 for the hard optimum")
     if tau.ndim:
         raise ValueError(f"temperature has shape {tau.shape}; give one number, and use jax.vmap for several.")
-    return _regularised_chances(proxy, log_p, tau)
+    return _regularised_chances(proxy, log_p, tau.astype(proxy.dtype))
 
 
 def kl_bound(n: Float[Array, " *P"] | np.ndarray | Any) -> Float[Array, " *P"]:
@@ -164,8 +167,9 @@ def kl_bound(n: Float[Array, " *P"] | np.ndarray | Any) -> Float[Array, " *P"]:
     return jnp.log(n) - (n - 1) / n
 
 
+@jax.jit
 def _best_of_chances(proxy, log_p, n) -> Array:
-    M = proxy.shape[0]
+    M, log_p = proxy.shape[0], log_p - jax.nn.logsumexp(log_p)
     order = jnp.argsort(proxy)
     value, p = proxy[order], jnp.exp(log_p)[order]
     group = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), value[1:] != value[:-1]]))
@@ -184,6 +188,7 @@ def _best_of_chances(proxy, log_p, n) -> Array:
     return jnp.zeros_like(share).at[order].set(share)
 
 
+@jax.jit
 def _regularised_chances(proxy, log_p, tau) -> Array:
     possible = log_p > -jnp.inf
     best = jnp.max(jnp.where(possible, proxy, -jnp.inf))
@@ -195,6 +200,7 @@ def _regularised_chances(proxy, log_p, tau) -> Array:
 
 @functools.partial(jax.jit, static_argnames="chances")
 def _curve_of(chances, proxy, true, log_p, pressures) -> Curve:
+    log_p = log_p - jax.nn.logsumexp(log_p)
     counts = log_p > -jnp.inf
     log_known = jnp.where(counts, log_p, 0)
 
@@ -209,13 +215,13 @@ def _curve_of(chances, proxy, true, log_p, pressures) -> Curve:
     return Curve(pressures, *(x.reshape(pressures.shape) for x in found), span)
 
 
-def _outcomes(returns_proxy, log_weights) -> tuple[Array, Array]:
-    """Written rewards and normalised log probabilities, `[M]` each."""
-    proxy = check_array("returns_proxy", returns_proxy)
-    log_p = check_array("log_weights", log_weights, finite=False).astype(proxy.dtype)
+def check_outcomes(proxy, log_weights, name: str = "returns_proxy") -> tuple[Array, Array]:
+    """Written rewards and log probabilities, `[M]` each; these miss one by no more than rounding."""
+    proxy = check_array(name, proxy)
+    log_p = check_array("log_weights", log_weights, finite=False, dtype=proxy.dtype)
     if proxy.ndim != 1 or proxy.size == 0 or log_p.shape != proxy.shape:
         raise ValueError(
-            f"returns_proxy has shape {proxy.shape} and log_weights {log_p.shape}; give one number for each of M ≥ 1 "
+            f"{name} has shape {proxy.shape} and log_weights {log_p.shape}; give one number for each of M ≥ 1 "
             "outcomes, [M]."
         )
     if is_concrete(log_p):
@@ -226,11 +232,11 @@ def _outcomes(returns_proxy, log_weights) -> tuple[Array, Array]:
                 f"log_weights sum to a probability of {total:.6g}; they must sum to one: subtract "
                 "jax.nn.logsumexp(log_weights), or give np.full(M, -np.log(M)) for M draws of the reference."
             )
-    return proxy, log_p - jax.nn.logsumexp(log_p)
+    return proxy, log_p
 
 
 def _beside(returns_true, proxy) -> Array:
     true = check_array("returns_true", returns_true)
     if true.shape != proxy.shape:
         raise ValueError(f"returns_true has shape {true.shape}; give one number per outcome, {proxy.shape}.")
-    return true.astype(jnp.promote_types(true.dtype, proxy.dtype))
+    return true

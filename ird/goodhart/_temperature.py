@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.goodhart._curve import Curve, check_pressures, reward_table
+from ird.goodhart._curve import Curve, check_either, check_pressures, reward_table
 from mdps.checks import check_mdp, check_sums
 from mdps.mdp import MDP
 from mdps.policies import uniform_policy
@@ -50,13 +50,14 @@ def by_temperature(mdp: MDP, proxy: Any, true: Any, temperatures: Float[Array, "
         [-0.85, -7.08, -8.0]
     """
     check_sums(check_mdp(mdp))
-    written, meant = (reward_table(mdp, name, x) for name, x in (("proxy", proxy), ("true", true)))
+    written, meant = (check_either(mdp, name, x) for name, x in (("proxy", proxy), ("true", true)))
     taus = check_pressures("temperatures", temperatures, 0, "0 for the hard optimum, larger for less pressure")
     return _by_temperature(mdp, written, meant, taus)
 
 
 @jax.jit
 def _by_temperature(mdp: MDP, written, meant, taus) -> Curve:
+    written, meant = reward_table(mdp, written), reward_table(mdp, meant)
     log_random = jnp.where(uniform_policy(mdp) > 0, jnp.log(jnp.maximum(uniform_policy(mdp), 1e-30)), 0)
 
     def at(tau):
