@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-__all__ = ["ConvergenceWarning", "diagnose", "ess_bulk", "ess_mean", "ess_tail", "pareto_k", "r_hat"]
+__all__ = ["ConvergenceWarning", "chain_diagnostics", "ess_bulk", "ess_mean", "ess_tail", "pareto_k", "r_hat"]
 __dir__ = __all__.copy
 
 # The sequence of autocorrelations needs a few draws in each half of a chain.
@@ -38,7 +38,7 @@ def r_hat(chains: Float[Array, " C T"]) -> Float[Array, ""]:
         >>> round(float(r_hat(jax.random.normal(jax.random.key(0), (4, 500)))), 2)
         1.0
     """
-    return diagnose(chains)[0]
+    return chain_diagnostics(chains)[0]
 
 
 def ess_bulk(chains: Float[Array, " C T"]) -> Float[Array, ""]:
@@ -52,7 +52,7 @@ def ess_bulk(chains: Float[Array, " C T"]) -> Float[Array, ""]:
     Returns:
         How many independent draws they are worth; NaN for fewer than 8 per chain.
     """
-    return diagnose(chains)[1]
+    return chain_diagnostics(chains)[1]
 
 
 def ess_tail(chains: Float[Array, " C T"]) -> Float[Array, ""]:
@@ -66,7 +66,7 @@ def ess_tail(chains: Float[Array, " C T"]) -> Float[Array, ""]:
     Returns:
         How many independent draws they are worth; NaN for fewer than 8 per chain.
     """
-    return diagnose(chains)[2]
+    return chain_diagnostics(chains)[2]
 
 
 @jax.jit
@@ -85,7 +85,7 @@ def ess_mean(chains: Float[Array, " C T"]) -> Float[Array, ""]:
 
 
 @jax.jit
-def diagnose(chains: Float[Array, " C T ..."]) -> tuple[Array, Array, Array]:
+def chain_diagnostics(chains: Float[Array, " C T ..."]) -> tuple[Array, Array, Array]:
     """R-hat, bulk and tail effective sample size of each number that was drawn, `[C, T, ...] -> [...]` each."""
     C, T, *shape = chains.shape
     if T < _FEWEST:

@@ -37,7 +37,7 @@ CHAINS = {
 def test_diagnostics_are_those_of_the_slow_twin(name, dtype):
     x = CHAINS[name]
     expected = [f(x) for f in (oracles_chains.r_hat, oracles_chains.ess_bulk, oracles_chains.ess_tail)]
-    found = diagnostics.diagnose(jnp.asarray(x, dtype))
+    found = diagnostics.chain_diagnostics(jnp.asarray(x, dtype))
     np.testing.assert_allclose(found[1:], expected[1:], rtol=1e-9 if dtype == jnp.float64 else 2e-4)
     # In float32 the two draws beside the median may tie, at the lowest rank of the folded draws.
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-9 if dtype == jnp.float64 else 2e-3)
@@ -55,13 +55,13 @@ def test_diagnostics_are_those_of_arviz(x64):
         pytest.skip("arviz 1.x takes no bare arrays")
     for x in CHAINS.values():
         expected = [az.rhat(x, method="rank"), az.ess(x, method="bulk"), az.ess(x, method="tail")]
-        np.testing.assert_allclose(diagnostics.diagnose(jnp.asarray(x)), expected, rtol=1e-9)
+        np.testing.assert_allclose(diagnostics.chain_diagnostics(jnp.asarray(x)), expected, rtol=1e-9)
         np.testing.assert_allclose(diagnostics.ess_mean(jnp.asarray(x)), az.ess(x, method="mean"), rtol=1e-6)
 
 
 def test_every_number_is_diagnosed_by_itself():
     both = jnp.asarray(np.stack([CHAINS["independent"], CHAINS["slow"]], axis=2), jnp.float32)
-    together = diagnostics.diagnose(both[..., None])
+    together = diagnostics.chain_diagnostics(both[..., None])
     for k, name in enumerate(("independent", "slow")):
         alone = jnp.asarray(CHAINS[name], jnp.float32)
         each = diagnostics.r_hat(alone), diagnostics.ess_bulk(alone), diagnostics.ess_tail(alone)
@@ -70,7 +70,10 @@ def test_every_number_is_diagnosed_by_itself():
 
 
 def test_known_troubles_of_chains_show_in_the_numbers():
-    value = {name: [float(x) for x in diagnostics.diagnose(jnp.asarray(x, jnp.float32))] for name, x in CHAINS.items()}
+    value = {
+        name: [float(x) for x in diagnostics.chain_diagnostics(jnp.asarray(x, jnp.float32))]
+        for name, x in CHAINS.items()
+    }
     assert value["independent"][0] < 1.01
     assert value["apart"][0] > 1.4
     assert value["of unequal spread"][0] > 1.1  # which only the folded draws show
@@ -90,6 +93,6 @@ def test_too_few_draws_or_none_that_differ_are_not_judged():
 
 def test_diagnostics_run_under_jit_and_vmap():
     x = jnp.asarray(CHAINS["slow"], jnp.float32)
-    batched = jax.jit(jax.vmap(diagnostics.diagnose))(jnp.stack([x, 2 * x]))
+    batched = jax.jit(jax.vmap(diagnostics.chain_diagnostics))(jnp.stack([x, 2 * x]))
     np.testing.assert_allclose(batched[1][0], diagnostics.ess_bulk(x), rtol=1e-5)
     np.testing.assert_allclose(batched[1][0], batched[1][1], rtol=1e-5)  # ranks know no scale

@@ -16,7 +16,7 @@ from test_ird_evidence_proxy import K, random_problem
 
 import mdps
 from ird import ProxyReward, posterior
-from ird.diagnostics import diagnose
+from ird.diagnostics import chain_diagnostics
 from ird.evidence import Comparison, InitialState, MaxEntDemonstration
 from ird.posterior import ConvergenceWarning
 
@@ -109,7 +109,7 @@ def test_a_batch_says_which_of_its_posteriors_did_not_converge(batch):
     beliefs = batch[0]
     half = beliefs.weights.shape[1] // 2
     torn = beliefs.weights.at[1, :half, 0].add(1.0)  # two chains of posterior 1 are elsewhere
-    found = diagnose(torn[1].reshape(beliefs.num_chains, -1, K))
+    found = chain_diagnostics(torn[1].reshape(beliefs.num_chains, -1, K))
     diagnostics = dict(beliefs.diagnostics)
     for name, x in zip(("r_hat", "ess_bulk", "ess_tail"), found, strict=True):
         diagnostics[name] = diagnostics[name].at[1].set(x)

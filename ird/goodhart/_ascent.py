@@ -150,7 +150,7 @@ def ascend(
     R = np.asarray(reward, np.float64)[live]
     c = R - basis @ (basis.T @ R)
     places, slopes, converged = _climb(projector, c, _visits_of(mdp, live, flow, policy), np.linalg.norm(R), max_steps)
-    return _path(mdp, live, reward, np.array(places), np.array(slopes), np.linalg.norm(c), converged)
+    return _path_through(mdp, live, reward, np.array(places), np.array(slopes), np.linalg.norm(c), converged)
 
 
 def along(mdp: MDP, proxy: Any, policies: Float[Array, " I S A"] | np.ndarray) -> Path:
@@ -192,7 +192,7 @@ def along(mdp: MDP, proxy: Any, policies: Float[Array, " I S A"] | np.ndarray) -
     far = np.linalg.norm(steps, axis=1)
     slopes = np.append(np.where(far > 0, steps @ R / np.where(far > 0, far, 1), 0), 0.0)
     length = np.linalg.norm(R - basis @ (basis.T @ R))
-    return _path(mdp, live, reward, places, slopes, length, bool((far > 0).any()))
+    return _path_through(mdp, live, reward, places, slopes, length, bool((far > 0).any()))
 
 
 def _door(mdp: MDP, name: str, proxy: Any) -> Array:
@@ -247,13 +247,13 @@ def _climb(projector, c, visits, size, max_steps: int) -> tuple[list[np.ndarray]
     return places, [*slopes, 0.0], False
 
 
-def _path(mdp: MDP, live, reward, places: np.ndarray, slopes: np.ndarray, length, converged: bool) -> Path:
+def _path_through(mdp: MDP, live, reward, places: np.ndarray, slopes: np.ndarray, length, converged: bool) -> Path:
     dtype = jnp.result_type(mdp.probability, reward)
     table = np.zeros((len(places), *live.shape))
     table[:, live] = places
     proxy = float(mdp.total_visits) * np.sum(table * np.asarray(reward, np.float64)[None], axis=(1, 2))
-    found = (jnp.asarray(x, dtype) for x in (table, slopes, length, proxy))
-    return Path(*found, jnp.asarray(converged), mdp)
+    visits, rises, most, returns = (jnp.asarray(x, dtype) for x in (table, slopes, length, proxy))
+    return Path(visits, rises, most, returns, jnp.asarray(converged), mdp)
 
 
 @jax.jit

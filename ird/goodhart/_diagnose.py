@@ -146,7 +146,7 @@ def diagnose(
     """
     proxy, true, log_p = _scores(proxy, true, log_weights)
     pushed = None if optimised is None else _pushed(optimised)
-    spread = _spread(by_payoff)
+    spread = _differ_by(by_payoff)
     rare = float(
         check_number("rare", rare, lambda x: 0 <= x < 1, "it is a share of the reference's outcomes, in [0, 1).")
     )
@@ -251,7 +251,7 @@ def _selected(proxy, true, log_p, mean: float, pushed) -> tuple[float | None, tu
     return float(np.interp(reached, np.maximum.accumulate(written), meant)), ()
 
 
-def _spread(by_payoff) -> float | None:
+def _differ_by(by_payoff) -> float | None:
     if by_payoff is None:
         return None
     worth = check_array("by_payoff", by_payoff)

@@ -24,8 +24,9 @@ class Outcomes(NamedTuple):
 def answers(features: Float[Array, " M K"] | np.ndarray | Any, *, feature_names: Sequence[str] | None = None) -> MDP:
     """A choice among answers: an MDP of one state whose actions are the answers, and which ends after one.
 
-    Whatever takes an MDP can be asked about them: `planning.plan_least_exposure`, `planning.unknown`,
-    `alignment.geometry`, `alignment.regret`, `by_temperature`, `along`.  Its uniform policy draws each answer alike.
+    Whatever takes an MDP can be asked about them: `alignment.geometry`, `alignment.regret`, `by_temperature`, `along`;
+    its uniform policy draws each answer alike.  For more than some hundreds, `planning.plan_least_exposure` takes minutes
+    to compile.
 
     Args:
         features: of each answer, `[M, K]`.
@@ -38,9 +39,9 @@ def answers(features: Float[Array, " M K"] | np.ndarray | Any, *, feature_names:
         ValueError: for features of another shape, or names that are not one for each.
 
     Example:
-        >>> import mdps
+        >>> import jax.numpy as jnp, mdps
         >>> choice = answers([[1.0, 0.0], [0.0, 2.0]], feature_names=("short", "kind"))
-        >>> mdps.solve(choice, choice.reward([1.0, 1.0])).policy.tolist()
+        >>> mdps.solve(choice, choice.reward(jnp.array([1.0, 1.0]))).policy.tolist()
         [[0.0, 1.0]]
     """
     features = check_array("features", features)
@@ -48,7 +49,7 @@ def answers(features: Float[Array, " M K"] | np.ndarray | Any, *, feature_names:
         raise ValueError(f"features has shape {features.shape}; give those of M ≥ 1 answers, [M, K].")
     require_concrete("goodhart.answers", features=features)
     stays = np.ones((1, features.shape[0], 1))
-    return MDP.from_dense(stays, features[None], np.ones(1), discount=0.0, feature_names=feature_names)
+    return MDP.from_dense(stays, np.asarray(features)[None], np.ones(1), discount=0.0, feature_names=feature_names)
 
 
 def path_returns(

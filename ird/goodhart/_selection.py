@@ -210,9 +210,9 @@ def _curve_of(chances, proxy, true, log_p, pressures) -> Curve:
         kl = jnp.sum(jnp.where(some, q * (jnp.log(jnp.where(some, q, 1)) - log_known), 0))
         return jnp.sum(q * proxy), jnp.sum(q * true), jnp.maximum(kl, 0)
 
-    found = jax.lax.map(at, jnp.ravel(pressures))
+    proxies, trues, kls = (x.reshape(pressures.shape) for x in jax.lax.map(at, jnp.ravel(pressures)))
     span = jnp.max(jnp.where(counts, true, -jnp.inf)) - jnp.min(jnp.where(counts, true, jnp.inf))
-    return Curve(pressures, *(x.reshape(pressures.shape) for x in found), span)
+    return Curve(pressures, proxies, trues, kls, span)
 
 
 def check_outcomes(proxy, log_weights, name: str = "returns_proxy") -> tuple[Array, Array]:

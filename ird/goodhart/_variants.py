@@ -127,7 +127,7 @@ def adversarial(cost: float | Float[Array, ""] = 0.25) -> Variant:
 
 def _variant(name, proxy, true, p, optimised, by_payoff=None) -> Variant:
     true, log_p = jnp.asarray(true, float), np.log(p / p.sum())
-    got = [jnp.asarray(x, true.dtype) for x in optimised]
+    proxy, log_p, got_proxy, got_true = (jnp.asarray(x, true.dtype) for x in (proxy, log_p, *optimised))
     # Where nobody else is, payments change nothing.
-    by_payoff = jnp.full(3, got[1]) if by_payoff is None else by_payoff
-    return Variant(jnp.asarray(proxy, true.dtype), true, jnp.asarray(log_p, true.dtype), *got, by_payoff, name)
+    by_payoff = jnp.full(3, got_true) if by_payoff is None else by_payoff
+    return Variant(proxy, true, log_p, got_proxy, got_true, by_payoff, name)

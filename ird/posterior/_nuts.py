@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from numpyro.distributions import Distribution
 from numpyro.infer import MCMC, NUTS
 
-from ird.diagnostics import diagnose
+from ird.diagnostics import chain_diagnostics
 from ird.evidence import Evidence
 from ird.likelihood import as_pytrees, betas_of, check_finite_likelihood, opened, shared_names, sum_of_covariances
 from ird.posterior._posterior import Posterior
@@ -139,7 +139,7 @@ def chains_as_posterior(weights, parameters, before, covariance, diagnostics, st
     """The posterior that chains `[C T, ...]`, one after another, stand for, with what they say of themselves."""
     N = weights.shape[0]
     columns = jnp.concatenate([x.reshape(N, -1).astype(weights.dtype) for x in (weights, *parameters.values())], axis=1)
-    found = diagnose(columns.reshape(num_chains, N // num_chains, -1))
+    found = chain_diagnostics(columns.reshape(num_chains, N // num_chains, -1))
     ends = np.cumsum([0] + [int(np.prod(x.shape[1:])) for x in (weights, *parameters.values())])
     for i, (name, x) in enumerate({"": weights, **parameters}.items()):
         for what, each in zip(("r_hat", "ess_bulk", "ess_tail"), found, strict=True):

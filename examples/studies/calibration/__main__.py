@@ -26,7 +26,7 @@ from examples._settings import COUNT, NUMBERS, POSITIVE, POSITIVES, SEED, SHARE,
 from examples.studies.calibration import misspecified, pictures
 from ird import ProxyReward, calibration, posterior
 from ird.designer import Designer
-from ird.diagnostics import diagnose
+from ird.diagnostics import chain_diagnostics
 
 SETTINGS = Path(__file__).with_name("settings.toml")
 RULES: dict[str, Rule] = {
@@ -102,7 +102,7 @@ def judge(designer: Designer, name: str, settings: dict[str, Any]) -> Callable[[
             length = -(-L // chains) * thin
             belief = posterior.nuts(proxy, prior=BOX, key=for_sampler, num_samples=length, **sizes["nuts"])
             kept = belief.weights.reshape(chains, length, -1)[:, thin - 1 :: thin]
-            worth = jnp.min(diagnose(kept)[1]) / (kept.shape[0] * kept.shape[1])
+            worth = jnp.min(chain_diagnostics(kept)[1]) / (kept.shape[0] * kept.shape[1])
             return kept.reshape(-1, kept.shape[-1])[:L], worth
         if name == EXACT:
             belief = posterior.exact(proxy, candidates=lattice(np.linspace(-1, 1, sizes["lattice"])))
