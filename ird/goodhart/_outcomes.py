@@ -25,7 +25,7 @@ def answers(features: Float[Array, " M K"] | np.ndarray | Any, *, feature_names:
     """A choice among answers: an MDP of one state whose actions are the answers, and which ends after one.
 
     Whatever takes an MDP can be asked about them: `alignment.geometry`, `alignment.regret`, `by_temperature`, `along`;
-    its uniform policy draws each answer alike.  For more than some hundreds, `planning.plan_least_exposure` takes minutes
+    its uniform policy draws each answer alike.  With many answers `planning.plan_least_exposure` takes minutes
     to compile.
 
     Args:
