@@ -12,7 +12,8 @@ from scipy.optimize import linprog, nnls
 
 import mdps
 from ird import alignment, goodhart
-from ird.goodhart._tangent import flow_of, live_pairs, rising, shares_of_flow
+from ird.flows import visitable
+from ird.goodhart._tangent import dense_flow, rising, shares_of_flow
 from mdps import MDP, GridWorld
 
 TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
@@ -249,7 +250,7 @@ def test_the_direction_is_that_of_non_negative_least_squares_and_of_a_quadratic_
     rng = np.random.default_rng(3)
     for _ in range(200):
         mdp = drawn(rng, 5, 3)
-        flow = flow_of(mdp, live_pairs(mdp))
+        flow = dense_flow(*visitable(mdp))
         basis = shares_of_flow(flow)
         N = np.eye(15) - basis @ basis.T
         c = N @ rng.normal(size=15)
@@ -268,8 +269,8 @@ def test_the_ascent_ends_at_the_best_of_a_linear_program_and_its_slopes_do_not_r
     for _ in range(100):
         mdp = drawn(rng, 5, 3)
         path = goodhart.ascend(mdp, np.array([1.0, 0]))
-        live = live_pairs(mdp)
-        flow = flow_of(mdp, live)
+        live, moved = visitable(mdp)
+        flow = dense_flow(live, moved)
         R = np.asarray(mdp.features)[..., 0][live]
         best = linprog(-R, A_eq=flow, b_eq=(1 - float(mdp.discount)) * np.asarray(mdp.initial))
         end = np.asarray(path.occupancies)[-1][live]
@@ -344,7 +345,7 @@ def test_at_every_stop_the_worst_reward_of_the_cone_would_have_fallen(climbs):
         t /= np.linalg.norm(t)
         # The written reward's canonical form, from the steepest direction of all: within the span of directions.
         mdp = climb.path.mdp
-        basis = shares_of_flow(flow_of(mdp, np.ones(visits.shape[1:], bool)))
+        basis = shares_of_flow(dense_flow(*visitable(mdp)))
         c = climb.features[..., 0].ravel()
         c = c - basis @ (basis.T @ c)
         c /= np.linalg.norm(c)

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ird.flows import check_stationary
+from ird.flows import check_stationary, flow_of, visitable
 from ird.goodhart._curve import check_either, reward_table
-from ird.goodhart._tangent import MOST_PAIRS, flow_of, live_pairs, rising, shares_of_flow
+from ird.goodhart._tangent import MOST_PAIRS, dense_flow, rising, shares_of_flow
 from mdps.checks import (
     check_array,
     check_count,
@@ -138,18 +138,18 @@ def ascend(
     start = None if start is None else _stationary(mdp, "start", start)
     require_concrete("goodhart.ascend", start=start)
     reward, policy = reward_table(mdp, held), uniform_policy(mdp) if start is None else start
-    live = live_pairs(mdp)
+    live, moved = visitable(mdp)
     if live.sum() > MOST_PAIRS:
         raise ValueError(
             f"mdp has {live.sum()} states and actions that can occur, and goodhart.ascend makes a square matrix of "
             f"them; it takes at most {MOST_PAIRS}: use goodhart.along on the iterates of another optimiser."
         )
-    flow = flow_of(mdp, live)
-    basis = shares_of_flow(flow)
+    basis = shares_of_flow(dense_flow(live, moved))
     projector = np.eye(basis.shape[0]) - basis @ basis.T
     R = np.asarray(reward, np.float64)[live]
     c = R - basis @ (basis.T @ R)
-    places, slopes, converged = _climb(projector, c, _visits_of(mdp, live, flow, policy), np.linalg.norm(R), max_steps)
+    begin = flow_of(mdp, np.asarray(policy, np.float64), moved, live)[live.ravel()]
+    places, slopes, converged = _climb(projector, c, begin, np.linalg.norm(R), max_steps)
     return _path_through(mdp, live, reward, np.array(places), np.array(slopes), np.linalg.norm(c), converged)
 
 
@@ -183,10 +183,9 @@ def along(mdp: MDP, proxy: Any, policies: Float[Array, " I S A"] | np.ndarray) -
     if policies.ndim != 3 or policies.shape[0] == 0:
         raise ValueError(f"policies has shape {policies.shape}; give the iterates in order, [I, S, A] with I ≥ 1.")
     iterates = [_stationary(mdp, f"policies[{i}]", x) for i, x in enumerate(np.asarray(policies))]
-    reward, live = reward_table(mdp, held), live_pairs(mdp)
-    flow = flow_of(mdp, live)
-    places = np.array([_visits_of(mdp, live, flow, x) for x in iterates])
-    basis = shares_of_flow(flow)
+    reward, (live, moved) = reward_table(mdp, held), visitable(mdp)
+    places = np.array([flow_of(mdp, np.asarray(x, np.float64), moved, live)[live.ravel()] for x in iterates])
+    basis = shares_of_flow(dense_flow(live, moved))
     R = np.asarray(reward, np.float64)[live]
     steps = np.diff(places, axis=0)
     far = np.linalg.norm(steps, axis=1)
@@ -211,18 +210,6 @@ def _stationary(mdp: MDP, name: str, policy) -> Array:
         return check_policy(mdp, policy, stationary=True)
     except ValueError as error:
         raise ValueError(f"{name} is no such policy: {error}") from None
-
-
-def _visits_of(mdp: MDP, live: np.ndarray, flow: np.ndarray, policy) -> np.ndarray:
-    """The normalised occupancy of a policy at the live pairs, `[n]`."""
-    policy = np.asarray(policy, np.float64)
-    policy = policy / policy.sum(axis=1, keepdims=True)
-    reached = live.any(axis=1)
-    state = np.cumsum(reached)[np.nonzero(live)[0]] - 1
-    taken = np.zeros((len(state), int(reached.sum())))
-    taken[np.arange(len(state)), state] = policy[live]
-    initial = np.asarray(mdp.initial, np.float64)[reached]
-    return taken @ np.linalg.solve(flow @ taken, (1 - float(mdp.discount)) * initial / initial.sum())
 
 
 def _climb(projector, c, visits, size, max_steps: int) -> tuple[list[np.ndarray], list[float], bool]:

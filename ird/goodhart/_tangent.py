@@ -11,33 +11,19 @@ are its slopes, so that a solution has t_I >= 0, y >= 0 and t_I y = 0.
 
 import numpy as np
 
-from mdps.graph import reachable
-from mdps.mdp import MDP
-
-__all__ = ["MOST_PAIRS", "flow_of", "live_pairs", "rising", "shares_of_flow"]
+__all__ = ["MOST_PAIRS", "dense_flow", "rising", "shares_of_flow"]
 __dir__ = __all__.copy
 
 MOST_PAIRS = 4000  # states and actions of which a dense square matrix is made
 _ZERO = 1e-11  # of a direction of unit length: what counts as not moving
 
 
-def live_pairs(mdp: MDP) -> np.ndarray:
-    """Which states and actions can occur, `[S, A]`."""
-    live = np.repeat(reachable(mdp)[:, None], mdp.num_actions, axis=1)
-    return live if mdp.available is None else live & np.asarray(mdp.available)
+def dense_flow(counts: np.ndarray, moved) -> np.ndarray:
+    """F = E - γP over what can occur, `[S', n]`: what each pair takes out of each state and brings into it.
 
-
-def flow_of(mdp: MDP, live: np.ndarray) -> np.ndarray:
-    """F, what each live pair takes out of each state that is reached and brings into it, `[S', n]`."""
-    reached = np.flatnonzero(live.any(axis=1))
-    to, p = np.asarray(mdp.next_state), np.asarray(mdp.probability, np.float64)
-    p = p / p.sum(axis=2, keepdims=True)  # rounded to float32 they miss one
-    state, action = np.nonzero(live)
-    flow = np.zeros((mdp.num_states, len(state)))
-    pair = np.repeat(np.arange(len(state)), to.shape[1])
-    np.add.at(flow, (to[state].ravel(), pair), -float(mdp.discount) * p[state, action].ravel())
-    flow[state, np.arange(len(state))] += 1
-    return flow[reached]
+    `counts` and `moved` are those of `ird.flows.visitable`.
+    """
+    return -moved[np.flatnonzero(counts.ravel())][:, np.flatnonzero(counts.any(axis=1))].toarray().T
 
 
 def shares_of_flow(flow: np.ndarray) -> np.ndarray:
