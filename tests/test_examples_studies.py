@@ -67,12 +67,12 @@ def test_staying_near_a_reference_is_compared_with_staying_near_the_evidence(tmp
 
 
 def test_the_early_stop_keeps_every_meant_reward_from_falling(tmp_path):
-    made = goodhart.main(["--mdps", "12", "--out", str(tmp_path)])
+    made = goodhart.main(["--small", "--mdps", "12", "--out", str(tmp_path)])
     saved(tmp_path, made, "goodhart.png")
     assert made["overall"]["fell"] == 0 and made["overall"]["below stopped"] == 0
     assert sum(row["MDPs"] for row in made["bins"]) == 12
     page = (tmp_path / "goodhart.md").read_text(encoding="utf-8")
-    assert "| 120°-180° |" in page and "--mdps 12" in page
+    assert "| 120°-180° |" in page and "--mdps 12 --small" in page
     again = goodhart.main(["--redraw", "--out", str(tmp_path)])
     assert again == made and (tmp_path / "goodhart.md").read_text(encoding="utf-8") == page
     with pytest.raises(SystemExit):

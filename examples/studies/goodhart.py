@@ -25,6 +25,8 @@ from ird import alignment, goodhart
 from mdps import MDP
 
 EDGES = (0, 30, 60, 90, 120, 180)
+SIZES = ([4, 8], [2, 3])  # least and most states, and actions
+SMALL = ([5, 5], [2, 2])  # one program
 DISCOUNTS = (0.5, 0.7, 0.9, 0.99)
 NOTHING = 1e-3  # of all that the meant reward can differ by: what counts as no drop
 TEMPERATURES = np.geomspace(100, 1e-3, 60)
@@ -32,9 +34,9 @@ WRITTEN = np.array([1.0, 0.0])
 HEADS = ("angle", "MDPs", "drop, ascent", "drop, temperature", "height", "drop, early stop", "gain stopped", "gain")
 
 
-def drawn(rng: np.random.Generator) -> tuple[MDP, np.ndarray, float]:
+def drawn(rng: np.random.Generator, states: Sequence[int], actions: Sequence[int]) -> tuple[MDP, np.ndarray, float]:
     """A random MDP with two random rewards as features, a meant reward in their plane, and its angle in degrees."""
-    S, A = int(rng.integers(4, 9)), int(rng.integers(2, 4))
+    S, A = (int(rng.integers(low, high + 1)) for low, high in (states, actions))
     moved = np.maximum(rng.dirichlet(np.full(S, 0.3), (S, A)), 1e-12)
     moved /= moved.sum(axis=2, keepdims=True)
     gamma = float(rng.choice(DISCOUNTS))
@@ -84,13 +86,18 @@ def binned(rows: list[dict[str, float]]) -> list[dict[str, Any]]:
 def page(made: dict[str, Any]) -> str:
     """The study as a page."""
     told, settings = made["overall"], made["settings"]
+
+    def between(name: str) -> str:
+        low, high = settings[name]
+        return f"{low} to {high}" if low < high else f"{low}"
+
     lines = [
         "# Goodhart: the study",
         "",
-        f"Made by `{settings['command']}` (seed {made['seed']}): {settings['mdps']} random MDPs of 4 to 8 states and 2 "
-        "or 3 actions, transitions from Dirichlet(0.3), γ from .5, .7, .9 and .99, rewards of states and actions from "
-        "N(0, 1). The meant reward lies in the plane of the written one and another such draw, at an angle uniform on "
-        "0° to 180°. A drop is more than a thousandth of all that the meant reward can differ by; heights and gains "
+        f"Made by `{settings['command']}` (seed {made['seed']}): {settings['mdps']} random MDPs of {between('states')} "
+        f"states and {between('actions')} actions, transitions from Dirichlet(0.3), γ from .5, .7, .9 and .99, rewards "
+        "of states and actions from N(0, 1). The meant reward lies in the plane of the written one and another such "
+        "draw, at an angle uniform on 0° to 180°. A drop is more than a thousandth of all that the meant reward can differ by; heights and gains "
         "are in the same unit. The early stop is told the angle. ± is one standard error.",
         "",
         "![Share of drops and their height by angle, and what the early stop keeps](goodhart.png)",
@@ -179,10 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def run(number: int, options: argparse.Namespace, console: Console, began: float) -> dict[str, Any]:
     """Follow every MDP, in float64, and save the numbers."""
     rng, rows = np.random.default_rng(options.seed), []
+    sizes = SMALL if options.small else SIZES
     with jax.enable_x64(True), _report.progress(console) as bar:
         job = bar.add_task("MDPs", total=number)
         for _ in range(number):
-            rows.append(followed(*drawn(rng)))
+            rows.append(followed(*drawn(rng, *sizes)))
             bar.advance(job)
     acute = [row for row in rows if row["angle"] < 90]
     overall = {
@@ -195,7 +203,12 @@ def run(number: int, options: argparse.Namespace, console: Console, began: float
         "steps": float(np.mean([row["steps"] for row in rows])),
     }
     given = ["mdps"] if options.mdps is not None else []
-    settings = {"mdps": number, "command": _report.command("examples.studies.goodhart", options, given)}
+    settings = {
+        "mdps": number,
+        "states": sizes[0],
+        "actions": sizes[1],
+        "command": _report.command("examples.studies.goodhart", options, given),
+    }
     found = {"bins": binned(rows), "overall": overall}
     return _report.save(
         options.out, began, settings, options.seed, found, pictures=["goodhart.png"], file="goodhart.json"
