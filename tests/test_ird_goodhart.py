@@ -416,6 +416,18 @@ def test_states_and_actions_that_are_not_there_do_not_move_the_ascent():
     assert not bool(short.converged) and short.slopes.shape == (2,)
 
 
+def test_float32_ascends_to_the_same_place(dtype):
+    mdp = drawn(np.random.default_rng(7), 6, 3)
+    assert mdp.features.dtype == dtype
+    written, meant = np.array([[1.0, 0], [0, 1]], dtype)
+    path = goodhart.ascend(mdp, written)
+    assert path.occupancies.dtype == dtype and bool(path.converged)
+    best = mdps.optimum(mdp, written).value
+    assert float(path.proxy[-1]) == pytest.approx(float(best), rel=TOLERANCE[dtype.name])
+    stop = path.stop(alignment.geometry(mdp).angle(written, meant))
+    assert float(path.drop(meant, stop)) <= TOLERANCE[dtype.name] * float(mdp.total_visits)
+
+
 def test_what_does_not_fit_is_refused_by_name():
     grid = GridWorld.from_text("S.G", {"S": "floor", ".": "floor", "G": "goal"}, horizon=4)
     endless, w = grid.mdp.replace(horizon=None, discount=0.9), grid.weights(goal=1.0)

@@ -97,8 +97,8 @@ def page(made: dict[str, Any]) -> str:
         f"Made by `{settings['command']}` (seed {made['seed']}): {settings['mdps']} random MDPs of {between('states')} "
         f"states and {between('actions')} actions, transitions from Dirichlet(0.3), γ from .5, .7, .9 and .99, rewards "
         "of states and actions from N(0, 1). The meant reward lies in the plane of the written one and another such "
-        "draw, at an angle uniform on 0° to 180°. A drop is more than a thousandth of all that the meant reward can differ by; heights and gains "
-        "are in the same unit. The early stop is told the angle. ± is one standard error.",
+        "draw, at an angle uniform on 0° to 180°. A drop is more than a thousandth of all that the meant reward can "
+        "differ by; heights and gains are in the same unit. The early stop is told the angle. ± is one standard error.",
         "",
         "![Share of drops and their height by angle, and what the early stop keeps](goodhart.png)",
         "",
