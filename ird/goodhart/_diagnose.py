@@ -91,10 +91,10 @@ class Diagnosis:
         ends = f"{how} ends {self.fall:.4g} below its best" + (", no better than the reference" if gain else "")
         spread = "" if self.spread is None else f"  (it differs by {self.spread:.4g})"
         rows = [
-            f"T1 agree where the reference often is   {said[self.tracks]}  (explains {self.fit:.0%} there)",
+            f"T1 agree where the reference often is    {said[self.tracks]}  (explains {self.fit:.0%} there)",
             f"T2 optimised is worth what selected is   {said[self.alike]}{moved}",
-            f"T3 depends on what others are paid      {said[self.paid]}{spread}",
-            f"T4 falls at high pressure               {said[self.falls]}  ({ends})",
+            f"T3 depends on what others are paid       {said[self.paid]}{spread}",
+            f"T4 falls at high pressure                {said[self.falls]}  ({ends})",
         ]
         return "\n".join([f"looks like: {self.verdict}", *rows, *self.why])
 
@@ -138,10 +138,10 @@ def diagnose(
         >>> helpful = np.array([0.0, 1.0, 2.0, 3.0])  # and so it was scored, wherever one had looked
         >>> print(diagnose(helpful, helpful, optimised=([2.5, 6.0], [2.4, -4.0]), by_payoff=[-4.0, -4.0]))
         looks like: cannot tell between extremal and causal
-        T1 agree where the reference often is   yes  (explains 100% there)
+        T1 agree where the reference often is    yes  (explains 100% there)
         T2 optimised is worth what selected is   cannot tell  (at the same written reward: selected ?, optimised -4)
-        T3 depends on what others are paid      no  (it differs by 0)
-        T4 falls at high pressure               yes  (optimised ends 6.4 below its best, no better than the reference)
+        T3 depends on what others are paid       no  (it differs by 0)
+        T4 falls at high pressure                yes  (optimised ends 6.4 below its best, no better than the reference)
         T2: the reference never scores as high as 6 (its highest is 3), so that nothing can be selected there
     """
     proxy, true, log_p = _scores(proxy, true, log_weights)
