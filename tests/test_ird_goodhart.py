@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from scipy.optimize import linprog, nnls
 
 import mdps
@@ -161,14 +162,15 @@ def test_curves_are_differentiated_and_mapped():
     assert "of a batch" in str(many) and many.drop.shape == ()
 
 
-def test_regularised_policies_are_soft_plans_of_one_state(dtype):
+@pytest.mark.usefixtures("x64")
+def test_regularised_policies_are_soft_plans_of_one_state():
     rng = np.random.default_rng(2)
-    features = rng.normal(size=(12, 3)).astype(dtype)
+    features = rng.normal(size=(12, 3))
     choice = goodhart.answers(features, feature_names=("a", "b", "c"))
-    written, meant = rng.normal(size=(2, 3)).astype(dtype)
-    taus = np.array([5.0, 1.0, 0.1, 0.0], dtype)
+    written, meant = rng.normal(size=(2, 3))
+    taus = np.array([5.0, 1.0, 0.1, 0.0])
     one = goodhart.by_temperature(choice, written, meant, taus)
-    two = goodhart.regularised(features @ written, features @ meant, np.full(12, -np.log(12), dtype), taus)
+    two = goodhart.regularised(features @ written, features @ meant, np.full(12, -np.log(12)), taus)
     for name in ("pressure", "proxy", "true", "kl", "span"):
         np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-4, atol=1e-5)
     assert float(two.kl[-1]) == pytest.approx(np.log(12), abs=1e-5)
@@ -386,9 +388,9 @@ def test_iterates_of_another_optimiser_are_stopped_by_the_same_rule():
             assert (np.diff(returns[: stop + 1]) >= -1e-9).all()
             assert float(path.drop(true, stop)) <= 1e-9 <= float(path.drop(true)) + 1e-6
             stopped += 0 < stop < 11
-        exact = [float(mdps.policy_return(mdp, x, mdp.reward(true))) for x in iterates]
-        np.testing.assert_allclose(returns, exact, atol=1e-6 * float(mdp.total_visits))
-        assert 0 <= float(path.relative_drop(true)) <= 1
+    exact = [float(mdps.policy_return(mdp, x, mdp.reward(true))) for x in iterates]
+    np.testing.assert_allclose(returns, exact, atol=1e-6 * float(mdp.total_visits))
+    assert 0 <= float(path.relative_drop(true)) <= 1
     assert stopped > 10
 
 
@@ -472,3 +474,17 @@ def test_temperatures_are_one_program():
     for taus in ([1.0, 0.1], [0.5, 0.0], [10.0, 1.0]):
         ends(jnp.asarray(taus))
     assert len(traced) == 1
+    both = jax.vmap(lambda x: goodhart.by_temperature(grid.mdp, x, w, jnp.asarray([0.5, 0.0])).true)(jnp.stack([w, -w]))
+    np.testing.assert_allclose(both[0], ends(jnp.asarray([0.5, 0.0])), atol=1e-5)
+    assert both.shape == (2, 2) and float(both[1, 1]) == 0
+
+
+def test_a_curve_is_a_table_and_a_picture():
+    world = goodhart.extremal()
+    curve = goodhart.best_of(world.proxy, world.true, world.log_weights, [1.0, 16.0, 1024.0])
+    assert len(str(curve).splitlines()) == 5 and str(curve).endswith("at 16") and "Curve(pressure=" in repr(curve)
+    axes = curve.plot()
+    written, meant = axes.get_lines()
+    np.testing.assert_allclose(written.get_xdata() ** 2, curve.kl, rtol=1e-5)
+    np.testing.assert_allclose(meant.get_ydata(), curve.true)
+    pyplot.close("all")

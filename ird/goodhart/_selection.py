@@ -9,7 +9,7 @@ which has a probability of its own (Beirami et al. 2025).
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ def best_of(
     proxy, log_p = check_outcomes(returns_proxy, log_weights)
     true = _beside(returns_true, proxy)
     n = check_pressures("n", n, 1, "one draw is no pressure").astype(proxy.dtype)
-    return _curve_of(_best_of_chances, proxy, true, log_p, n)
+    return _curve_of(_BEST, proxy, true, log_p, n)
 
 
 def best_of_chances(
@@ -85,7 +85,7 @@ def best_of_chances(
     n = check_pressures("n", n, 1, "one draw is no pressure")
     if n.ndim:
         raise ValueError(f"n has shape {n.shape}; give one number, and use jax.vmap for several.")
-    return _best_of_chances(proxy, log_p, n.astype(proxy.dtype))
+    return _chances(_BEST, proxy, log_p, n.astype(proxy.dtype))
 
 
 def regularised(
@@ -121,7 +121,7 @@ def regularised(
     proxy, log_p = check_outcomes(returns_proxy, log_weights)
     true = _beside(returns_true, proxy)
     taus = check_pressures("temperatures", temperatures, 0, "0 for the hard optimum, larger for less pressure")
-    curve = _curve_of(_regularised_chances, proxy, true, log_p, taus.astype(proxy.dtype))
+    curve = _curve_of(_HELD, proxy, true, log_p, taus.astype(proxy.dtype))
     cold = curve.pressure == 0
     pressure = jnp.where(cold, jnp.inf, 1 / jnp.where(cold, 1, curve.pressure))
     return Curve(pressure, curve.proxy, curve.true, curve.kl, curve.span)
@@ -151,7 +151,7 @@ def regularised_chances(
     tau = check_pressures("temperature", temperature, 0, "0 for the hard optimum")
     if tau.ndim:
         raise ValueError(f"temperature has shape {tau.shape}; give one number, and use jax.vmap for several.")
-    return _regularised_chances(proxy, log_p, tau.astype(proxy.dtype))
+    return _chances(_HELD, proxy, log_p, tau.astype(proxy.dtype))
 
 
 def kl_bound(n: Float[Array, " *P"] | np.ndarray | Any) -> Float[Array, " *P"]:
@@ -167,50 +167,86 @@ def kl_bound(n: Float[Array, " *P"] | np.ndarray | Any) -> Float[Array, " *P"]:
     return jnp.log(n) - (n - 1) / n
 
 
-@jax.jit
-def _best_of_chances(proxy, log_p, n) -> Array:
-    M, log_p = proxy.shape[0], log_p - jax.nn.logsumexp(log_p)
+class _Ranked(NamedTuple):
+    """Outcomes from the lowest written reward to the highest; what is equal is one group.
+
+    Attributes:
+        place: where each outcome stands among them, `[M]`.
+        group: of each place, `[M]`.
+        share: of the outcome at each place in its group, `[M]`.
+        log_upto: log F of each group, `[M]`; -inf for what has no probability.
+        log_below: log of (F - f)/F, `[M]`; -inf for the lowest.
+    """
+
+    place: Array
+    group: Array
+    share: Array
+    log_upto: Array
+    log_below: Array
+
+
+def _ranked(proxy, log_p) -> _Ranked:
     order = jnp.argsort(proxy)
     value, p = proxy[order], jnp.exp(log_p)[order]
     group = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), value[1:] != value[:-1]]))
-    mass = jax.ops.segment_sum(p, group, num_segments=M)  # f
-    nothing = jnp.zeros(1, mass.dtype)
-    upto = jnp.cumsum(mass)
+    mass = jax.ops.segment_sum(p, group, num_segments=proxy.shape[0])  # f
+    nothing, sums = jnp.zeros(1, mass.dtype), jnp.cumsum(mass)
     above = jnp.concatenate([jnp.cumsum(mass[::-1])[::-1][1:], nothing])
     some = mass > 0
-    upto, below = jnp.where(some, upto, 1), jnp.concatenate([nothing, upto[:-1]])
-    ahead = (below > 0) & (mass < upto)
+    upto, below = jnp.where(some, sums, 1), jnp.concatenate([nothing, sums[:-1]])
     # From whichever side of one the sums are small, so that nothing cancels.
-    log_upto = jnp.where(upto < 0.5, jnp.log(upto), jnp.log1p(-jnp.where(upto < 0.5, 0, jnp.minimum(above, 0.5))))
-    log_below = jnp.log1p(-jnp.where(ahead, mass / upto, 0))  # log of (F - f)/F
-    chance = jnp.exp(n * log_upto) * jnp.where(ahead, -jnp.expm1(n * log_below), 1)
-    share = jnp.where(some, chance / jnp.where(some, mass, 1), 0)[group] * p
-    return jnp.zeros_like(share).at[order].set(share)
+    low = upto < 0.5
+    log_upto = jnp.where(low, jnp.log(upto), jnp.log1p(-jnp.where(low, 0, jnp.minimum(above, 0.5))))
+    ahead = (below > 0) & (mass < upto)
+    log_below = jnp.where(ahead, jnp.log1p(-jnp.where(ahead, mass / upto, 0)), -jnp.inf)
+    share = p / jnp.where(some, mass, 1)[group]
+    return _Ranked(jnp.argsort(order), group, share, jnp.where(some, log_upto, -jnp.inf), log_below)
 
 
-@jax.jit
-def _regularised_chances(proxy, log_p, tau) -> Array:
+def _best_of_at(ranked: _Ranked, n) -> Array:
+    has, ahead = ranked.log_upto > -jnp.inf, ranked.log_below > -jnp.inf
+    upto = jnp.where(has, jnp.exp(n * jnp.where(has, ranked.log_upto, 0)), 0)
+    chance = upto * jnp.where(ahead, -jnp.expm1(n * jnp.where(ahead, ranked.log_below, 0)), 1)
+    return (chance[ranked.group] * ranked.share)[ranked.place]
+
+
+def _measured(proxy, log_p) -> tuple[Array, Array]:
+    """Log probabilities, and how far each outcome that has any is below the best one."""
     possible = log_p > -jnp.inf
     best = jnp.max(jnp.where(possible, proxy, -jnp.inf))
-    above = jnp.where(possible, proxy - best, 0)
-    cold = jnp.where(above == 0, log_p, -jnp.inf)
+    return log_p, jnp.where(possible, proxy - best, 0)
+
+
+def _regularised_at(measured: tuple[Array, Array], tau) -> Array:
+    log_p, above = measured
     warm = log_p + above / jnp.where(tau > 0, tau, 1)
-    return jax.nn.softmax(jnp.where(tau > 0, warm, cold))
+    return jax.nn.softmax(jnp.where(tau > 0, warm, jnp.where(above == 0, log_p, -jnp.inf)))
 
 
-@functools.partial(jax.jit, static_argnames="chances")
-def _curve_of(chances, proxy, true, log_p, pressures) -> Curve:
+# What is done once for all pressures, and what for each.
+_BEST, _HELD = (_ranked, _best_of_at), (_measured, _regularised_at)
+
+
+@functools.partial(jax.jit, static_argnames="kind")
+def _chances(kind, proxy, log_p, pressure) -> Array:
+    prepare, at = kind
+    return at(prepare(proxy, log_p - jax.nn.logsumexp(log_p)), pressure)
+
+
+@functools.partial(jax.jit, static_argnames="kind")
+def _curve_of(kind, proxy, true, log_p, pressures) -> Curve:
+    prepare, at = kind
     log_p = log_p - jax.nn.logsumexp(log_p)
-    counts = log_p > -jnp.inf
+    counts, prepared = log_p > -jnp.inf, prepare(proxy, log_p)
     log_known = jnp.where(counts, log_p, 0)
 
-    def at(pressure):
-        q = chances(proxy, log_p, pressure)
+    def measured(pressure):
+        q = at(prepared, pressure)
         some = q > 0
         kl = jnp.sum(jnp.where(some, q * (jnp.log(jnp.where(some, q, 1)) - log_known), 0))
         return jnp.sum(q * proxy), jnp.sum(q * true), jnp.maximum(kl, 0)
 
-    proxies, trues, kls = (x.reshape(pressures.shape) for x in jax.lax.map(at, jnp.ravel(pressures)))
+    proxies, trues, kls = (x.reshape(pressures.shape) for x in jax.lax.map(measured, jnp.ravel(pressures)))
     span = jnp.max(jnp.where(counts, true, -jnp.inf)) - jnp.min(jnp.where(counts, true, jnp.inf))
     return Curve(pressures, proxies, trues, kls, span)
 
