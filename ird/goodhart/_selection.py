@@ -85,7 +85,7 @@ def best_of_chances(
     n = check_pressures("n", n, 1, "one draw is no pressure")
     if n.ndim:
         raise ValueError(f"n has shape {n.shape}; give one number, and use jax.vmap for several.")
-    return _chances(_BEST, proxy, log_p, n.astype(proxy.dtype))
+    return _chances_under(_BEST, proxy, log_p, n.astype(proxy.dtype))
 
 
 def regularised(
@@ -151,7 +151,7 @@ def regularised_chances(
     tau = check_pressures("temperature", temperature, 0, "0 for the hard optimum")
     if tau.ndim:
         raise ValueError(f"temperature has shape {tau.shape}; give one number, and use jax.vmap for several.")
-    return _chances(_HELD, proxy, log_p, tau.astype(proxy.dtype))
+    return _chances_under(_HELD, proxy, log_p, tau.astype(proxy.dtype))
 
 
 def kl_bound(n: Float[Array, " *P"] | np.ndarray | Any) -> Float[Array, " *P"]:
@@ -228,7 +228,7 @@ _BEST, _HELD = (_ranked, _best_of_at), (_measured, _regularised_at)
 
 
 @functools.partial(jax.jit, static_argnames="kind")
-def _chances(kind, proxy, log_p, pressure) -> Array:
+def _chances_under(kind, proxy, log_p, pressure) -> Array:
     prepare, at = kind
     return at(prepare(proxy, log_p - jax.nn.logsumexp(log_p)), pressure)
 
