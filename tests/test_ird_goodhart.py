@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
 from matplotlib import pyplot
 from scipy.optimize import linprog, nnls
@@ -397,6 +398,19 @@ def test_iterates_of_another_optimiser_are_stopped_by_the_same_rule():
 @jax.jit
 def soft(mdp, written):
     return jax.vmap(lambda t: mdps.solve(mdp, mdp.reward(written), temperature=t).policy)(jnp.geomspace(30, 0.03, 12))
+
+
+@pytest.mark.usefixtures("unannotated_throughout", "x64")
+def test_an_ascent_that_starts_in_a_corner_of_a_deterministic_map_ends_at_the_best():
+    rng = np.random.default_rng(8)
+    for i in range(60):
+        P, reward = np.eye(10)[rng.integers(0, 10, (10, 4))], rng.integers(-1, 3, (10, 4)).astype(float)
+        initial, gamma = np.eye(10)[0] if i % 2 else np.full(10, 0.1), float(rng.choice([0.5, 0.9, 0.99]))
+        mdp = MDP.from_dense(P, reward[..., None], initial, discount=gamma)
+        path = goodhart.ascend(mdp, np.array([1.0]), start=np.eye(4)[rng.integers(0, 4, 10)])
+        best = initial @ oracles.policy_iteration(P, reward, gamma)
+        assert float(path.proxy[-1]) == pytest.approx(best, abs=1e-7 / (1 - gamma)) and bool(path.converged)
+        assert (np.diff(path.slopes) <= 1e-8).all() and (np.diff(path.proxy) >= -1e-9).all()
 
 
 @pytest.mark.usefixtures("x64")
