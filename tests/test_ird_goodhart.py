@@ -259,7 +259,7 @@ def test_the_direction_is_that_of_non_negative_least_squares_and_of_a_quadratic_
         c = N @ rng.normal(size=15)
         c /= np.linalg.norm(c)
         zero = rng.random(15) < 0.6
-        t = rising(N, c, zero)
+        t, _ = rising(N, c, zero)
         y, size = nnls(N[:, zero], -c)
         np.testing.assert_allclose(t, N @ c + N[:, zero] @ y, atol=1e-9)
         assert np.linalg.norm(t) == pytest.approx(size, abs=1e-9)

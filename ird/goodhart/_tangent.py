@@ -31,17 +31,24 @@ def shares_of_flow(flow: np.ndarray) -> np.ndarray:
     return np.linalg.qr(flow.T)[0]
 
 
-def rising(projector: np.ndarray, wanted: np.ndarray, at_zero: np.ndarray) -> np.ndarray:
+def rising(
+    projector: np.ndarray, wanted: np.ndarray, at_zero: np.ndarray, prices: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The direction nearest to `wanted` that keeps the flow and lowers no entry `at_zero`; not of unit length.
 
     Args:
         projector: N, `[n, n]`.
         wanted: c, within its range and of length one, `[n]`.
         at_zero: flags, `[n]`.
+        prices: y of the direction before this one, `[n]`, whose positive entries are still at zero: where to begin.
+
+    Returns:
+        The direction `[n]`, and its y, `[n]`.
     """
     fixed = np.flatnonzero(at_zero)
     gram, slope = projector[np.ix_(fixed, fixed)], wanted[fixed]
-    y, held = np.zeros(len(fixed)), np.zeros(len(fixed), bool)
+    y = np.zeros(len(fixed)) if prices is None else prices[fixed]
+    held = y > 0
     for _ in range(3 * len(fixed) + 10):
         t = slope + gram @ y
         falls = np.where(held, 0, t)
@@ -51,7 +58,9 @@ def rising(projector: np.ndarray, wanted: np.ndarray, at_zero: np.ndarray) -> np
         y, held = _settled(gram, slope, y, held)
     moved = wanted + projector[:, fixed] @ y
     moved[fixed] = np.where(held, 0, np.maximum(moved[fixed], 0))
-    return moved
+    prices = np.zeros(len(wanted))
+    prices[fixed] = y
+    return moved, prices
 
 
 def _settled(gram, slope, y, held) -> tuple[np.ndarray, np.ndarray]:
