@@ -61,7 +61,7 @@ def reference_flow(mdp: MDP, policy, moved: "sp.csr_matrix", counts: np.ndarray)
     Raises:
         ValueError: for a policy that leaves out an action, which it names.
     """
-    policy = uniform_policy(mdp) if policy is None else check_policy(mdp, policy, stationary=True)
+    policy = uniform_policy(mdp) if policy is None else check_policy(mdp, policy, stationary=True, name="reference")
     policy = np.asarray(policy, np.float64)
     if (policy[counts] <= 0).any():
         s, a = np.argwhere(counts & (policy <= 0))[0]

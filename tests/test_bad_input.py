@@ -20,7 +20,7 @@ import pytest
 
 import ird
 import mdps
-from ird import calibration, designer, evidence, goodhart, information, planning, posterior, queries, risk
+from ird import alignment, calibration, designer, evidence, goodhart, information, planning, posterior, queries, risk
 
 ROOT = Path(mdps.__file__).parent.parent
 LEGEND = {"S": "floor", ".": "floor", "G": "goal"}
@@ -896,6 +896,44 @@ def rows_of_pressure(w, k) -> Iterator[Row]:
     )
 
 
+def rows_of_measures(w, k) -> Iterator[Row]:
+    written, true = k.weights, k.weights.at(w.rewards[1])
+    endless, at_random = {"mdp": k.endless}, policy(np.full((3, 4), 0.25))
+    reward = array(np.array([0.0, 1.0, 2.0]))
+    ranges = array(np.ones(2), negative=-np.ones(2))
+    yield Row("regret", alignment.regret, {"mdp": k.mdp, "plan": array(w.rewards[0]), "true": k.rewards.but(
+        one_row_only=..., a_grid=w.grid)})  # fmt: skip
+    lost = alignment.regret(w.mdp, w.rewards[0], w.rewards)
+    yield Row("Regret.above", lost.above, {"tolerance": number(negative=-1.0)})
+    yield Row("Regret.tail", lost.tail, {"alpha": share().but(zero=0.0)})
+    yield Row("performance", alignment.performance, {"mdp": k.mdp, "written": written, "true": true})
+    form = one_of(alignment.Minimal()).or_none()
+    yield Row("geometry", alignment.geometry, {**endless, "canonical": form})
+    shape = alignment.geometry(w.endless)
+    pair = {"weights": array(w.rewards[0]), "others": array(w.rewards)}
+    yield Row("Geometry.distance", shape.distance, pair)
+    yield Row("Geometry.regret_bound", shape.regret_bound, {"written": pair["weights"], "true": pair["others"]})
+    yield Row("starc", alignment.starc, {**endless, "written": reward, "true": reward, "canonical": form,
+                                         "order": number(2.0, three=3, negative=-1.0)})  # fmt: skip
+    for measure in (alignment.epic, alignment.dard):
+        yield Row(measure.__name__, measure, {**endless, "written": reward, "true": reward})
+    yield Row("hackable", alignment.hackable, {**endless, "written": written, "true": true})
+    yield Row("correlation", alignment.correlation, {
+        **endless, "reference": at_random.or_none(), "proxy": written, "true": true})  # fmt: skip
+    agreed = alignment.correlation(w.endless, None, w.rewards[0], w.rewards[1])
+    for method in (agreed.guarantee, agreed.laidlaw, agreed.chi_squared, agreed.worst_reward):
+        yield Row(f"Correlation.{method.__name__}", method, {"policy": at_random})
+    for how in ("penalty", "correlation"):
+        yield Row("plan_correlated", planning.plan_correlated, {
+            **endless, "proxy": written, "reference": at_random.or_none(), how: share().but(zero=0.0, one=...).or_none()
+            if how == "correlation" else positive(), "tol": positive(1e-3).or_none()})  # fmt: skip
+    few = {"features": array(w.features).but(a_number=...), "true": array(w.rewards[0])}
+    yield Row("order_among", alignment.order_among, {**few, "written": array(w.rewards[1])})
+    yield Row("simplification", alignment.simplification, few)
+    yield Row("regret_on_any_map", alignment.regret_on_any_map, {
+        "written": written, "true": true, "ranges": ranges, "total_visits": number(negative=-1.0)})  # fmt: skip
+
+
 TEMPERATURE = number(1.0, negative=-1.0, infinite=np.inf, beyond_float32=1e300)
 # A path that cannot have happened is told by its step, and two of unequal length by both names.
 PATHS = dict.fromkeys(("states", "actions", "robot", "improved", "preferred", "other", "paths"), "path")
@@ -919,6 +957,7 @@ TABLES = {
     "risks": rows_of_risks,
     "queries": rows_of_queries,
     "pressure": rows_of_pressure,
+    "measures": rows_of_measures,
     "simulations": rows_of_simulations,
 }
 

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.alignment._pearson import full_reward
+from ird.alignment._pearson import full_rewards
 from ird.directions import blind_directions, in_words
 from ird.flows import check_stationary, features_by_action, least_potential, visitable
-from mdps.checks import check_array, check_mdp, check_policy, require_concrete, shown
+from mdps.checks import check_array, check_mdp, check_number, check_policy, require_concrete, shown
 from mdps.mdp import MDP
 from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, in_one_line
@@ -86,8 +86,7 @@ class Geometry:
 
     def canonical(self, weights: Float[Array, " ... K"]) -> Float[Array, " ... K"]:
         """Coordinates in which lengths and angles of canonical rewards are those of vectors."""
-        weights = self._checked("weights", weights)
-        return jnp.matmul(weights, self.root.T, precision=jax.lax.Precision.HIGHEST)
+        return self._coordinates(self._checked("weights", weights))
 
     def norm(self, weights: Float[Array, " ... K"]) -> Float[Array, " ..."]:
         """Length of the canonical reward: 0 for one that ranks all policies alike."""
@@ -96,7 +95,7 @@ class Geometry:
     def unit(self, weights: Float[Array, " ... K"]) -> Float[Array, " ... K"]:
         """The same reward in the unit in which its canonical form has length one; 0 where it has no direction."""
         weights = self._checked("weights", weights)
-        length, something = self.norm(weights), self._something(weights)
+        length, something = jnp.linalg.norm(self._coordinates(weights), axis=-1), self._something(weights)
         return jnp.where(something, 1 / jnp.where(something, length, 1), 0)[..., None] * weights
 
     def distance(self, weights: Float[Array, " ... K"], others: Float[Array, " ... K"]) -> Float[Array, " ..."]:
@@ -114,11 +113,7 @@ class Geometry:
             >>> [round(float(x), 3) for x in opposite]
             [0.0, 1.0]
         """
-        one, two = self.canonical(self.unit(weights)), self.canonical(self.unit(others))
-        first, second = self._something(weights), self._something(others)
-        one, two = jnp.broadcast_arrays(one, two)
-        apart = jnp.linalg.norm(one - two, axis=-1) / 2
-        return jnp.where(first & second, jnp.minimum(apart, 1), jnp.where(first == second, 0, 0.5))
+        return self._distance(self._checked("weights", weights), self._checked("others", others))
 
     def angle(self, weights: Float[Array, " ... K"], others: Float[Array, " ... K"]) -> Float[Array, " ..."]:
         """The angle between canonical rewards, in radians, from 0 to π; π/3 where one alone has no direction."""
@@ -132,7 +127,8 @@ class Geometry:
         since the difference of two normalised occupancies is orthogonal to all shaping and no longer than √2 (Karwowski
         et al. 2024).  Only for `Minimal()`, the form that is a projection.
         """
-        angle = self.angle(written, true)
+        written, true = self._checked("written", written), self._checked("true", true)
+        angle = 2 * jnp.arcsin(self._distance(written, true))
         sine = jnp.where(angle <= jnp.pi / 2, jnp.sin(angle), 1)
         sine = jnp.where(self._something(written), sine, 1)
         return self.total_visits * jnp.sqrt(2.0) * self.norm(true) * sine
@@ -143,13 +139,24 @@ class Geometry:
         names = self.feature_names or tuple(f"feature {k}" for k in range(self.root.shape[1]))
         return tuple(names[k] for k in unseen) + tuple(in_words(row, names) for row in blind)
 
+    def _coordinates(self, weights) -> Array:
+        return jnp.matmul(weights, self.root.T, precision=jax.lax.Precision.HIGHEST)
+
+    def _distance(self, weights, others) -> Array:
+        one, two = (self._coordinates(self.unit(x)) for x in (weights, others))
+        first, second = self._something(weights), self._something(others)
+        one, two = jnp.broadcast_arrays(one, two)
+        apart = jnp.linalg.norm(one - two, axis=-1) / 2
+        return jnp.where(first & second, jnp.minimum(apart, 1), jnp.where(first == second, 0, 0.5))
+
     def _something(self, weights) -> Array:
         """Whether a reward ranks policies at all: whether more is left of it than rounding."""
-        return self.norm(weights) > _TRIVIAL * jnp.matmul(jnp.abs(jnp.asarray(weights)), self.size)
+        length = jnp.linalg.norm(self._coordinates(weights), axis=-1)
+        return length > _TRIVIAL * jnp.matmul(jnp.abs(weights), self.size)
 
     def _checked(self, name: str, weights) -> Array:
         weights = check_array(name, weights)
-        if weights.ndim == 0 or weights.shape[-1] != self.root.shape[1]:
+        if weights.ndim == 0 or weights.shape[-1] != self.root.shape[1] or not weights.size:
             raise ValueError(f"{name} has shape {weights.shape}; give [K] or [N, K] with K = {self.root.shape[1]}.")
         return weights
 
@@ -230,10 +237,9 @@ def starc(
         >>> [round(float(starc(grid.mdp, reward, 1 - 2 * reward, order=p)), 6) for p in (1, 2, jnp.inf)]
         [1.0, 1.0, 1.0]
     """
-    if order not in (1, 2, np.inf):
-        raise ValueError(f"order is {shown(order)}; give 1, 2 or jnp.inf.")
+    order = float(check_number("order", order, lambda x: x in (1, 2, np.inf), "give 1, 2 or jnp.inf."))
     canonical = _checked_canonical(canonical)
-    rewards = [full_reward(mdp, name, x) for name, x in (("written", written), ("true", true))]
+    rewards = full_rewards(mdp, written, true)
     require_concrete("alignment.starc", probability=mdp.probability, written=rewards[0], true=rewards[1])
     check_stationary(mdp)
     P = np.asarray(mdp.to_dense(), np.float64)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from mdps.checks import check_array, check_mdp
 from mdps.mdp import MDP
 
-__all__ = ["dard", "epic", "full_reward"]
+__all__ = ["dard", "epic", "full_rewards"]
 __dir__ = __all__.copy
 
 
@@ -40,7 +40,7 @@ def epic(mdp: MDP, written: Float[Array, " S *A_S"], true: Float[Array, " S *A_S
         >>> round(float(epic(grid.mdp, reward, 1 - 2 * reward)), 6)
         1.0
     """
-    one, two = (full_reward(mdp, name, x) for name, x in (("written", written), ("true", true)))
+    one, two = full_rewards(mdp, written, true)
     weights = jnp.full(one.shape, 1 / one.size, one.dtype)
     return _distance(weights, *(_shaped(mdp, x, jnp.mean(x, axis=(1, 2))) for x in (one, two)))
 
@@ -56,7 +56,7 @@ def dard(mdp: MDP, written: Float[Array, " S *A_S"], true: Float[Array, " S *A_S
     Raises:
         ValueError: for rewards that do not fit the MDP.
     """
-    one, two = (full_reward(mdp, name, x) for name, x in (("written", written), ("true", true)))
+    one, two = full_rewards(mdp, written, true)
     P = mdp.to_dense().astype(one.dtype)
 
     def canonical(reward):
@@ -68,17 +68,19 @@ def dard(mdp: MDP, written: Float[Array, " S *A_S"], true: Float[Array, " S *A_S
     return _distance(P / P.shape[0] / P.shape[1], canonical(one), canonical(two))
 
 
-def full_reward(mdp: MDP, name: str, reward) -> Array:
-    """A reward of transitions, `[S, A, S']`."""
+def full_rewards(mdp: MDP, written, true) -> list[Array]:
+    """Two rewards of transitions, `[S, A, S']`; both are checked before anything is computed."""
     check_mdp(mdp)
-    reward = check_array(name, reward)
-    shape = (mdp.num_states, mdp.num_actions, mdp.num_states)
-    if reward.ndim not in (1, 2, 3) or reward.shape != shape[: reward.ndim]:
-        raise ValueError(
-            f"{name} has shape {reward.shape}; give a reward [S], [S, A] or [S, A, S'] with S, A = {shape[:2]}; "
-            "of weights mdp.reward(weights)."
-        )
-    return jnp.broadcast_to(jnp.expand_dims(reward, tuple(range(reward.ndim, 3))), shape)
+    shape, found = (mdp.num_states, mdp.num_actions, mdp.num_states), []
+    for name, reward in (("written", written), ("true", true)):
+        reward = check_array(name, reward)
+        if reward.ndim not in (1, 2, 3) or reward.shape != shape[: reward.ndim]:
+            raise ValueError(
+                f"{name} has shape {reward.shape}; give a reward [S], [S, A] or [S, A, S'] with S, A = {shape[:2]}; "
+                "of weights mdp.reward(weights)."
+            )
+        found.append(reward)
+    return [jnp.broadcast_to(jnp.expand_dims(x, tuple(range(x.ndim, 3))), shape) for x in found]
 
 
 def _shaped(mdp: MDP, reward, mean) -> Array:

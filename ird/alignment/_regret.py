@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, is_belief
@@ -102,19 +103,18 @@ def regret(mdp: MDP, plan: Any, true: Belief | Float[Array, " *N K"]) -> Regret:
     """
     if is_belief(mdp):
         raise ValueError("mdp is a belief; the MDP comes first, then the plan, then what may be meant.")
-    policy = policy_of(check_mdp(mdp), plan)
-    check_sums(mdp)
+    check_sums(check_mdp(mdp))
     if is_belief(true):
         weights, log_weights = check_belief(mdp, true)  # pyright: ignore[reportArgumentType]
     else:
         weights = check_array("true", true)
-        if weights.ndim not in (1, 2) or weights.shape[-1] != mdp.num_features:
+        if weights.ndim not in (1, 2) or weights.shape[-1] != mdp.num_features or not weights.size:
             raise ValueError(
                 f"true has shape {weights.shape}; give a belief, weights [N, {mdp.num_features}] or one reward "
                 f"[{mdp.num_features}]."
             )
         log_weights = jnp.full(weights.shape[:-1], -jnp.log(weights.shape[0] if weights.ndim == 2 else 1))
-    return _regret(mdp, policy, weights, log_weights)
+    return _regret(mdp, policy_of(mdp, plan), weights, log_weights)
 
 
 @jax.jit
@@ -141,8 +141,8 @@ def policy_of(mdp: MDP, plan: Any) -> Array:
         raise ValueError(f"plan is {shown(plan)}; give a policy, what a planner returns, or the written reward [K].")
     plan = check_array("plan", plan)
     if plan.ndim == 1:
-        return solve(mdp, mdp.reward(check_weights(mdp, plan))).policy
-    return check_policy(mdp, plan)
+        return solve(mdp, mdp.reward(check_weights(mdp, plan, "plan"))).policy
+    return check_policy(mdp, plan, name="plan")
 
 
 def regret_on_any_map(
@@ -179,7 +179,7 @@ def regret_on_any_map(
         raise ValueError(
             f"written, true and ranges have the shapes {written.shape}, {true.shape} and {ranges.shape}; give [K] each."
         )
-    if is_concrete(ranges) and bool((ranges < 0).any()):
+    if is_concrete(ranges) and bool((np.asarray(ranges) < 0).any()):
         raise ValueError("ranges holds a negative number; give the largest less the smallest value of each feature.")
     total_visits = check_number("total_visits", total_visits, lambda x: x >= 0, "it is the steps of a run.")
     # Convex and piecewise linear in α: least at a corner, or as α goes to 0.

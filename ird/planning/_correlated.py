@@ -137,9 +137,11 @@ def plan_correlated(
     require_concrete("planning.plan_correlated", probability=mdp.probability, features=mdp.features, proxy=weights)
     check_stationary(mdp)
     rate = _checked_rate(penalty, correlation)
-    tol = (1e-4 if mdp.features.dtype == jnp.float32 else 1e-6) if tol is None else float(tol)
-    if not 0 < tol < np.inf:
-        raise ValueError(f"tol is {tol}; it must be positive and finite (relative to what is at stake).")
+    if tol is None:
+        tol = 1e-4 if mdp.features.dtype == jnp.float32 else 1e-6
+    tol = float(
+        check_number("tol", tol, lambda x: 0 < x < np.inf, "it must be positive and finite (of what is at stake).")
+    )
     world = _near(mdp, reference, weights)
     if world.length <= _NOTHING_LEFT * world.size:
         found = _Found(world.staying(), lambda _: 0.0, 0.0)  # whatever is done is worth the same

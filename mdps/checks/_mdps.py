@@ -83,7 +83,9 @@ def check_reward(mdp, reward) -> Array:
     return check_array("reward", held)
 
 
-def check_policy(mdp, policy, *, at_least: int | None = None, stationary: bool = False, shares: bool = True) -> Array:
+def check_policy(
+    mdp, policy, *, at_least: int | None = None, stationary: bool = False, shares: bool = True, name: str = "policy"
+) -> Array:
     """A policy `[S, A]` of one MDP, or `[T, S, A]` for its horizon.
 
     Args:
@@ -92,8 +94,9 @@ def check_policy(mdp, policy, *, at_least: int | None = None, stationary: bool =
         at_least: how many steps a policy `[T, S, A]` needs; None: those of the horizon, no more and no fewer.
         stationary: whether it must be `[S, A]`.
         shares: whether its rows are looked at: probabilities, and none for an action that does not exist.
+        name: of the argument.
     """
-    policy = check_real("policy", policy)
+    policy = check_real(name, policy)
     S, A, T = mdp.num_states, mdp.num_actions, mdp.horizon
     steps = None if stationary else T if at_least is None else at_least
     per_step = policy.ndim == 3 and policy.shape[1:] == (S, A) and steps is not None
@@ -102,18 +105,18 @@ def check_policy(mdp, policy, *, at_least: int | None = None, stationary: bool =
     if policy.shape != (S, A) and not per_step:
         shapes = f"[{S}, {A}]" + (", the same at every step" if stationary else "")
         shapes += "" if steps is None else f" or [{steps or 'T'}, {S}, {A}]"
-        raise ValueError(f"policy has shape {policy.shape}; it must be {shapes}.")
+        raise ValueError(f"{name} has shape {policy.shape}; it must be {shapes}.")
     if shares and is_concrete(policy):
-        policy = as_distributions("policy", policy, axes=("step", "state")[3 - policy.ndim :])
+        policy = as_distributions(name, policy, axes=("step", "state")[3 - policy.ndim :])
         if mdp.available is not None and is_concrete(mdp.available):
             taken = np.argwhere((np.asarray(policy) != 0) & ~np.asarray(mdp.available))
             if len(taken):
                 s, a = (int(i) for i in taken[0, -2:])
                 raise ValueError(
-                    f"policy takes action {a} in state {s}, which is not available there (mdp.available); give it no "
+                    f"{name} takes action {a} in state {s}, which is not available there (mdp.available); give it no "
                     "share."
                 )
-    return check_array("policy", policy, finite=False)
+    return check_array(name, policy, finite=False)
 
 
 def _instance(x) -> str:

@@ -53,9 +53,9 @@ def host_policy(grid, policy) -> np.ndarray:
     _require_one_known(grid, policy)
     policy = np.asarray(check_policy(grid.mdp, policy, at_least=0, shares=False))
     unknown = np.isnan(policy).reshape(-1, *policy.shape[-2:]).any(axis=(0, 2))
-    if unknown.any():
+    if np.any(unknown):
         raise ValueError(
-            f"policy is NaN in {unknown.sum()} of {len(unknown)} states: it comes from a plan in which "
+            f"policy is NaN in {np.sum(unknown)} of {np.size(unknown)} states: it comes from a plan in which "
             "something was not finite, and there is nothing to draw."
         )
     return policy
