@@ -1,6 +1,6 @@
 """What planners, queries and offsets need to know of a belief about the reward, and its checks at their door."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,17 @@ from jaxtyping import Array, Float
 from mdps.checks import check_mdp, is_concrete, shown
 from mdps.mdp import MDP
 
-__all__ = ["Belief", "Proxy", "check_belief", "check_log_weights", "check_samples", "counting", "is_belief", "is_proxy"]
+__all__ = [
+    "Belief",
+    "Proxy",
+    "check_belief",
+    "check_log_weights",
+    "check_same_features",
+    "check_samples",
+    "counting",
+    "is_belief",
+    "is_proxy",
+]
 __dir__ = __all__.copy
 
 _NORMAL = 1e-3  # what log weights may lack of a probability of one: rounding of a million samples in float32
@@ -30,7 +40,7 @@ class Proxy(Protocol):
     """What an offset needs to know of a proxy; `ird.evidence.ProxyReward` is one."""
 
     @property
-    def mdp(self) -> MDP: ...
+    def mdp(self) -> Any: ...  # an MDP, or what has total_visits and feature_names as it does
     @property
     def beta(self) -> float | Float[Array, ""]: ...
     @property
@@ -58,6 +68,21 @@ def check_belief(mdp: MDP, belief: Belief) -> tuple[Array, Array]:
             f"the belief's weights have shape {weights.shape} and its log_weights {log_weights.shape}; this MDP has "
             f"{mdp.num_features} features, so they must be [N, {mdp.num_features}] and [N]."
         )
+    return weights, log_weights
+
+
+def check_same_features(belief: Belief, number: int, names: tuple[str, ...] = ()) -> tuple[Array, Array]:
+    """The belief's samples where there is no table, once known to be about so many features, of these names."""
+    weights, log_weights = check_samples(belief)
+    if weights.shape[1] != number:
+        raise ValueError(
+            f"features has {number} columns, but the belief is about {weights.shape[1]} features"
+            + (f" {tuple(belief.feature_names)}" if belief.feature_names else "")
+            + "; give one column per feature, in that order."
+        )
+    known = tuple(belief.feature_names)
+    if names and known and tuple(names) != known:
+        raise ValueError(f"feature_names is {tuple(names)}, but the belief is about {known}; give the same, in order.")
     return weights, log_weights
 
 

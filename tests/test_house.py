@@ -287,6 +287,8 @@ WHERE = [
     ("R-hat", "ird/diagnostics.py", "def r_hat"),
     ("Pareto k", "ird/diagnostics.py", "def pareto_k"),
     ("Fisher information of evidence", "ird/evidence/fisher.py", "def told"),
+    ("a proxy without a table", "ird/evidence/proxy.py", "def from_features"),
+    ("what errors of rollouts do to evidence", "ird/evidence/rollouts.py", "class SumOverRollouts"),
     ("the plan of least exposure", "ird/planning/_least_exposure.py", "def plan_least_exposure"),
     ("the frontier of caution", "ird/planning/_frontier.py", "def frontier"),
     ("a plan in words", "ird/planning/_explain.py", "def explain"),

@@ -11,6 +11,7 @@ from ird.evidence.off_switch import OffSwitch
 from ird.evidence.paths import path_features
 from ird.evidence.protocol import Evidence, Normalizer
 from ird.evidence.proxy import ProxyReward
+from ird.evidence.rollouts import NoTable, SumOverRollouts
 
 __all__ = [
     "Choice",
@@ -23,6 +24,7 @@ __all__ = [
     "InitialStateChoice",
     "MaxEntDemonstration",
     "MaxOverProxies",
+    "NoTable",
     "Normalizer",
     "OffSwitch",
     "ProxyReward",
@@ -30,6 +32,7 @@ __all__ = [
     "RewardPunish",
     "SoftValue",
     "SumOverProxies",
+    "SumOverRollouts",
     "SumWithCandidate",
     "Utterance",
     "deformed_path",

@@ -20,8 +20,9 @@ from ird.evidence.normalizers import (
     log_sum,
     log_sum_with_doubt,
 )
-from ird.evidence.plans import covariance, merge_equal, plan_features
-from ird.evidence.sharpness import is_known, warn_if_blunt
+from ird.evidence.plans import merge_equal, plan_features
+from ird.evidence.rollouts import NoTable, SumOverRollouts, check_errors, check_place, covariance_of, sum_over
+from ird.evidence.sharpness import is_known, warn_if_blunt, warn_if_noisy
 from ird.priors import check_prior, draw_from
 from mdps import MDP, feature_expectations, solve
 from mdps.checks import (
@@ -58,11 +59,12 @@ class ProxyReward:
 
     Attributes:
         weights: the proxy w̃, `[K]`, in units of reward per unit of feature.
-        mdp: the training MDP.
+        mdp: the training MDP, or what is known of a place without a table (`from_features`).
         beta: inverse temperature β of the designer, in 1/return; a leaf, so replacing it plans nothing.
         alternatives: the proxies that could have been written, `[M, K]`.
         feature_expectations: φ̃(w̃), `[K]`.
-        normalizer: log Z̃; `SumOverProxies`, `SumWithCandidate`, `MaxOverProxies` or `SoftValue`.
+        normalizer: log Z̃; `SumOverProxies` (`SumOverRollouts` of estimates), `SumWithCandidate`, `MaxOverProxies` or
+            `SoftValue`.
 
     Example:
         >>> import jax.numpy as jnp, mdps
@@ -75,7 +77,7 @@ class ProxyReward:
     """
 
     weights: Float[Array, " K"]
-    mdp: MDP
+    mdp: MDP | NoTable
     beta: Float[Array, ""]
     alternatives: Float[Array, " M K"]
     feature_expectations: Float[Array, " K"]
@@ -186,15 +188,74 @@ class ProxyReward:
         alternatives = check_alternatives(mdp, alternatives)
         beta, features = check_beta_or_prior(beta, alternatives.dtype), check_real("features", features)
         if features.shape != alternatives.shape:
-            raise ValueError(
-                f"features has shape {features.shape}; give one row of expected features per alternative, "
-                f"{alternatives.shape}."
-            )
+            raise ValueError(_unlike("features", features.shape, alternatives.shape))
         features = check_array("features", features, dtype=alternatives.dtype)
         check_index("row", row, alternatives.shape[0], "alternatives")
         counted = SumOverProxies(*merge_equal(features))
         new = object.__new__(cls)
         new._set(alternatives[row], mdp, beta, alternatives, features[row], counted)
+        return new
+
+    @classmethod
+    def from_features(
+        cls,
+        row: int | np.integer | Int[Array, ""],
+        *,
+        beta: Beta = 1.0,
+        alternatives: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+        features: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]],
+        visits: float | np.floating | Float[Array, ""],
+        standard_error: Float[Array, " M K"] | np.ndarray | Sequence[Sequence[float]] | None = None,
+        covariance: Float[Array, " M K K"] | np.ndarray | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> Self:
+        """A proxy where there is no table: of each alternative only what its plan collects is known.
+
+        For simulators that roll out, answers that a model may give, and whatever else is not a tabular MDP.
+
+        Estimates of features have errors, and the likelihood is that of the estimates: it is not widened, because the
+        errors are the same for every candidate and would not average out by themselves.  Instead
+        `log_likelihood_error` says by how many nats each log-likelihood may be off (0 for a reward of nothing), and
+        `log_likelihood` warns where that matters; it falls with the square root of the number of rollouts.  One thing
+        is mended: errors make features differ that no alternative varied, so what they can have added is taken off
+        `information`, on which `planning.unknown` and careful plans stand.
+
+        Args:
+            row: which of the alternatives the proxy is, 0..M-1; may be traced.
+            beta: inverse temperature of the designer, in 1/return, or a distribution of it where it is unknown.
+            alternatives: the rewards the designer could have written, `[M, K]`.
+            features: expected (discounted) sum of features of the plan for each of them, `[M, K]`.
+            visits: over how many (discounted) visits these are summed, the same for all: T steps, (1 - γ^T)/(1 - γ),
+                or 1 for one answer.  Where runs end early, count the steps after the end too, by a feature of their
+                own.
+            standard_error: of each of the features, where they are means over rollouts, `[M, K]`.
+            covariance: the same with how the errors of one row go together, `[M, K, K]`.
+            feature_names: one name per feature; None for "feature 0", "feature 1", ...
+
+        Raises:
+            ValueError: for another shape of features or errors, values that are not finite, negative errors, visits
+                or β that are not positive, a row that is not among the alternatives, or names that are not distinct.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> rewards = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+            >>> collected = jnp.array([[8.0, 2.0], [1.0, 9.0]])  # by the policy trained for each, in ten steps
+            >>> proxy = ProxyReward.from_features(0, alternatives=rewards, features=collected, visits=10)
+            >>> bool(jnp.argmax(proxy.log_likelihood(rewards)) == 0)
+            True
+        """
+        alternatives, place = check_place(alternatives, visits, feature_names)
+        features = check_real("features", features)
+        if features.shape != alternatives.shape:
+            raise ValueError(_unlike("features", features.shape, alternatives.shape))
+        features = check_array("features", features, like=alternatives.dtype)
+        alternatives = alternatives.astype(features.dtype)
+        beta = check_beta_or_prior(beta, features.dtype)
+        errors = check_errors(standard_error, covariance, features)
+        check_index("row", row, alternatives.shape[0], "alternatives")
+        counted = sum_over(features, errors)
+        new = object.__new__(cls)
+        new._set(alternatives[row], place, beta, alternatives, features[row], counted)
         return new
 
     @classmethod
@@ -247,7 +308,21 @@ class ProxyReward:
 
     def log_likelihood(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log P(w̃ | w, M̃) of each candidate w: β w·φ̃(w̃) - log Z̃(w) (eq. 1), `[N, K] -> [N]`."""
-        return -self._shifted(self._check_candidates(weights))
+        weights = self._check_candidates(weights)
+        found = -self._shifted(weights)
+        if isinstance(self.normalizer, SumOverRollouts) and is_known(self.normalizer, weights, self.beta, found):
+            warn_if_noisy(found, self.log_likelihood_error(weights))
+        return found
+
+    def log_likelihood_error(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
+        """What each log-likelihood is off by (root mean square) because features were estimated, nats, `[N, K] -> [N]`.
+
+        To second order in the errors; 0 where features are exact.  Measured from w = 0, whose likelihood has none.
+        """
+        weights = self._check_candidates(weights)
+        if not isinstance(self.normalizer, SumOverRollouts):
+            return jnp.zeros(weights.shape[0], weights.dtype)
+        return self.normalizer.log_likelihood_error(weights, self.beta, self.feature_expectations)
 
     def log_normalizer(self, weights: Float[Array, " N K"]) -> Float[Array, " N"]:
         """Log Z̃(w) of each candidate w, `[N, K] -> [N]`."""
@@ -293,7 +368,7 @@ class ProxyReward:
         """
         if isinstance(self.normalizer, SoftValue):
             return None
-        return covariance(self.alternative_features, self.counts)
+        return covariance_of(self._proxies)
 
     def information(self, mean: Float[Array, " K"]) -> Float[Array, " K K"]:
         """β² times the covariance of the alternatives' features, `[K, K]` (`ird.evidence.fisher`).
@@ -301,14 +376,14 @@ class ProxyReward:
         Without alternatives (MaxEnt-Z) that of the random policy's paths: the Hessian of E[V_soft] at w = 0.
         """
         if isinstance(self.normalizer, SoftValue):
-            return self.beta**2 * _soft_curvature(self.mdp)
-        return self.beta**2 * covariance(self.alternative_features, self.counts)
+            return self.beta**2 * _soft_curvature(self.normalizer.mdp)
+        return self.beta**2 * covariance_of(self._proxies)
 
     def shown(self) -> Shown:
         """The proxy's plan in its training map, beside those of the alternatives, each as often as it was listed."""
         visits = self.mdp.total_visits
         if isinstance(self.normalizer, SoftValue):
-            at_random = feature_expectations(self.mdp, uniform_policy(self.mdp))
+            at_random = feature_expectations(self.normalizer.mdp, uniform_policy(self.normalizer.mdp))
             return Shown(self.feature_expectations / visits, at_random / visits)
         share = self.counts / jnp.sum(self.counts)
         every = jnp.matmul(share, self.alternative_features, precision=jax.lax.Precision.HIGHEST)
@@ -337,6 +412,10 @@ def _check_proxies(weights, mdp: MDP, alternatives) -> tuple[Array, Array]:
         raise ValueError(_wrong_features("weights", weights.shape, mdp))
     weights = check_array("weights", weights, like=alternatives.dtype)
     return weights, check_array("alternatives", alternatives, dtype=weights.dtype)
+
+
+def _unlike(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    return f"{name} has shape {shape}; give one row of expected features per alternative, {wanted}."
 
 
 def _wrong_features(name: str, shape: tuple[int, ...], mdp: MDP) -> str:

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float
 from ird.evidence.boltzmann import Gains
 from mdps.checks import is_concrete
 
-__all__ = ["in_doubt", "is_known", "warn_if_blunt"]
+__all__ = ["in_doubt", "is_known", "warn_if_blunt", "warn_if_noisy"]
 __dir__ = __all__.copy
 
+NOISY = 0.25  # nats by which estimated features may move odds before it is told
 BLUNT = 0.01  # nats by which an answer may be off before it is told
 UNLIKELY = 7.0  # nats by which a candidate may fall short of the likeliest and still count: a thousandth
 
@@ -51,6 +52,25 @@ def warn_if_blunt(what: str, beta, log_likelihood: Float[Array, " N"], doubt: Fl
     warnings.warn(
         f"{what}: with β = {float(np.max(beta)):.3g} a log-likelihood may be off by {float(off.max()):.2g} nats, "
         f"because differences of values within their rounding count as none; {cure}.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+def warn_if_noisy(log_likelihood: Float[Array, " N"], error: Float[Array, " N"]) -> None:
+    """Warn that features were estimated so roughly that a likely candidate may be off by more than `NOISY`.
+
+    Args:
+        log_likelihood: of each candidate.
+        error: root mean square error of that, in nats.
+    """
+    likely = np.nan_to_num(np.asarray(log_likelihood), nan=-np.inf)
+    off = float(np.max(np.asarray(error)[likely >= likely.max(initial=-np.inf) - UNLIKELY], initial=0.0))
+    if not off > NOISY:
+        return
+    warnings.warn(
+        f"ProxyReward.from_features: a log-likelihood may be off by {off:.2g} nats, because features were estimated; "
+        f"{(off / NOISY) ** 2:.2g} times as many rollouts bring that below {NOISY}.",
         RuntimeWarning,
         stacklevel=3,
     )

@@ -8,6 +8,7 @@ from ird.planning._explain import Explanation, explain
 from ird.planning._frontier import Frontier, frontier
 from ird.planning._least_exposure import ExposurePlan, plan_least_exposure
 from ird.planning._offsets import (
+    features_offset,
     log_normalizer_offset,
     map_features,
     no_offset,
@@ -31,6 +32,7 @@ __all__ = [
     "Frontier",
     "RiskPlan",
     "explain",
+    "features_offset",
     "frontier",
     "log_normalizer_offset",
     "map_features",

@@ -2,6 +2,9 @@
 
 Each offset is scaled to the deployment map's total visits, so that a shift of the features changes
 no plan.  `ird.planning` offers all of these by the same names.
+
+Where there is no table, what stands first is what an offset needs of the place: how many visits a run has there, or
+what each option collects; `features_offset` takes the place of `start_offset` and `policy_offset`.
 """
 
 import jax
@@ -9,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, Proxy, check_belief, check_samples, is_proxy
+from ird.beliefs import Belief, Proxy, check_belief, check_same_features, check_samples, is_proxy
 from ird.blocks import ROWS, in_blocks, stream
-from mdps.checks import check_array, check_mdp, check_sums, is_concrete, shown
+from mdps.checks import check_array, check_mdp, check_number, check_real, check_sums, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.optimal_features import optimum
 from mdps.policies import feature_expectations
@@ -52,13 +55,38 @@ def start_offset(mdp: MDP, belief: Belief) -> Float[Array, " N"]:
     return _start_offset(mdp, weights, log_weights)
 
 
-def training_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
+def features_offset(belief: Belief, features: Float[Array, " K"]) -> Float[Array, " N"]:
+    """The return of what collects these features, `w_i · φ`: of a plan that is known to be acceptable, without a table.
+
+    Args:
+        belief: weight samples.
+        features: expected (discounted) sum of features of a run, `[K]`: of the policy in use, or those of one ordinary
+            visit times the visits of a run.
+
+    Raises:
+        ValueError: for another number of features than the belief has, or values that are not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ird import posterior
+        >>> belief = posterior.exact(candidates=jnp.array([[1.0, 0.0, 2.0], [-1.0, 0.5, 3.0]]))
+        >>> features_offset(belief, jnp.array([4.0, 0.0, 0.0])).tolist()
+        [4.0, -4.0]
+    """
+    features = check_array("features", features)
+    if features.ndim != 1:
+        raise ValueError(f"features has shape {features.shape}; give what one run collects, [K].")
+    weights, log_weights = check_same_features(belief, features.shape[0])
+    return _return_of(weights, log_weights, features)
+
+
+def training_offset(mdp: MDP | float | Float[Array, ""], belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
     """The return of the proxy's plan in training, `w_i · φ̃(w̃)`, scaled to the deployment map's total visits.
 
     Assumes that training went as well as deployment can.
 
     Args:
-        mdp: the deployment MDP.
+        mdp: the deployment MDP; without a table, how many (discounted) visits a run has there.
         belief: weight samples.
         *proxies: the evidence, at least one; the mean over their training maps.
 
@@ -74,13 +102,12 @@ def training_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Array, "
         >>> training_offset(field.mdp, belief, proxy).tolist()  # two on dirt and two on the goal, in twice the time
         [4.0, 4.0]
     """
-    weights, log_weights = check_belief(mdp, belief)
-    check_proxies(proxies, mdp.feature_names, "this MDP has")
+    total, weights, log_weights = _deployed(mdp, belief, proxies)
     each = [(p.feature_expectations, p.mdp.total_visits) for p in proxies]
-    return _training_offset(mdp, weights, log_weights, each)
+    return _training_offset(total, weights, log_weights, each)
 
 
-def log_normalizer_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
+def log_normalizer_offset(mdp: MDP | float | Float[Array, ""], belief: Belief, *proxies: Proxy) -> Float[Array, " N"]:
     """The soft-best training return over the proxies that could have been written, `log Z̃(w_i) / β`, scaled likewise.
 
     Above the training offset by what the designer's best proxy for `w_i` would have gained.  The arguments are
@@ -98,17 +125,23 @@ def log_normalizer_offset(mdp: MDP, belief: Belief, *proxies: Proxy) -> Float[Ar
         >>> bool((best >= training_offset(train.mdp, belief, proxy)).all())
         True
     """
-    weights, log_weights = check_belief(mdp, belief)
-    check_proxies(proxies, mdp.feature_names, "this MDP has")
+    total, weights, log_weights = _deployed(mdp, belief, proxies)
     weights = _counting(log_weights, weights)
-    each = [p.log_normalizer(weights) / p.beta * (mdp.total_visits / p.mdp.total_visits) for p in proxies]
+    each = [p.log_normalizer(weights) / p.beta * (total / p.mdp.total_visits) for p in proxies]
     return sum(each) / len(each)  # pyright: ignore[reportReturnType]
 
 
-def regret_offset(mdp: MDP, belief: Belief, *, tol: float | Float[Array, ""] | None = None) -> Float[Array, " N"]:
+def regret_offset(
+    mdp: MDP | Float[Array, " P K"], belief: Belief, *, tol: float | Float[Array, ""] | None = None
+) -> Float[Array, " N"]:
     """The best return that each sample allows here, `V*(w_i)`: planning against it limits regret.
 
-    `N` planning problems, solved in blocks.
+    `N` planning problems, solved in blocks; of options without a table, `max_p w_i·φ_p`, exact.
+
+    Args:
+        mdp: the MDP; without a table, what each option collects, `[P, K]`.
+        belief: weight samples.
+        tol: accuracy of each value, as in `mdps.solve`.
 
     Example:
         >>> import jax.numpy as jnp, mdps
@@ -119,6 +152,10 @@ def regret_offset(mdp: MDP, belief: Belief, *, tol: float | Float[Array, ""] | N
         >>> regret_offset(field.mdp, belief).tolist()  # dirt, grass, then twice the goal
         [5.0, 5.5]
     """
+    if isinstance(mdp, list | tuple | np.ndarray | jax.Array):
+        features = check_options(mdp)
+        weights, log_weights = check_same_features(belief, features.shape[1])
+        return _best_of_options(_counting(log_weights, weights), features)
     weights, log_weights = check_belief(mdp, belief)
     return _regret_offset(mdp, weights, log_weights, tol)
 
@@ -158,9 +195,40 @@ def _start_offset(mdp: MDP, weights, log_weights) -> Array:
 
 
 @jax.jit
-def _training_offset(mdp: MDP, weights, log_weights, each) -> Array:
+def _training_offset(visits, weights, log_weights, each) -> Array:
     per_visit = sum(features / total for features, total in each) / len(each)
-    return _return_of(weights, log_weights, per_visit * mdp.total_visits)
+    return _return_of(weights, log_weights, per_visit * visits)
+
+
+@jax.jit
+def _best_of_options(weights, features) -> Array:
+    def best(rows: Float[Array, " N K"], features: Float[Array, " P K"]) -> Float[Array, " N"]:
+        return jnp.max(jnp.matmul(features, rows.T, precision=jax.lax.Precision.HIGHEST), axis=0)
+
+    return stream(best, weights, features.astype(weights.dtype))
+
+
+def check_options(features) -> Array:
+    """What each option collects, `[P, K]`, refused unless there is one, of one feature at least."""
+    features = check_real("features", features)
+    if features.ndim != 2 or features.size == 0:
+        raise ValueError(
+            f"features has shape {features.shape}; give what each option collects, [P, K], with at least one option "
+            "and one feature (one option: features[None])."
+        )
+    return check_array("features", features)
+
+
+def _deployed(mdp, belief: Belief, proxies: tuple) -> tuple[Array, Array, Array]:
+    """The visits of a run where a plan is to be carried out, and the belief's samples."""
+    if not isinstance(mdp, int | float | np.ndarray | np.generic | jax.Array):
+        weights, log_weights = check_belief(mdp, belief)
+        check_proxies(proxies, mdp.feature_names, "this MDP has")
+        return mdp.total_visits, weights, log_weights
+    weights, log_weights = check_samples(belief)
+    check_proxies(proxies, tuple(belief.feature_names), "the belief is about")
+    cure = "give the MDP, or, without a table, the (discounted) visits of a run there: positive and finite."
+    return check_number("mdp", mdp, lambda x: 0 < x < np.inf, cure, dtype=weights.dtype), weights, log_weights
 
 
 @jax.jit

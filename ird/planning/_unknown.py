@@ -24,13 +24,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, check_belief, counting
+from ird.beliefs import Belief, check_belief, check_same_features, counting
+from ird.blocks import in_blocks, rows_per_block
 from ird.evidence.fisher import Telling, told
 from ird.evidence.protocol import Evidence
 from ird.likelihood import shared_names
-from mdps.checks import check_number, check_weights, shown
+from mdps.checks import check_array, check_number, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations, uniform_policy
 from mdps.reaching import can_be_reached
@@ -60,19 +62,33 @@ class Known(NamedTuple):
     untold: Float[Array, ""]
 
 
+class Visits(NamedTuple):
+    """Visits that can happen where there is no table.
+
+    Attributes:
+        features: of each, `[V, K]`.
+        share: how often each comes, as far as that matters, adding up to 1, `[V]`.
+    """
+
+    features: Float[Array, " V K"]
+    share: Float[Array, " V"]
+
+
 def unknown(
-    mdp: MDP, belief: Belief, *evidence: Evidence, cut: float | Float[Array, ""] = 0.05
-) -> Float[Array, " S"] | Float[Array, " S A"]:
+    mdp: MDP | Float[Array, " *V K"], belief: Belief, *evidence: Evidence, cut: float | Float[Array, ""] = 0.05
+) -> Float[Array, " S"] | Float[Array, " S A"] | Float[Array, " *V"]:
     r"""The share of each visit that the evidence said nothing about, from 0 to 1.
 
     Args:
-        mdp: where the plan is to be carried out.
+        mdp: where the plan is to be carried out; without a table, the features of each visit that may be met there,
+            `[..., K]`: of steps of rollouts, of answers.  The largest of them is what the others are measured by, so
+            give them all at once.
         belief: a `Posterior`, which keeps what its evidence was able to tell.
         *evidence: the evidence, where the belief does not keep it.
         cut: what counts as nothing.
 
     Returns:
-        `[S]`, or `[S, A]` where features depend on the action.
+        `[S]`, or `[S, A]` where features depend on the action; one number for each visit where these were given.
 
     Raises:
         ValueError: for a belief about other features, or one that does not keep what its evidence could tell.
@@ -91,12 +107,22 @@ def unknown(
         [False, True, False, False, False, False]
     """
     cut = check_number("cut", cut, lambda x: 0 <= x < 1, "it is a share of a visit and must lie in [0, 1).")
+    if isinstance(mdp, list | tuple | np.ndarray | jax.Array):
+        features = check_array("features", mdp)
+        if features.ndim < 1 or features.size == 0:
+            raise ValueError(f"features has shape {features.shape}; give the features of each visit, [..., K].")
+        flat = features.reshape(-1, features.shape[-1])
+        every = Visits(flat, jnp.full(flat.shape[0], 1 / flat.shape[0], flat.dtype))
+        return share_unknown(every, known_of(every, belief, *evidence), cut).reshape(features.shape[:-1])
     return unknown_of(mdp, known_of(mdp, belief, *evidence), cut)
 
 
-def known_of(mdp: MDP, belief: Belief, *evidence: Evidence, value: Float[Array, " K"] | None = None) -> Known:
-    """What is known to a belief, of which a plan in this MDP makes use; by its mean, or by the weights `value`."""
-    check_belief(mdp, belief)
+def known_of(mdp: MDP | Visits, belief: Belief, *evidence: Evidence, value: Float[Array, " K"] | None = None) -> Known:
+    """What is known to a belief, of which a plan here makes use; by its mean, or by the weights `value`."""
+    if isinstance(mdp, Visits):
+        check_same_features(belief, mdp.features.shape[1])
+    else:
+        check_belief(mdp, belief)
     for name in ("prior_mean", "prior_sd"):
         if not hasattr(belief, name):
             raise ValueError(
@@ -122,8 +148,15 @@ def known_of(mdp: MDP, belief: Belief, *evidence: Evidence, value: Float[Array, 
             "belief does not keep what its evidence was able to tell (it was loaded from a file of an earlier version, "
             "or some of its evidence does not say); pass the evidence after the belief, as evidence."
         )
-    by = mean if value is None else check_weights(mdp, value, "value").astype(mean.dtype)
+    by = mean if value is None else _check_value(value, mean)
     return _known_of(mdp, by, belief.prior_mean, _scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _check_value(value, mean: Array) -> Array:
+    value = check_array("value", value)
+    if value.shape != mean.shape:
+        raise ValueError(f"value has shape {value.shape}; give one weight per feature, {mean.shape}.")
+    return value.astype(mean.dtype)
 
 
 def _scale(belief) -> Array:
@@ -134,7 +167,7 @@ def _scale(belief) -> Array:
 
 
 @jax.jit
-def _known_of(mdp: MDP, mean, prior_mean, scale, kept) -> Known:
+def _known_of(mdp: MDP | Visits, mean, prior_mean, scale, kept) -> Known:
     whitened = scale[:, None] * kept["information"] * scale[None]
     iota, V = jnp.linalg.eigh((whitened + whitened.T) / 2)
     # What is left of a zero after a decomposition is rounding of the largest.
@@ -145,12 +178,20 @@ def _known_of(mdp: MDP, mean, prior_mean, scale, kept) -> Known:
     hidden = (V / (1 + iota)[None]).T * scale[None]
     normal, reference, gains = kept["normal"], kept["reference"], kept["gains"]
     if normal.shape[0] == 0:  # nothing shows what is normal: what is here at first, and what acting at random brings
-        normal = first_visit(mdp)[None]
-        reference = feature_expectations(mdp, uniform_policy(mdp)) / mdp.total_visits
+        first, reference = _ordinary(mdp)
+        normal = first[None]
     gain = jnp.mean(gains, axis=0) if gains.shape[0] else jnp.zeros_like(scale)
     left, whole = jnp.linalg.norm(hidden @ gain), jnp.linalg.norm(scale * gain)
     untold = jnp.where(whole > 0, left / jnp.where(whole > 0, whole, 1), 0)
     return Known(weights, hidden, V, scale, normal, reference, gains, untold)
+
+
+def _ordinary(mdp: MDP | Visits) -> tuple[Array, Array]:
+    """Features of a first visit, and of one of a policy that acts at random, `[K]` each."""
+    if isinstance(mdp, Visits):
+        mean = jnp.matmul(mdp.share, mdp.features, precision=jax.lax.Precision.HIGHEST)
+        return mean, mean
+    return first_visit(mdp), feature_expectations(mdp, uniform_policy(mdp)) / mdp.total_visits
 
 
 def first_visit(mdp: MDP) -> Float[Array, " K"]:
@@ -161,9 +202,9 @@ def first_visit(mdp: MDP) -> Float[Array, " K"]:
     return jnp.matmul(mdp.initial, features, precision=jax.lax.Precision.HIGHEST)
 
 
-def _by_feature(mdp: MDP, known: Known, u: Array) -> Array:
+def by_feature(features: Array, known: Known, u: Array) -> Array:
     """Which features what is unknown about a visit rests on: shares of `u` that add up to it, `[S, (A,) K]`."""
-    apart = mdp.features[..., None, :] - _lifted(known.normal, mdp.features.ndim + 1)  # [S, (A,) E, K]
+    apart = features[..., None, :] - _lifted(known.normal, features.ndim + 1)  # [S, (A,) E, K]
     left = jnp.einsum("...k,lk->...l", apart, known.hidden)
     nearest = jnp.argmin(jnp.sum(left**2, axis=-1), axis=-1)
     along = jnp.take_along_axis(left, nearest[..., None, None], axis=-2)[..., 0, :]
@@ -175,7 +216,7 @@ def _by_feature(mdp: MDP, known: Known, u: Array) -> Array:
 @jax.jit
 def rests_on(mdp: MDP, known: Known, u, visits) -> Array:
     """The features that the exposure of some visits `[S, A]` rests on, which add up to it, `[K]`."""
-    parts = _by_feature(mdp, known, u)
+    parts = by_feature(mdp.features, known, u)
     if parts.ndim == 2:
         return jnp.matmul(jnp.sum(visits, axis=1), parts, precision=jax.lax.Precision.HIGHEST)
     return jnp.einsum("sa,sak->k", visits, parts, precision=jax.lax.Precision.HIGHEST)
@@ -183,10 +224,28 @@ def rests_on(mdp: MDP, known: Known, u, visits) -> Array:
 
 @jax.jit
 def unknown_of(mdp: MDP, known: Known, cut) -> Array:
-    apart = mdp.features[..., None, :] - _lifted(known.normal, mdp.features.ndim + 1)  # [S, (A,) E, K]
-    left = jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
-    whole = jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
+    left, whole = _left_and_whole(mdp.features, known)
     largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))  # [E]
+    return _counted_from(left, largest, known, cut)
+
+
+@jax.jit
+def share_unknown(every: Visits, known: Known, cut) -> Array:
+    """The share of each visit that is unknown where there is no table, `[V]`; all that are listed can happen."""
+    size = rows_per_block(2 * known.normal.size)
+    left, whole = in_blocks(lambda rows: _left_and_whole(rows, known), every.features, size)
+    return _counted_from(left, jnp.max(whole, axis=0), known, cut)
+
+
+def _left_and_whole(features: Array, known: Known) -> tuple[Array, Array]:
+    """How far visits are from each normal one: what remains of that where nothing was told, and all, `[S, (A,) E]`."""
+    apart = features[..., None, :] - _lifted(known.normal, features.ndim + 1)  # [S, (A,) E, K]
+    left = jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
+    return left, jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
+
+
+def _counted_from(left: Array, largest: Array, known: Known, cut) -> Array:
+    """What is left of each visit as a share of the `largest`, 0 where that counts as nothing."""
     largest = _lifted(largest, left.ndim)
     share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
     return jnp.where((share >= cut) & (share > known.untold), share, 0)
