@@ -287,6 +287,7 @@ WHERE = [
     ("R-hat", "ird/diagnostics.py", "def r_hat"),
     ("Pareto k", "ird/diagnostics.py", "def pareto_k"),
     ("Fisher information of evidence", "ird/evidence/fisher.py", "def told"),
+    ("the best of options without a table", "ird/planning/_options.py", "def choose_option"),
     ("a proxy without a table", "ird/evidence/proxy.py", "def from_features"),
     ("what errors of rollouts do to evidence", "ird/evidence/rollouts.py", "class SumOverRollouts"),
     ("the plan of least exposure", "ird/planning/_least_exposure.py", "def plan_least_exposure"),

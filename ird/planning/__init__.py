@@ -3,6 +3,7 @@
 Arguments come in one order: the MDP, the belief, then proxies; choices by name.
 """
 
+from ird.planning._chosen import ExposureChoice, RiskChoice
 from ird.planning._correlated import CorrelatedPlan, plan_correlated
 from ird.planning._explain import Explanation, explain
 from ird.planning._frontier import Frontier, frontier
@@ -20,6 +21,7 @@ from ird.planning._offsets import (
     training_offset,
     training_stakes,
 )
+from ird.planning._options import choose_option as choose  # `ird.queries` has a choose of its own
 from ird.planning._per_step import plan_per_step
 from ird.planning._per_trajectory import plan
 from ird.planning._risk_plan import RiskPlan
@@ -28,9 +30,12 @@ from ird.planning._unknown import unknown
 __all__ = [
     "CorrelatedPlan",
     "Explanation",
+    "ExposureChoice",
     "ExposurePlan",
     "Frontier",
+    "RiskChoice",
     "RiskPlan",
+    "choose",
     "explain",
     "features_offset",
     "frontier",

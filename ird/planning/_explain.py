@@ -175,7 +175,7 @@ def explain(
     if risk is not None:
         _check_measured(mdp, log_weights, risk, offset=offset, baseline=baseline, units=units)
         apart = starts @ own - (0 if baseline is None else np.asarray(baseline) * float(mdp.total_visits))
-        tilt = _feared(risk, weights, log_weights, apart, offset, units)
+        tilt = feared(risk, weights, log_weights, apart, offset, units)
         tail, tail_size = tilt @ np.asarray(weights, float), float(tilt.sum() ** 2 / (tilt**2).sum())
     exposure, by_feature = _exposure(mdp, belief, policy, cut)
     return Explanation(
@@ -275,7 +275,7 @@ def _check_measured(mdp: MDP, log_weights, risk: Risk, *, offset, baseline, unit
         check_units(units, log_weights)
 
 
-def _feared(risk: Risk, weights, log_weights, collected, offset, units) -> np.ndarray:
+def feared(risk: Risk, weights, log_weights, collected, offset, units) -> np.ndarray:
     """The adversary's tilt of the belief against a plan that collects these features, `[N]`."""
     returns = weights @ jnp.asarray(collected, weights.dtype) - (0 if offset is None else offset)
     returns = returns if units is None else returns / units

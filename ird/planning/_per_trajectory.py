@@ -198,7 +198,7 @@ def _plan(mdp: MDP, weights, log_weights, risk: Risk, offset, units, tol, max_st
     policy = jnp.where(here > 0, taken / jnp.where(here > 0, here, 1), search.policy)
     _, features = _collected(given, policy)
     # Its own features, not those of the mixture, of which a little was left out.
-    objective = _worst(given, features)[1] - sum(_rounding(given, features))
+    objective = worst_tilt(given.risk, given.samples, given.log_weights, features)[1] - sum(_rounding(given, features))
     known = jnp.isfinite(search.upper) & jnp.isfinite(objective)
     bound = jnp.where(known, jnp.maximum(search.upper, objective), jnp.inf)
     converged = known & (bound - objective <= tol * jnp.maximum(1, jnp.abs(objective)))
@@ -287,7 +287,7 @@ def _tilt_against(given: _Problem, s: _Search) -> _Search:
     """The worst tilt of the belief against the planner's mixture: one more cut, and what the mixture attains."""
     mixture = equilibrium(s.table, s.used, 0.05 * (s.upper - s.lower))
     features, reward = jnp.einsum("pn,pnl->pl", mixture, s.table)
-    cut, value = _worst(given, features)
+    cut, value = worst_tilt(given.risk, given.samples, given.log_weights, features)
     s = s._replace(mixture=mixture)
     place, _ = _place(s, 1, cut)
     here = (np.arange(mixture.shape[1]) == place)[None] & np.array([[False], [True]])
@@ -301,12 +301,12 @@ def _tilt_against(given: _Problem, s: _Search) -> _Search:
     )
 
 
-def _worst(given: _Problem, features: Array) -> tuple[Array, Array]:
+def worst_tilt(risk: Risk, samples: Array, log_weights: Array, features: Array) -> tuple[Array, Array]:
     """The adversary's answer (w, h, 1) to a plan that collects these features, `[L]`, and what the plan attains."""
-    tilt = given.risk.adversary(given.samples @ features, given.log_weights)
-    paid = given.risk.penalty(tilt, given.log_weights)
+    tilt = risk.adversary(samples @ features, log_weights)
+    paid = risk.penalty(tilt, log_weights)
     L = features.shape[0]
-    cut = tilt @ given.samples + jnp.where(np.arange(L) == L - 2, paid, np.arange(L) == L - 1)
+    cut = tilt @ samples + jnp.where(np.arange(L) == L - 2, paid, np.arange(L) == L - 1)
     return cut, jnp.sum((cut * features)[:-1])
 
 
