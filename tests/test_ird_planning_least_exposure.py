@@ -288,6 +288,10 @@ def test_where_the_best_worth_is_not_known_it_is_not_converged_and_says_so():
     written = jnp.array([0.5, -0.5, 0.0])
     belief, _ = belief_in(SimpleNamespace(mdp=train), written, jnp.ones(3), beta=1.0, samples=300, alternatives=30)
     found = planning.plan_least_exposure(field, belief, give_up=0.05)
+    # From a discount of .999 policies used to share wrong actions; now only the values are off, and by little.
+    assert found.converged and float(found.known) <= float(found.best)
+    patient = field.replace(discount=0.99999)
+    found = planning.plan_least_exposure(patient, belief, give_up=0.05)
     assert float(found.known) <= float(found.best) and not found.converged
     assert "not known well enough" in str(found)
     steady = planning.plan_least_exposure(field.replace(discount=0.9), belief, give_up=0.05)
