@@ -158,6 +158,12 @@ def one(s, a):
         ({"step": lambda s, a: [(s, 1.5), (1, -0.5)]}, r"gives the state 0 the probability 1.5; give a number in 0..1"),
         ({"step": lambda s, a: [(s, float("nan"))]}, "the probability nan"),
         ({"step": lambda s, a: [(s, "all")]}, "the probability 'all'"),
+        (
+            {"step": lambda s, a: None},
+            "step in state 0 after action 0 leads to None, which is no state; let step return",
+        ),
+        ({"step": lambda s, a: (pair for pair in [(s, 1.0)])}, "which is no state; let step return"),
+        ({"step": lambda s, a: End}, "which is no state"),
         ({"step": lambda s, a: [([s], 1.0)]}, r"step in state 0 after action 0 leads to \[0\], which cannot be hashed"),
         (
             {"step": lambda s, a: np.array([1, 2])},
@@ -172,6 +178,8 @@ def one(s, a):
         ({"actions": ("on", "on")}, "give each action once"),
         ({"actions": "left"}, "actions is 'left'; give a whole number"),
         ({"actions": 1.5}, "actions is 1.5"),
+        ({"actions": np.arange(2)}, "give a whole number ≥ 1, or a sequence, such as a list of names"),
+        ({"actions": [np.arange(2), np.arange(2)]}, "actions holds arrays"),
         ({"features": lambda s, a: []}, r"features in state 0 after action 0 are \[\]; give K numbers"),
         ({"features": lambda s, a: 3.0}, "features in state 0 after action 0 are 3.0; give K numbers"),
         ({"features": lambda s, a: None}, "are None; give K numbers"),
@@ -222,6 +230,10 @@ def test_choices_and_states_that_do_not_exist_are_refused():
     found = explore(0, lambda s, a: 1 - s, one, actions=("go",), discount=0.5)
     with pytest.raises(ValueError, match=r"choose gives 'stay' in state 0; the actions are \('go',\)"):
         found.policy(lambda state: "stay")
+    some = explore(0, lambda s, a: 1 - s, one, actions=2, discount=0.5, available=lambda s, a: s == 0 or a == 0)
+    assert some.policy(lambda state: 1 - state).tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(ValueError, match="choose gives 1 in state 1, where it is not available"):
+        some.policy(lambda state: 1)
     for state in (7, [1]):
         with pytest.raises(ValueError, match="no run reaches the state"):
             found.index(state)

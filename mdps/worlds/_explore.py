@@ -70,14 +70,18 @@ class Explored:
         """The policy that takes the action `choose(state)` in each state, `[S, A]`; `choose` is not asked at the end.
 
         Raises:
-            ValueError: for a choice that is no action.
+            ValueError: for a choice that is no action, or none that exists in that state.
         """
+        exist = None if self.mdp.available is None else np.asarray(self.mdp.available)
         rows = np.zeros((len(self.states), len(self.actions)))
         for s, state in enumerate(self.states):
             action = self.actions[0] if isinstance(state, End) else choose(state)
             if action not in self.actions:
                 raise ValueError(f"choose gives {_said(action)} in state {state!r}; the actions are {self.actions}.")
-            rows[s, self.actions.index(action)] = 1
+            a = self.actions.index(action)
+            if exist is not None and not exist[s, a]:
+                raise ValueError(f"choose gives {action!r} in state {state!r}, where it is not available.")
+            rows[s, a] = 1
         return rows
 
 
@@ -175,6 +179,11 @@ class _Exploration:
         """The number of a state, which is a new one if it is not known yet; -1 for an end."""
         if isinstance(state, End):
             return -1
+        if state is None or state is End or inspect.isgenerator(state):
+            raise ValueError(
+                f"{said()} {_said(state)}, which is no state; let step return the next state, worlds.End(), or a list "
+                "of pairs (next_state, probability)."
+            )
         try:
             known = self.numbers.get(state)
         except TypeError:
@@ -335,10 +344,15 @@ def _actions(actions: Any) -> tuple[Any, ...]:
         named = tuple(actions)
         if not named:
             raise ValueError("actions is empty; give at least one.")
+        if any(isinstance(name, np.ndarray | jax.Array) for name in named):
+            raise ValueError(f"actions holds arrays, {_said(named)}; give numbers, strings or tuples.")
         if any(named[i] == named[j] for i in range(len(named)) for j in range(i)):
             raise ValueError(f"actions is {_said(named)}; give each action once.")
         return named
-    return tuple(range(check_count("actions", actions)))
+    try:
+        return tuple(range(check_count("actions", actions)))
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}, or a sequence, such as a list of names.") from None
 
 
 def _check_functions(**functions: Any) -> None:
