@@ -7,10 +7,14 @@ __all__ = ["blind_directions", "in_words"]
 __dir__ = __all__.copy
 
 
-def blind_directions(covariance) -> tuple[list[int], np.ndarray]:
+def blind_directions(covariance, size=None) -> tuple[list[int], np.ndarray]:
     """Features that never vary over the alternatives, and directions of the rest in which they agree.
 
     The covariance is scaled to unit variances first; eigenvalues within its rounding are zero.
+
+    Args:
+        covariance: of the features over the alternatives, `[K, K]`; None: nothing is known.
+        size: against what a feature's deviation is nothing, `[K]`; None: the largest deviation, or one.
 
     Returns:
         Indices of the unseen features, and directions `[B, K]` in reduced row echelon form, each
@@ -22,7 +26,8 @@ def blind_directions(covariance) -> tuple[list[int], np.ndarray]:
     covariance = np.asarray(covariance, np.float64)
     variance = np.diag(covariance)
     # Plans that visit a feature equally often differ by the rounding of the visits, squared.
-    seen = np.flatnonzero(variance > (64 * eps) ** 2 * max(variance.max(initial=0.0), 1.0))
+    against = max(variance.max(initial=0.0), 1.0) if size is None else np.asarray(size, np.float64) ** 2
+    seen = np.flatnonzero(variance > (64 * eps) ** 2 * against)
     unseen = [k for k in range(len(variance)) if k not in set(seen)]
     sd = np.sqrt(variance[seen])
     values, vectors = np.linalg.eigh(covariance[np.ix_(seen, seen)] / np.outer(sd, sd))

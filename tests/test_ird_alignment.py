@@ -1,6 +1,7 @@
 """How far a written reward is from a meant one: golden numbers, invariances, and linear programs beside them."""
 
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -297,3 +298,36 @@ def test_float32_is_good_to_a_thousandth(gridded):
         found = alignment.geometry(single).distance(jnp.eye(7, dtype=jnp.float32)[0], jnp.eye(7, dtype=jnp.float32))
     wanted = [GOLDEN["sparse", name][3] for name in list(TABLES)[1:]]
     np.testing.assert_allclose(found[1:], wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1.0, 1e7])
+def test_what_cannot_be_identified_does_not_depend_on_the_unit_of_a_feature(unit):
+    features = np.array([[[unit, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 2.0, 1.0]]])
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            arms = MDP.from_dense(np.ones((1, 3, 1)), features, [1.0], discount=0.5, feature_names=("a", "b", "c"))
+            assert alignment.geometry(arms).unidentifiable() == ("c",)
+
+
+def test_the_bound_of_the_angle_is_refused_where_the_form_is_no_projection():
+    mdp, *_ = drawn(0)
+    w = jnp.ones(5)
+    for canonical in (alignment.Advantage(), alignment.Minimal(np.full((6, 3), 2.0))):
+        with pytest.raises(ValueError, match="regret_bound needs"):
+            alignment.geometry(mdp, canonical).regret_bound(w, w)
+    assert float(alignment.geometry(mdp).regret_bound(w, w)) < 1e-6
+
+
+def test_samples_that_have_no_probability_may_be_anything():
+    class Held(NamedTuple):
+        weights: jax.Array
+        log_weights: jax.Array
+        feature_names: tuple[str, ...] = ()
+
+    mdp, *_ = drawn(1)
+    held = Held(jnp.array([[1.0, 0, 0, 0, 0], [np.nan, 0, 0, 0, 0]]), jnp.array([0.0, -jnp.inf]))
+    lost, alone = (alignment.regret(mdp, jnp.ones(5), true) for true in (held, held.weights[:1]))
+    np.testing.assert_allclose(lost.mean, alone.mean)
+    assert float(lost.mean) > 0 and not np.isnan(lost.regret).any()
+    with pytest.raises(ValueError, match=r"true has shape \(0, 5\)"):
+        alignment.regret(mdp, jnp.ones(5), jnp.zeros((0, 5)))

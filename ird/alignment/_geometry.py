@@ -70,12 +70,14 @@ class Geometry:
         size: lengths of the features before they are made canonical, `[K]`: what counts as nothing is judged by it.
         total_visits: of a run of the map.
         feature_names: names of the features (static).
+        projects: whether canonical forms are projections on the differences of occupancies (static).
     """
 
     root: Float[Array, " K K"]
     size: Float[Array, " K"]
     total_visits: Float[Array, ""]
     feature_names: tuple[str, ...] = field(default=(), metadata={"static": True})
+    projects: bool = field(default=True, metadata={"static": True})
 
     __repr__ = in_one_line
 
@@ -126,7 +128,14 @@ class Geometry:
 
         since the difference of two normalised occupancies is orthogonal to all shaping and no longer than √2 (Karwowski
         et al. 2024).  Only for `Minimal()`, the form that is a projection.
+
+        Raises:
+            ValueError: for the geometry of `Advantage()` or of a weighted `Minimal()`, where it need not hold.
         """
+        if not self.projects:
+            raise ValueError(
+                "regret_bound needs alignment.geometry(mdp): with Advantage() or weights it need not hold."
+            )
         written, true = self._checked("written", written), self._checked("true", true)
         angle = 2 * jnp.arcsin(self._distance(written, true))
         sine = jnp.where(angle <= jnp.pi / 2, jnp.sin(angle), 1)
@@ -135,7 +144,7 @@ class Geometry:
 
     def unidentifiable(self) -> tuple[str, ...]:
         """Directions of the weights that rank all policies of this map alike, in words."""
-        unseen, blind = blind_directions(self.gram)
+        unseen, blind = blind_directions(self.gram, self.size)
         names = self.feature_names or tuple(f"feature {k}" for k in range(self.root.shape[1]))
         return tuple(names[k] for k in unseen) + tuple(in_words(row, names) for row in blind)
 
@@ -202,7 +211,9 @@ def geometry(mdp: MDP, canonical: Minimal | Advantage | None = None) -> Geometry
     )
     size = np.linalg.norm(np.sqrt(weights)[:, None] * features, axis=0)
     dtype = mdp.features.dtype
-    return Geometry(jnp.asarray(root, dtype), jnp.asarray(size, dtype), mdp.total_visits, mdp.feature_names)
+    root, size = jnp.asarray(root, dtype), jnp.asarray(size, dtype)
+    projects = isinstance(canonical, Minimal) and canonical.weights is None
+    return Geometry(root, size, mdp.total_visits, mdp.feature_names, projects)
 
 
 def starc(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.beliefs import Belief, check_belief, is_belief
+from ird.beliefs import Belief, check_belief, counting, is_belief
 from ird.risk import CVaR
 from mdps.checks import (
     check_array,
@@ -106,6 +106,7 @@ def regret(mdp: MDP, plan: Any, true: Belief | Float[Array, " *N K"]) -> Regret:
     check_sums(check_mdp(mdp))
     if is_belief(true):
         weights, log_weights = check_belief(mdp, true)  # pyright: ignore[reportArgumentType]
+        [weights] = counting(log_weights, weights)
     else:
         weights = check_array("true", true)
         if weights.ndim not in (1, 2) or weights.shape[-1] != mdp.num_features or not weights.size:
