@@ -150,3 +150,23 @@ def test_starc_ranks_like_regret_and_epic_does_not():
         found["starc"].append(float(alignment.geometry(mdp).distance(*np.eye(2))))
     rank = {name: spearmanr(found[name], found["regret"]).statistic for name in ("epic", "starc")}
     assert rank["starc"] - rank["epic"] >= 0.3, rank
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1e-7, 1.0, 1e7])
+def test_orders_and_simplifications_do_not_depend_on_the_unit(unit):
+    rooms = unit * np.array(list(itertools.product([0, 1], repeat=3)))
+    found = alignment.order_among(rooms, np.array([1, 0, 0]), np.array([1, 1, 1]))
+    assert found.hackable and not alignment.order_among(rooms, np.array([1, 1, 0]), np.array([1, 1, 1])).hackable
+    for true, merges in (([4, 2, 1], True), ([1, 1, 1], False)):
+        simpler = alignment.simplification(rooms, np.array(true))
+        assert (simpler is not None) == merges
+        assert not merges or alignment.order_among(rooms, simpler, np.array(true)).simplifies
+
+
+def test_returns_that_are_equal_but_for_the_rounding_of_their_precision_are_equal():
+    sets = np.array([[1, 1, 0], [0, 0, 1]])  # .1 + .2 against .3, which float32 tells apart by 7e-9
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            found = alignment.order_among(sets, np.array([1.0, 1.0, 0.0]), np.array([-0.1, -0.2, -0.3]))
+            again = alignment.order_among(sets, np.array([0.0, 0.0, 1.0]), np.array([-0.1, -0.2, -0.3]))
+        assert not found.hackable and not again.hackable

@@ -7,6 +7,7 @@ longer tells some apart that the true one does, but not all of them.
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -15,7 +16,7 @@ from mdps.checks import check_array
 __all__ = ["Order", "order_among", "simplification"]
 __dir__ = __all__.copy
 
-_ROUNDING = 1e-9  # of the largest return: returns that are closer are equal
+_ROUNDING = 1e-9  # of the largest that a return can be, in float64: returns that are closer are equal
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ def order_among(
         False
     """
     features = _checked_features(features)
-    told, meant = (_told_apart(_returns(features, name, w)) for name, w in (("written", written), ("true", true)))
+    told, meant = (_told_apart(*_returns(features, name, w)) for name, w in (("written", written), ("true", true)))
     against = (told > 0) & (meant < 0)  # [to, from]
     pair = None
     if against.any():
-        lost = _returns(features, "true", true)
+        lost, _ = _returns(features, "true", true)
         loss = np.where(against, lost[None, :] - lost[:, None], -np.inf)
         worse, better = np.unravel_index(np.argmax(loss), loss.shape)
         pair = int(worse), int(better)
@@ -104,10 +105,11 @@ def simplification(
     from scipy.optimize import linprog
 
     features = _checked_features(features)
-    returns = _returns(features, "true", true)
+    returns, rounding = _returns(features, "true", true)
+    features = features / (np.abs(features).max() or 1.0)  # the program's own tolerances are absolute
     order = np.argsort(returns, kind="stable")
     steps = features[order[1:]] - features[order[:-1]]
-    equal = np.diff(returns[order]) <= _ROUNDING * max(1.0, float(np.abs(returns).max()))
+    equal = np.diff(returns[order]) <= rounding
     found, widest = None, 1e-7
     for merged in np.flatnonzero(~equal):
         kept = equal.copy()
@@ -133,14 +135,17 @@ def _checked_features(features) -> np.ndarray:
     return features
 
 
-def _returns(features: np.ndarray, name: str, weights) -> np.ndarray:
-    weights = np.asarray(check_array(name, weights), np.float64)
+def _returns(features: np.ndarray, name: str, weights) -> tuple[np.ndarray, float]:
+    """Returns, and the difference that rounding of the weights and of what is collected could make."""
+    held = check_array(name, weights)
+    weights = np.asarray(held, np.float64)
     if weights.shape != features.shape[1:]:
         raise ValueError(f"{name} has shape {weights.shape}; give weights [K] with K = {features.shape[1]}.")
-    return features @ weights
+    share = max(_ROUNDING, 4 * float(jnp.finfo(held.dtype).eps))
+    return features @ weights, share * float((np.abs(features) @ np.abs(weights)).max())
 
 
-def _told_apart(returns: np.ndarray) -> np.ndarray:
+def _told_apart(returns: np.ndarray, rounding: float) -> np.ndarray:
     """The sign of each return less each other one, `[to, from]`, 0 where rounding could tell them apart."""
     apart = returns[:, None] - returns[None, :]
-    return np.where(np.abs(apart) <= _ROUNDING * max(1.0, float(np.abs(returns).max())), 0, np.sign(apart))
+    return np.where(np.abs(apart) <= rounding, 0, np.sign(apart))
