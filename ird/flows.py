@@ -110,4 +110,6 @@ def least_potential(moved: "sp.csr_matrix", weights: np.ndarray, rewards: np.nda
     from scipy.sparse.linalg import splu
 
     scaled = sp.diags(weights) @ moved
-    return splu((moved.T @ scaled).tocsc()).solve(-(scaled.T @ rewards))
+    solve = splu((moved.T @ scaled).tocsc()).solve
+    found = solve(-(scaled.T @ rewards))
+    return found + solve(-(scaled.T @ (rewards + moved @ found)))  # what 1/(1-γ)² has made of rounding

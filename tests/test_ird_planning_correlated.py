@@ -303,3 +303,29 @@ def test_what_is_refused():
         jax.jit(lambda x: planning.plan_correlated(mdp, x, penalty=1.0).objective)(w)
     with pytest.raises(ValueError, match="tol"):
         planning.plan_correlated(mdp, w, penalty=1.0, tol=-1.0)
+
+
+def test_a_guarantee_near_full_correlation_keeps_what_float32_cannot_tell_from_one():
+    mdp = MDP.from_dense(np.ones((1, 3, 1)), np.eye(3)[None], [1.0], discount=0.5)
+    reference = np.array([[0.999, 0.0009, 0.0001]])  # far from a plan that is all third arm
+    written, meant, third = jnp.array([0.0, 1.0, 2.0]), jnp.array([0.0, 1.0003, 2.0]), jnp.array([[0.0, 0.0, 1.0]])
+    pair = alignment.correlation(mdp, reference, written, meant)
+    nu = np.asarray(pair.visits[0], np.float64)
+    X, Y = ((x - nu @ x) / np.sqrt(nu @ (x - nu @ x) ** 2) for x in np.asarray([written, meant], np.float64))
+    assert float(pair.r) == pytest.approx(1, abs=1e-6)
+    rest = np.sqrt(nu @ (Y - (nu @ (X * Y)) * X) ** 2)
+    assert float(pair.rest) == pytest.approx(rest, rel=1e-3)
+    assert float(pair.guarantee(third)) <= Y[2] * (1 + 1e-6)
+
+
+def test_a_map_without_a_choice_correlates_with_nothing_however_far_it_looks(x64):
+    rng = np.random.default_rng(0)
+    chain = MDP.from_dense(rng.dirichlet(np.ones(3), (3, 1)), rng.normal(size=(3, 1, 2)), np.eye(3)[0], discount=0.9999)
+    with pytest.raises(ValueError, match="ranks all policies of this map alike"):
+        alignment.correlation(chain, None, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+
+
+def test_a_traced_penalty_is_refused_by_name():
+    arms, weights = bandit(), np.arange(3.0)
+    with pytest.raises(TypeError, match="penalty is a tracer"):
+        jax.jit(lambda x: planning.plan_correlated(arms, weights, penalty=x).objective)(0.1)

@@ -35,6 +35,7 @@ class Correlation:
 
     Attributes:
         r: correlation of the canonical rewards: of what they prefer, however they are shaped.
+        rest: sqrt(1 - r²): how much of the meant reward is not the written one; near r = 1 it cannot be had from r.
         sigma: length of the canonical meant reward under the reference: its standard deviation, in units of reward.
         raw_r: correlation of the rewards as they are written down, under the reference.
         raw_sigma: standard deviation of the meant reward as it is written down.
@@ -44,6 +45,7 @@ class Correlation:
     """
 
     r: Float[Array, ""]
+    rest: Float[Array, ""]
     sigma: Float[Array, ""]
     raw_r: Float[Array, ""]
     raw_sigma: Float[Array, ""]
@@ -59,13 +61,13 @@ class Correlation:
         Per visit, in standard deviations of the meant reward: times `sigma * mdp.total_visits` in units of return.
         """
         x, _, off = self._moved(policy)
-        return self.r * x - jnp.sqrt(jnp.maximum(1 - self.r**2, 0)) * off
+        return self.r * x - self.rest * off
 
     def laidlaw(self, policy: Float[Array, " S A"]) -> Float[Array, ""]:
         """The bound of Laidlaw et al. (2025), in the same units: never above `guarantee`; -inf for r <= 0."""
         x, chi, _ = self._moved(policy)
         safe = jnp.where(self.r > 0, self.r, 1)
-        return jnp.where(self.r > 0, (x - jnp.sqrt(jnp.maximum(1 - self.r**2, 0)) * chi) / safe, -jnp.inf)
+        return jnp.where(self.r > 0, (x - self.rest * chi) / safe, -jnp.inf)
 
     def chi_squared(self, policy: Float[Array, " S A"]) -> Float[Array, ""]:
         """χ² of a policy's occupancy from the reference's: 0 for the reference itself."""
@@ -78,7 +80,7 @@ class Correlation:
         hidden = gain - x * self.written
         length = jnp.sqrt(jnp.sum(self.visits * hidden**2))
         hidden = hidden / jnp.where(length > 0, length, 1)
-        return self.r * self.written - jnp.sqrt(jnp.maximum(1 - self.r**2, 0)) * hidden
+        return self.r * self.written - self.rest * hidden
 
     def _gain(self, policy) -> Array:
         """μ/ν - 1, and 0 where nothing can occur."""
@@ -140,7 +142,9 @@ def correlation(mdp: MDP, reference: Any, proxy: Any, true: Float[Array, " K"]) 
     spread = np.sqrt(flow @ raw**2)
     dtype, shape = mdp.features.dtype, counts.shape
     r, raw_r = (float(flow @ x.prod(axis=1)) / n.prod() for x, n in ((canonical, lengths), (raw, spread)))
-    numbers = (min(max(r, -1), 1), lengths[1], min(max(raw_r, -1), 1), spread[1])
-    tables = flow.reshape(shape), np.where(counts, (canonical[:, 0] / lengths[0]).reshape(shape), 0)
-    r, sigma, raw_r, raw_sigma, visits, written = (jnp.asarray(x, dtype) for x in (*numbers, *tables))
-    return Correlation(r, sigma, raw_r, raw_sigma, mdp, visits, written)
+    one, two = (canonical / lengths).T
+    rest = np.sqrt(flow @ (two - r * one) ** 2)
+    numbers = (min(max(r, -1), 1), rest, lengths[1], min(max(raw_r, -1), 1), spread[1])
+    tables = flow.reshape(shape), np.where(counts, one.reshape(shape), 0)
+    r, rest, sigma, raw_r, raw_sigma, visits, written = (jnp.asarray(x, dtype) for x in (*numbers, *tables))
+    return Correlation(r, rest, sigma, raw_r, raw_sigma, mdp, visits, written)

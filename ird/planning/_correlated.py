@@ -135,6 +135,7 @@ def plan_correlated(
     check_mdp(mdp)
     weights = check_weights(mdp, proxy.weights if hasattr(proxy, "weights") else proxy, "proxy")
     require_concrete("planning.plan_correlated", probability=mdp.probability, features=mdp.features, proxy=weights)
+    require_concrete("planning.plan_correlated", penalty=penalty, correlation=correlation, tol=tol)
     check_stationary(mdp)
     rate = _checked_rate(penalty, correlation)
     if tol is None:
