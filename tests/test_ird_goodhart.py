@@ -502,3 +502,40 @@ def test_a_curve_is_a_table_and_a_picture():
     np.testing.assert_allclose(written.get_xdata() ** 2, curve.kl, rtol=1e-5)
     np.testing.assert_allclose(meant.get_ydata(), curve.true)
     pyplot.close("all")
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1.0, 1e7])
+def test_neither_a_diagnosis_nor_the_runs_depend_on_the_unit(unit):
+    rng = np.random.default_rng(0)
+    score, quality = unit * rng.normal(size=(2, 500))  # which have nothing to do with each other
+    found = goodhart.diagnose(score, quality, optimised=(9 * unit, 3 * unit))
+    assert found.tracks is False and found.alike is None  # nothing in the reference scores 9
+    grid = GridWorld.from_text("aSb", {"a": "left", "S": "mid", "b": "right"}, horizon=2, goal=None)
+    small = unit * 1e-5
+    runs = goodhart.path_returns(grid.mdp, small * grid.weights(left=1.0, right=1.0), grid.weights(left=1.0))
+    np.testing.assert_allclose(runs.proxy / small, [0, 1, 1], rtol=1e-6)
+
+
+def test_an_ascent_that_float64_cannot_follow_says_so():
+    S = 40
+    P = np.zeros((S, 2, S))
+    for s in range(S):
+        P[s, 0, min(s + 1, S - 1)] = P[s, 1, max(s - 1, 0)] = 1
+    features = np.zeros((S, 2, 1))
+    features[0, 1] = 1
+    mdp = MDP.from_dense(P, features, np.eye(S)[0], discount=0.5)  # acting at random is once in 1e20 at the far end
+    path = goodhart.ascend(mdp, np.ones(1))
+    assert not bool(path.converged) and float(path.slopes[-1]) == 0
+    assert np.all(np.diff(path.proxy) >= -1e-6) and float(path.proxy[-1]) == pytest.approx(2.0, abs=1e-4)
+
+
+def test_places_that_are_not_on_the_path_are_refused():
+    grid = GridWorld.from_text("aSb", {"a": "left", "S": "mid", "b": "right"}, discount=0.5, goal=None)
+    meant, path = grid.weights(right=1.0), goodhart.ascend(grid.mdp, grid.weights(left=1.0))
+    many = path.slopes.shape[0]
+    assert float(path.drop(meant, -1)) == float(path.drop(meant)) == float(path.drop(meant, many - 1))
+    assert float(jax.jit(path.drop)(meant, many - 1)) == float(path.drop(meant))
+    for odd in (many, -many - 1, 1.5, jnp.arange(2)):
+        for call in (lambda i: path.drop(meant, i), path.policy):
+            with pytest.raises(ValueError, match="give a whole number, an index into"):
+                call(odd)

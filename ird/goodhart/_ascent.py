@@ -27,7 +27,9 @@ from mdps.checks import (
     check_mdp,
     check_number,
     check_policy,
+    is_concrete,
     require_concrete,
+    shown,
 )
 from mdps.mdp import MDP
 from mdps.policies import uniform_policy
@@ -35,6 +37,7 @@ from mdps.pytrees import frozen_pytree, in_one_line
 from mdps.solvers import solve
 
 _FLAT = 1e-9  # of the reward's own length: a slope that is rounding
+_ASTRAY = 1e-6  # of a direction: how much of it may leave the flow
 
 
 @frozen_pytree
@@ -48,7 +51,8 @@ class Path:
             the last.
         length: |M R̃|, the most that a slope can be.
         proxy: return of the written reward, `[I]`.
-        converged: whether the last is optimal for the written reward; of iterates, whether they moved at all.
+        converged: whether the last is optimal for the written reward: not if `max_steps` ended it, or float64 (visits
+            of far states 1e15 times rarer than others); of iterates, whether they moved at all.
         mdp: the MDP.
     """
 
@@ -87,7 +91,7 @@ class Path:
             true: the meant reward, weights `[K]` or a table.
             stop: the index at which the path is left, such as `path.stop(angle)`; None: its end.
         """
-        end = self.slopes.shape[0] - 1 if stop is None else stop
+        end = self.slopes.shape[0] - 1 if stop is None else self._place("stop", stop)
         return _fallen(self.returns(true), jnp.asarray(end))
 
     def relative_drop(self, true: Any, stop: Int[Array, ""] | int | None = None) -> Float[Array, ""]:
@@ -97,9 +101,18 @@ class Path:
 
     def policy(self, index: Int[Array, ""] | int) -> Float[Array, " S A"]:
         """The stationary policy of one occupancy; where it never is, at random."""
-        visits = self.occupancies[index]
+        visits = self.occupancies[self._place("index", index)]
         total = jnp.sum(visits, axis=1, keepdims=True)
         return jnp.where(total > 0, visits / jnp.where(total > 0, total, 1), uniform_policy(self.mdp))
+
+    def _place(self, name: str, index) -> Any:
+        """An index into the path, from the end if it is negative; JAX itself would take the nearest for any other."""
+        many = self.slopes.shape[0]
+        if is_concrete(index) and (
+            np.ndim(index) or not np.issubdtype(np.asarray(index).dtype, np.integer) or not -many <= index < many
+        ):
+            raise ValueError(f"{name} is {shown(index)}; give a whole number, an index into the {many} places.")
+        return jnp.where(jnp.asarray(index) < 0, index + many, index)
 
 
 def ascend(
@@ -226,8 +239,10 @@ def _climb(projector, c, visits, size, max_steps: int) -> tuple[list[np.ndarray]
         slope = np.linalg.norm(t)  # of the unit reward: t is its projection on a cone
         if slope <= _FLAT:
             return places, [*slopes, 0.0], True
-        slopes.append(slope * length)
         falling = (t < -1e-12 * slope) & (here > 0)
+        if not falling.any() or np.linalg.norm(t - projector @ t) > _ASTRAY * slope:
+            return places, [*slopes, 0.0], False
+        slopes.append(slope * length)
         step = np.min(here[falling] / -t[falling])
         ahead = here + step * t
         ahead[(ahead <= 1e-15) | (falling & (here <= -t * step * (1 + 1e-12)))] = 0

@@ -35,6 +35,7 @@ _SIGNATURES = {
     "adversarial": (None, None, True, None),
 }
 _DRAWS = np.geomspace(1, 1e9, 721)
+_STILL = 1e-14  # of the mean square: a variance that float32 makes of one number
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,9 @@ def _explained(proxy, true, p, rare: float) -> float:
     q = q / q.sum()
     one, two = proxy - q @ proxy, true - q @ true
     first, second, joint = q @ one**2, q @ two**2, q @ (one * two)
-    if first <= 1e-12 or second <= 1e-12:
-        return float(first <= 1e-12 and second <= 1e-12)
+    still = [spread <= _STILL * float(q @ x**2) for spread, x in ((first, proxy), (second, true))]
+    if any(still):
+        return float(all(still))
     return float(np.sign(joint) * joint**2 / (first * second))
 
 
@@ -235,7 +237,7 @@ def _selected(proxy, true, log_p, mean: float, pushed) -> tuple[float | None, tu
         return None, ("T2: give optimised=(written, meant), the mean scores of what was made to score high",)
     reached, counts = float(pushed[0][-1]), log_p > -np.inf
     top = proxy[counts].max()
-    small = 1e-5 * max(1.0, float(np.abs(proxy[counts]).max()))
+    small = 1e-5 * float(np.abs(proxy[counts]).max())
     if reached > top + small:
         return None, (
             f"T2: the reference never scores as high as {reached:.4g} (its highest is {top:.4g}), so that nothing "

@@ -99,6 +99,9 @@ def path_returns(
     )
     chosen = np.broadcast_to(np.asarray(policy, np.float64), (mdp.horizon, mdp.num_states, mdp.num_actions))
     paid = np.stack([np.asarray(x, np.float64) for x in tables])
+    # Returns are equal to nine places of the largest reward; a power of two, by which nothing is rounded.
+    unit = 2.0 ** np.ceil(np.log2(np.maximum(np.abs(paid).max(axis=(1, 2)), np.finfo(float).tiny)))
+    paid = paid / unit[:, None, None]
     to, p = np.asarray(mdp.next_state), np.asarray(mdp.probability, np.float64)
     now = {(s, 0.0, 0.0): float(x) for s, x in enumerate(np.asarray(mdp.initial, np.float64)) if x > 0}
     factor = 1.0
@@ -116,4 +119,4 @@ def path_returns(
     rows = np.array(sorted((one, two, chance) for (_, one, two), chance in now.items()))
     dtype = mdp.probability.dtype
     chances = rows[:, 2] / rows[:, 2].sum()
-    return Outcomes(*(jnp.asarray(x, dtype) for x in (rows[:, 0], rows[:, 1], np.log(chances))))
+    return Outcomes(*(jnp.asarray(x, dtype) for x in (unit[0] * rows[:, 0], unit[1] * rows[:, 1], np.log(chances))))
