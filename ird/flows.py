@@ -67,7 +67,7 @@ def reference_flow(mdp: MDP, policy, moved: "sp.csr_matrix", counts: np.ndarray)
         s, a = np.argwhere(counts & (policy <= 0))[0]
         raise ValueError(
             f"the reference policy never takes action {a} in state {s}; give one that takes every action, such as "
-            f"0.99 * policy + 0.01 / {mdp.num_actions}."
+            "0.99 * policy + 0.01 * mdps.policies.uniform_policy(mdp)."
         )
     return policy, flow_of(mdp, policy, moved, counts)
 

@@ -329,3 +329,14 @@ def test_a_traced_penalty_is_refused_by_name():
     arms, weights = bandit(), np.arange(3.0)
     with pytest.raises(TypeError, match="penalty is a tracer"):
         jax.jit(lambda x: planning.plan_correlated(arms, weights, penalty=x).objective)(0.1)
+
+
+def test_the_cure_for_a_reference_that_leaves_out_an_action_works_where_some_do_not_exist():
+    features, exist = np.eye(3)[None], np.array([[True, True, False]])
+    mdp = MDP.from_dense(np.ones((1, 3, 1)), features, [1.0], discount=0.5, available=exist)
+    policy, weights = np.array([[1.0, 0.0, 0.0]]), jnp.arange(3.0)
+    with pytest.raises(ValueError, match="never takes action 1 in state 0") as refused:
+        planning.plan_correlated(mdp, weights, reference=policy, correlation=0.5)
+    cure = str(refused.value).partition("such as ")[2].rstrip(".")
+    reference = eval(cure, {"policy": policy, "mdp": mdp, "mdps": mdps})
+    assert bool(planning.plan_correlated(mdp, weights, reference=reference, correlation=0.5).converged)
