@@ -331,3 +331,18 @@ def test_samples_that_have_no_probability_may_be_anything():
     assert float(lost.mean) > 0 and not np.isnan(lost.regret).any()
     with pytest.raises(ValueError, match=r"true has shape \(0, 5\)"):
         alignment.regret(mdp, jnp.ones(5), jnp.zeros((0, 5)))
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1.0, 1e7])
+def test_plans_ranges_and_margins_do_not_depend_on_the_unit_of_the_rewards(unit):
+    mdp, *_ = drawn(2)
+    written, true = np.random.default_rng(3).normal(size=(2, 5))
+    plain = alignment.performance(mdp, written, true), alignment.hackable(mdp, written, true)
+    span = alignment.performance(mdp, unit * written, true)
+    hack = alignment.hackable(mdp, unit * written, unit * true)
+    for name in ("lowest", "shared", "highest"):
+        np.testing.assert_allclose(getattr(span, name), getattr(plain[0], name), rtol=1e-6)
+    np.testing.assert_allclose(hack.margin / unit, plain[1].margin, rtol=1e-6)
+    assert float(hack.bound - hack.margin) <= 1e-5 * float(hack.bound)
+    lost, again = alignment.regret(mdp, unit * written, true), alignment.regret(mdp, written, true)
+    np.testing.assert_allclose(lost.regret, again.regret, rtol=1e-6)

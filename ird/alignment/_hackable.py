@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ird.alignment._regret import unit_of
 from ird.flows import check_stationary
 from mdps.checks import check_mdp, check_weights, require_concrete
 from mdps.mdp import MDP
@@ -117,10 +118,11 @@ def _look(mdp: MDP, written, true, price: float) -> _Look:
 @jax.jit
 def _returns_between(mdp: MDP, written, true, price):
     mixed = price * written - (1 - price) * true
-    found = jax.lax.map(lambda r: solve(mdp, r), jnp.stack([mixed, -mixed]))
+    unit = unit_of(mixed)
+    found = jax.lax.map(lambda r: solve(mdp, r), jnp.stack([mixed, -mixed]) / unit)
     up, down = jax.lax.map(lambda policy: occupancy(mdp, policy), found.policy)
     slope = jnp.sum((up - down) * (_paid(written) + _paid(true)))
-    return jnp.sum(found.value @ mdp.initial), jnp.sum(found.error_bound), up, down, slope
+    return unit * jnp.sum(found.value @ mdp.initial), unit * jnp.sum(found.error_bound), up, down, slope
 
 
 def _both_sides(look) -> tuple[_Look, _Look, float]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ird.alignment._regret import unit_of
 from mdps import bellman
 from mdps.checks import check_mdp, check_sums, check_weights
 from mdps.mdp import MDP
@@ -74,7 +75,8 @@ def performance(mdp: MDP, written: Any, true: Float[Array, " K"]) -> Performance
 
 @jax.jit
 def _performance(mdp: MDP, written, true) -> Performance:
-    policy, reward = solve(mdp, mdp.reward(written)).policy, mdp.reward(true)
+    wanted, reward = mdp.reward(written), mdp.reward(true)
+    policy = solve(mdp, wanted / unit_of(wanted)).policy
     best = solve(mdp, reward)
     shared = policy_return(mdp, policy, reward)
     if mdp.horizon is not None:

@@ -25,7 +25,7 @@ from mdps.policies import feature_expectations
 from mdps.pytrees import frozen_pytree, in_one_line
 from mdps.solvers import solve
 
-__all__ = ["Regret", "policy_of", "regret", "regret_on_any_map"]
+__all__ = ["Regret", "policy_of", "regret", "regret_on_any_map", "unit_of"]
 __dir__ = __all__.copy
 
 
@@ -142,8 +142,15 @@ def policy_of(mdp: MDP, plan: Any) -> Array:
         raise ValueError(f"plan is {shown(plan)}; give a policy, what a planner returns, or the written reward [K].")
     plan = check_array("plan", plan)
     if plan.ndim == 1:
-        return solve(mdp, mdp.reward(check_weights(mdp, plan, "plan"))).policy
+        reward = mdp.reward(check_weights(mdp, plan, "plan"))
+        return solve(mdp, reward / unit_of(reward)).policy
     return check_policy(mdp, plan, name="plan")
+
+
+def unit_of(reward: Array) -> Array:
+    """A power of two near the largest of a reward: divided by it, plans and ties are the same in any unit."""
+    most = jnp.max(jnp.abs(reward))
+    return jnp.where(most > 0, jnp.exp2(jnp.floor(jnp.log2(jnp.where(most > 0, most, 1)))), 1)
 
 
 def regret_on_any_map(
