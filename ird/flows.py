@@ -1,4 +1,4 @@
-r"""The flow of an endless MDP as a sparse matrix, and rewards up to what ranks all policies alike; on the host.
+r"""The flow of an endless MDP as a sparse matrix, and rewards up to what ranks all policies alike; mostly on the host.
 
 Normalised occupancies μ are what satisfies (1 - γ) μ₀ + Bᵀ μ = 0 with B = γ P - E, where E copies states to their
 actions.  So rewards R and R + B Φ rank all policies alike, whatever the potential Φ.
@@ -6,7 +6,9 @@ actions.  So rewards R and R + B Φ rank all policies alike, whatever the potent
 
 from typing import TYPE_CHECKING
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from mdps.checks import check_policy
 from mdps.graph import reachable
@@ -23,6 +25,7 @@ __all__ = [
     "least_potential",
     "reference_flow",
     "starts",
+    "unit_of",
     "visitable",
 ]
 __dir__ = __all__.copy
@@ -113,3 +116,9 @@ def least_potential(moved: "sp.csr_matrix", weights: np.ndarray, rewards: np.nda
     solve = splu((moved.T @ scaled).tocsc()).solve
     found = solve(-(scaled.T @ rewards))
     return found + solve(-(scaled.T @ (rewards + moved @ found)))  # what 1/(1-γ)² has made of rounding
+
+
+def unit_of(reward: Array) -> Array:
+    """A power of two near the largest of a reward: divided by it, plans and ties are the same in any unit."""
+    most = jnp.max(jnp.abs(reward))
+    return jnp.where(most > 0, jnp.exp2(jnp.floor(jnp.log2(jnp.where(most > 0, most, 1)))), 1)

@@ -493,6 +493,18 @@ def test_temperatures_are_one_program():
     assert both.shape == (2, 2) and float(both[1, 1]) == 0
 
 
+@pytest.mark.usefixtures("x64")
+def test_a_curve_does_not_depend_on_the_unit_of_its_rewards():
+    rng = np.random.default_rng(3)
+    mdp = MDP.from_dense(rng.dirichlet(np.ones(4), (4, 3)), rng.normal(size=(4, 3, 2)), np.eye(4)[0], discount=0.99)
+    w, other = jnp.array([1.0, 0.5]), jnp.array([0.2, -1.0])
+    plain = goodhart.by_temperature(mdp, w, other, [0.1, 0.0])
+    for unit in (1e-7, 1e7):
+        scaled = goodhart.by_temperature(mdp, unit * w, unit * other, [unit * 0.1, 0.0])
+        np.testing.assert_allclose(scaled.true, unit * plain.true, rtol=1e-6)
+        np.testing.assert_allclose(scaled.span, unit * plain.span, rtol=1e-6)
+
+
 def test_a_curve_is_a_table_and_a_picture():
     world = goodhart.extremal()
     curve = goodhart.best_of(world.proxy, world.true, world.log_weights, [1.0, 16.0, 1024.0])

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.alignment._regret import unit_of
-from ird.flows import check_stationary
+from ird.flows import check_stationary, unit_of
 from mdps.checks import check_mdp, check_weights, require_concrete
 from mdps.mdp import MDP
 from mdps.policies import occupancy

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ird.alignment._regret import unit_of
+from ird.flows import unit_of
 from mdps import bellman
 from mdps.checks import check_mdp, check_sums, check_weights
 from mdps.mdp import MDP

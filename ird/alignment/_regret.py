@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.beliefs import Belief, check_belief, counting, is_belief
+from ird.flows import unit_of
 from ird.risk import CVaR
 from mdps.checks import (
     check_array,
@@ -25,7 +26,7 @@ from mdps.policies import feature_expectations
 from mdps.pytrees import frozen_pytree, in_one_line
 from mdps.solvers import solve
 
-__all__ = ["Regret", "policy_of", "regret", "regret_on_any_map", "unit_of"]
+__all__ = ["Regret", "policy_of", "regret", "regret_on_any_map"]
 __dir__ = __all__.copy
 
 
@@ -145,12 +146,6 @@ def policy_of(mdp: MDP, plan: Any) -> Array:
         reward = mdp.reward(check_weights(mdp, plan, "plan"))
         return solve(mdp, reward / unit_of(reward)).policy
     return check_policy(mdp, plan, name="plan")
-
-
-def unit_of(reward: Array) -> Array:
-    """A power of two near the largest of a reward: divided by it, plans and ties are the same in any unit."""
-    most = jnp.max(jnp.abs(reward))
-    return jnp.where(most > 0, jnp.exp2(jnp.floor(jnp.log2(jnp.where(most > 0, most, 1)))), 1)
 
 
 def regret_on_any_map(

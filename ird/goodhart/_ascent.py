@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ird.flows import check_stationary, flow_of, visitable
-from ird.goodhart._curve import check_either, reward_table
+from ird.goodhart._curve import check_either, range_of, reward_table
 from ird.goodhart._tangent import MOST_PAIRS, dense_flow, rising, shares_of_flow
 from mdps.checks import (
     check_array,
@@ -34,7 +34,6 @@ from mdps.checks import (
 from mdps.mdp import MDP
 from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, in_one_line
-from mdps.solvers import solve
 
 _FLAT = 1e-9  # of the reward's own length: a slope that is rounding
 _ASTRAY = 1e-6  # of a direction: how much of it may leave the flow
@@ -96,7 +95,7 @@ class Path:
 
     def relative_drop(self, true: Any, stop: Int[Array, ""] | int | None = None) -> Float[Array, ""]:
         """The drop as a share of what lies between the worst and the best return, from 0 to 1."""
-        span = _range_of(self.mdp, reward_table(self.mdp, check_either(self.mdp, "true", true)))
+        span = range_of(self.mdp, reward_table(self.mdp, check_either(self.mdp, "true", true)))
         return self.drop(true, stop) / jnp.maximum(span, 1e-30)
 
     def policy(self, index: Int[Array, ""] | int) -> Float[Array, " S A"]:
@@ -274,8 +273,3 @@ def _returns_at(occupancies, reward, total_visits) -> Array:
 def _fallen(returns, end) -> Array:
     walked = jnp.arange(returns.shape[0]) <= end
     return jnp.max(jnp.where(walked, returns, -jnp.inf)) - returns[end]
-
-
-@jax.jit
-def _range_of(mdp: MDP, reward) -> Array:
-    return jnp.sum(jax.vmap(lambda r: mdp.initial @ solve(mdp, r).value)(jnp.stack([reward, -reward])))

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ird.flows import unit_of
 from mdps.checks import check_array, is_concrete, shown
 from mdps.mdp import MDP
 from mdps.pytrees import frozen_pytree, in_one_line
+from mdps.solvers import solve
 
-__all__ = ["Curve", "check_either", "check_pressures", "reward_table"]
+__all__ = ["Curve", "check_either", "check_pressures", "range_of", "reward_table"]
 __dir__ = __all__.copy
 
 
@@ -101,6 +104,14 @@ def reward_table(mdp: MDP, held: Array) -> Array:
     """The reward `[S, A]` of what `check_either` let in."""
     table = mdp.reward(held) if held.shape == (mdp.num_features,) else held
     return jnp.broadcast_to(table if table.ndim == 2 else table[:, None], (mdp.num_states, mdp.num_actions))
+
+
+@jax.jit
+def range_of(mdp: MDP, reward: Array) -> Array:
+    """What lies between the worst and the best return of a reward `[S, A]`, in any unit."""
+    unit = unit_of(reward)  # the solver's tolerance is absolute
+    both = jax.vmap(lambda r: mdp.initial @ solve(mdp, r).value)(jnp.stack([reward, -reward]) / unit)
+    return unit * jnp.sum(both)
 
 
 def check_pressures(name: str, x, least: float, what: str) -> Array:

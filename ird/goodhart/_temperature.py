@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ird.goodhart._curve import Curve, check_either, check_pressures, reward_table
+from ird.flows import unit_of
+from ird.goodhart._curve import Curve, check_either, check_pressures, range_of, reward_table
 from mdps.checks import check_mdp, check_sums
 from mdps.mdp import MDP
 from mdps.policies import uniform_policy
@@ -58,10 +59,11 @@ def by_temperature(mdp: MDP, proxy: Any, true: Any, temperatures: Float[Array, "
 @jax.jit
 def _by_temperature(mdp: MDP, written, meant, taus) -> Curve:
     written, meant = reward_table(mdp, written), reward_table(mdp, meant)
+    unit = unit_of(written)  # the solver's tolerance is absolute
     log_random = jnp.where(uniform_policy(mdp) > 0, jnp.log(jnp.maximum(uniform_policy(mdp), 1e-30)), 0)
 
     def at(tau):
-        policy = solve(mdp, written, temperature=tau).policy
+        policy = solve(mdp, written / unit, temperature=tau / unit).policy
         lead = (None,) * (policy.ndim - 2)
         some = policy > 0
         apart = jnp.where(some, policy * (jnp.log(jnp.where(some, policy, 1)) - log_random[lead]), 0)
@@ -69,10 +71,9 @@ def _by_temperature(mdp: MDP, written, meant, taus) -> Curve:
         return [_from_start(mdp, policy, x) for x in (*paid, jnp.sum(apart, axis=-1))]
 
     proxy, true, kl = (x.reshape(taus.shape) for x in jax.vmap(at)(jnp.ravel(taus)))
-    both = jax.vmap(lambda r: mdp.initial @ solve(mdp, r).value)(jnp.stack([meant, -meant]))
     cold = taus == 0
     pressure = jnp.where(cold, jnp.inf, 1 / jnp.where(cold, 1, taus))
-    return Curve(pressure, proxy, true, jnp.maximum(kl, 0), jnp.sum(both))
+    return Curve(pressure, proxy, true, jnp.maximum(kl, 0), range_of(mdp, meant))
 
 
 def _from_start(mdp: MDP, policy, paid) -> Array:
