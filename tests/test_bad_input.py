@@ -927,6 +927,10 @@ def rows_of_measures(w, k) -> Iterator[Row]:
         yield Row("plan_correlated", planning.plan_correlated, {
             **endless, "proxy": written, "reference": at_random.or_none(), how: share().but(zero=0.0, one=...).or_none()
             if how == "correlation" else positive(), "tol": positive(1e-3).or_none()})  # fmt: skip
+    options = {"features": array(w.features), "belief": k.belief}
+    asked = {"offset": array(np.zeros(3)), "risk": one_of(risk.CVaR(0.5)), "tol": positive(1e-3)}
+    more = {"mixture": truth(False), "visits": number(1.0, negative=-1.0), "units": array(np.ones(3)).or_none()}
+    yield Row("choose", planning.choose, options | asked | more)
     few = {"features": array(w.features).but(a_number=...), "true": array(w.rewards[0])}
     yield Row("order_among", alignment.order_among, {**few, "written": array(w.rewards[1])})
     yield Row("simplification", alignment.simplification, few)

@@ -214,7 +214,7 @@ def check_options(features) -> Array:
     if features.ndim != 2 or features.size == 0:
         raise ValueError(
             f"features has shape {features.shape}; give what each option collects, [P, K], with at least one option "
-            "and one feature (one option: features[None])."
+            "and one feature (one option: features[None]), or an mdp, from which it follows."
         )
     return check_array("features", features)
 

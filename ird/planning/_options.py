@@ -95,8 +95,8 @@ def choose_option(
         ([0.5, 0.5, 0.0], 1.0)
     """
     mixture = check_truth("mixture", mixture)
-    options = _check_options(features, visits)
-    weights, log_weights = check_same_features(belief, options.collected.shape[1], tuple(feature_names or ()))
+    features, often = _check_options(features, visits)
+    weights, log_weights = check_same_features(belief, features.shape[-1], tuple(feature_names or ()))
     names = check_names(tuple(belief.feature_names), weights.shape[1])
     if risk is None:
         if offset is not None or units is not None:
@@ -104,7 +104,7 @@ def choose_option(
                 "offset and units are for a risk measure, and risk is None; give risk=CVaR(0.1) or another, or leave "
                 "them out for the least exposed choice."
             )
-        return _least_exposed_of(options, belief, evidence, names, mixture, give_up, cut, value)
+        return _least_exposed_of(features, often, belief, evidence, names, mixture, give_up, cut, value)
     if evidence:
         raise ValueError("evidence is for the least exposed choice, without risk=...; a risk measure needs the belief.")
     offset = _check_offset(offset, log_weights)
@@ -112,13 +112,14 @@ def choose_option(
     cure = "it must be positive and finite (relative to max(1, |objective|))."
     tol = check_number("tol", tol, lambda x: 0 < x < np.inf, cure)
     check_risk(risk, weights, log_weights)
+    options = _options_of(features, often)
     given = options.collected, weights, log_weights, risk, offset, units, tol
     found = _least_risky(*given, mixture=mixture, kind=type(risk), names=names)
     return keep_asked(found, options, belief, (), risk, offset, units)
 
 
-def _check_options(features, visits) -> Options:
-    """The options, refused unless each collects a finite amount, over visits that can be."""
+def _check_options(features, visits) -> tuple[Array, Array]:
+    """Features, and how often each visit comes (of `[P, K]` one number), refused unless all is finite and can be."""
     features = check_real("features", features)
     if features.ndim not in (2, 3) or features.size == 0:
         raise ValueError(
@@ -128,9 +129,7 @@ def _check_options(features, visits) -> Options:
     features = check_array("features", features)
     if features.ndim == 2:
         cure = "it is how many (discounted) visits a run has and must be positive and finite (1 for one answer)."
-        number = check_number("visits", visits, lambda x: 0 < x < np.inf, cure, dtype=features.dtype)
-        each = features[:, None] / jnp.reshape(number, (1, 1, 1))
-        return Options(each, jnp.broadcast_to(number, each.shape[:2]), features)
+        return features, check_number("visits", visits, lambda x: 0 < x < np.inf, cure, dtype=features.dtype)
     given = check_real("visits", visits)
     if given.shape not in (features.shape[1:2], features.shape[:2]):
         raise ValueError(
@@ -140,6 +139,14 @@ def _check_options(features, visits) -> Options:
     often = check_array("visits", given, dtype=features.dtype)
     if is_concrete(often) and ((np.asarray(often) < 0).any() or not (np.asarray(often).sum(axis=-1) > 0).all()):
         raise ValueError("visits holds a negative number, or an option without any; give how often each visit comes.")
+    return features, often
+
+
+def _options_of(features: Array, often: Array) -> Options:
+    """The options, once all that was given is known to be right."""
+    if features.ndim == 2:
+        each = features[:, None] / jnp.reshape(often, (1, 1, 1))
+        return Options(each, jnp.broadcast_to(often, each.shape[:2]), features)
     often = jnp.broadcast_to(often[None] if often.ndim == 1 else often, features.shape[:2])
     return Options(features, often, jnp.einsum("pv,pvk->pk", often, features, precision=jax.lax.Precision.HIGHEST))
 
@@ -201,10 +208,8 @@ def _best_single(given: Table) -> Mixed:
     return Mixed(shares, objective, jnp.where(known, most, jnp.inf), jnp.ones((), jnp.int32))
 
 
-def _least_exposed_of(options, belief, evidence, names, mixture, give_up, cut, value) -> ExposureChoice:
-    every = options.listed()
-    known = known_of(every, belief, *evidence, value=value)
-    dtype = known.weights.dtype
+def _least_exposed_of(features, often, belief, evidence, names, mixture, give_up, cut, value) -> ExposureChoice:
+    dtype = features.dtype
     give_up = check_number(
         "give_up",
         give_up,
@@ -215,6 +220,8 @@ def _least_exposed_of(options, belief, evidence, names, mixture, give_up, cut, v
     cut = check_number(
         "cut", cut, lambda x: 0 <= x < 1, "it is a share of a visit and must lie in [0, 1).", dtype=dtype
     )
+    options = _options_of(features, often)
+    known = known_of(options.listed(), belief, *evidence, value=value)
     found = _chosen_least(options, known, give_up, cut, mixture=mixture, names=names)
     return keep_asked(found, options, belief, evidence)
 
