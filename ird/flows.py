@@ -25,6 +25,7 @@ __all__ = [
     "least_potential",
     "reference_flow",
     "starts",
+    "taking_all",
     "unit_of",
     "visitable",
 ]
@@ -59,20 +60,26 @@ def visitable(mdp: MDP) -> "tuple[np.ndarray, sp.csr_matrix]":
 
 
 def reference_flow(mdp: MDP, policy, moved: "sp.csr_matrix", counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A policy that takes every action, `[S, A]`, and its normalised occupancy, `[S·A]`, 0 where nothing can occur.
+    """A policy that takes every action, `[S, A]`, and its normalised occupancy, `[S·A]`, 0 where nothing can occur."""
+    policy = taking_all(mdp, policy, counts, "reference")
+    return policy, flow_of(mdp, policy, moved, counts)
+
+
+def taking_all(mdp: MDP, policy, counts: np.ndarray, name: str) -> np.ndarray:
+    """A policy that takes every action that can occur, `[S, A]` in float64; the uniform one for None.
 
     Raises:
         ValueError: for a policy that leaves out an action, which it names.
     """
-    policy = uniform_policy(mdp) if policy is None else check_policy(mdp, policy, stationary=True, name="reference")
+    policy = uniform_policy(mdp) if policy is None else check_policy(mdp, policy, stationary=True, name=name)
     policy = np.asarray(policy, np.float64)
     if (policy[counts] <= 0).any():
         s, a = np.argwhere(counts & (policy <= 0))[0]
         raise ValueError(
-            f"the reference policy never takes action {a} in state {s}; give one that takes every action, such as "
+            f"the {name} never takes action {a} in state {s}; give one that takes every action, such as "
             "0.99 * policy + 0.01 * mdps.policies.uniform_policy(mdp)."
         )
-    return policy, flow_of(mdp, policy, moved, counts)
+    return policy
 
 
 def flow_of(mdp: MDP, policy: np.ndarray, moved: "sp.csr_matrix", counts: np.ndarray) -> np.ndarray:

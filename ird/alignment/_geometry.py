@@ -23,10 +23,9 @@ from jaxtyping import Array, Float
 
 from ird.alignment._pearson import full_rewards
 from ird.directions import blind_directions, in_words
-from ird.flows import check_stationary, features_by_action, least_potential, visitable
-from mdps.checks import check_array, check_mdp, check_number, check_policy, require_concrete, shown
+from ird.flows import check_stationary, features_by_action, least_potential, taking_all, visitable
+from mdps.checks import check_array, check_mdp, check_number, require_concrete, shown
 from mdps.mdp import MDP
-from mdps.policies import uniform_policy
 from mdps.pytrees import frozen_pytree, in_one_line
 
 __all__ = ["Advantage", "Geometry", "Minimal", "geometry", "starc"]
@@ -293,11 +292,7 @@ def _canonical(mdp, canonical, counts, moved, features) -> tuple[np.ndarray, np.
             weights = np.where(counts, given, 0)
         weights = weights.ravel()
         return weights, features + moved @ least_potential(moved, weights, features)
-    policy = uniform_policy(mdp) if canonical.policy is None else check_policy(mdp, canonical.policy, stationary=True)
-    policy = np.asarray(policy, np.float64)
-    if (policy[counts] <= 0).any():
-        s, a = np.argwhere(counts & (policy <= 0))[0]
-        raise ValueError(f"the policy never takes action {a} in state {s}; give one that takes every action.")
+    policy = taking_all(mdp, canonical.policy, counts, "policy")
     S, A = counts.shape
     share = sp.csr_matrix((policy.ravel(), (np.repeat(np.arange(S), A), np.arange(S * A))), shape=(S, S * A))
     share = share[np.flatnonzero(reached)]

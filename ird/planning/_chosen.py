@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ird.beliefs import Belief, counting
 from ird.evidence.protocol import Evidence
-from ird.planning._explain import Explanation, Remembers, feared, resting
+from ird.planning._explain import Explanation, Remembers, feared, what_was_met
 from ird.planning._unknown import Visits, by_feature, known_of, share_unknown
 from ird.risk import Risk
 from mdps.checks import is_concrete, shown
@@ -128,12 +128,7 @@ class ExposureChoice(Remembers):
         ]
         about = account_of(self) if bool(np.isfinite([known, exposure]).all()) else None
         lines += [] if about is None else about.lines()[:1]
-        if exposure < 1e-6:
-            lines.append("it meets nothing that the evidence did not speak of")
-        elif np.isfinite(exposure):
-            lines.append(f"it rests on: {resting(exposure, self.by_feature, self.feature_names)}; ask about these")
-        if self.untold > 0.05:
-            lines.append(f"of what was gained in training the evidence could not tell {float(self.untold):.0%}")
+        lines += what_was_met(self)
         lines += [] if about is None else about.sentences()
         if not bool(self.converged):
             lines.append("not converged: the choice does not keep its floor, or something is not finite")

@@ -13,7 +13,7 @@ potential found there proves how far it is from the best.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +32,9 @@ from ird.planning._tilts import Tilt, Tilting
 from mdps.checks import check_mdp, check_number, check_weights, is_concrete, require_concrete, shown
 from mdps.mdp import MDP
 from mdps.pytrees import frozen_pytree, in_one_line
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["CorrelatedPlan", "plan_correlated"]
 __dir__ = __all__.copy
@@ -167,6 +170,7 @@ class _Near:
 
     Attributes:
         counts: which states and actions those are, `[S, A]`.
+        moved: B of all states and actions, `[S·A, S]`.
         tilting: the family of tilted references.
         length: of the canonical written reward under the reference.
         size: of the written reward as it stands.
@@ -176,6 +180,7 @@ class _Near:
     """
 
     counts: np.ndarray
+    moved: "sp.csr_matrix"
     tilting: Tilting
     length: float
     size: float
@@ -208,7 +213,7 @@ def _near(mdp: MDP, reference, weights) -> _Near:
     canonical = kept + inside @ potential
     length, size = np.sqrt(flow @ canonical**2), np.sqrt(flow @ kept**2)
     tilting = Tilting(inside, starts(mdp)[reached], flow, canonical / (length if length > 0 else 1))
-    return _Near(counts, tilting, float(length), float(size), kept, policy, potential)
+    return _Near(counts, moved, tilting, float(length), float(size), kept, policy, potential)
 
 
 def _penalised(world: _Near, penalty: float) -> _Found:
@@ -256,8 +261,8 @@ def _handed_over(mdp: MDP, world: _Near, found: "_Found", tol: float, *, returns
     """The plan in the precision of the MDP, with what its policy attains there."""
     dtype, total = mdp.features.dtype, float(mdp.total_visits)
     policy = jnp.asarray(_policy_of(world, found.best), dtype)
-    counts, moved = visitable(mdp)
-    flow = flow_of(mdp, np.asarray(policy, np.float64), moved, counts)
+    counts = world.counts
+    flow = flow_of(mdp, np.asarray(policy, np.float64), world.moved, counts)
     here = world.tilting.measured(found.best.s, found.best.v, flow[counts.ravel()])
     objective, bound, stake = found.attained(here), found.bound, 1.0
     if returns:  # above the reference and per visit so far

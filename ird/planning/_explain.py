@@ -28,6 +28,7 @@ Plan = TypeVar("Plan", bound="Remembers")
 
 _MOST_STARTS = 16  # of more starts the mean is judged
 _LITTLE = 0.1  # share of what the bolder plan collects apart from staying, and gains by it
+_TOLD, _GUESS = 0.05, 0.5  # shares of the gain in training untold from which a plan says so, and is little but a guess
 _THIN = 100  # draws that a belief should be worth
 
 
@@ -200,6 +201,22 @@ def resting(exposure: float, by_feature, names: tuple[str, ...]) -> str:
         return ""
     parts = sorted(zip(np.asarray(by_feature), names, strict=True), reverse=True)
     return ", ".join(f"{name} {part / exposure:.0%}" for part, name in parts if part > 0.01 * exposure)
+
+
+def what_was_met(plan) -> list[str]:
+    """In words what a plan or a choice of least exposure rests on, and what the evidence could not tell."""
+    exposure, untold, lines = float(plan.exposure), float(plan.untold), []
+    if exposure < 1e-6 and untold > _GUESS:
+        lines.append("it meets nothing that is known less than what was gained in training")
+    elif exposure < 1e-6:
+        lines.append("it meets nothing that the evidence did not speak of")
+    elif np.isfinite(exposure):
+        names = plan.feature_names or tuple(f"feature {k}" for k in range(plan.by_feature.shape[0]))
+        lines.append(f"it rests on: {resting(exposure, plan.by_feature, names)}; ask about these")
+    if untold > _TOLD:
+        guess = ": what is known is little better than a guess" if untold > _GUESS else ""
+        lines.append(f"of what was gained in training the evidence could not tell {untold:.0%}{guess}")
+    return lines
 
 
 def _clean(x: float) -> float:

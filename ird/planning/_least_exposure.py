@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from ird.beliefs import Belief
 from ird.evidence.protocol import Evidence
-from ird.planning._explain import Remembers, explanation_of, remember, resting
+from ird.planning._explain import Remembers, explanation_of, remember, what_was_met
 from ird.planning._unknown import Known, known_of, rests_on, unknown_of
 from mdps import bellman
 from mdps.checks import check_number, check_sums, is_concrete, shown
@@ -26,7 +26,6 @@ from mdps.solvers import solve
 PRICES = (0.0, 1e-3, 0.3, 30.0)
 TURNS = 16
 _KNOWN = 1e-3  # of what plans are worth: the largest error of K* with which a plan counts as found
-_TOLD = 0.05  # share of the gain in training that may be untold without a word
 
 
 @frozen_pytree
@@ -78,18 +77,7 @@ class ExposurePlan(Remembers):
         ]
         about = explanation_of(self) if bool(np.isfinite([known, exposure]).all()) else None
         lines += [] if about is None else about.lines()[:1]
-        if not np.isfinite(exposure):
-            pass
-        elif exposure < 1e-6 and self.untold > 0.5:
-            lines.append("it meets nothing that is known less than what was gained in training")
-        elif exposure < 1e-6:
-            lines.append("it meets nothing that the evidence did not speak of")
-        else:
-            names = self.feature_names or tuple(f"feature {k}" for k in range(self.by_feature.shape[0]))
-            lines.append(f"it rests on: {resting(exposure, self.by_feature, names)}; ask about these")
-        if self.untold > _TOLD:
-            guess = ": what is known is little better than a guess" if self.untold > 0.5 else ""
-            lines.append(f"of what was gained in training the evidence could not tell {float(self.untold):.0%}{guess}")
+        lines += what_was_met(self)
         lines += [] if about is None else about.sentences()
         if not bool(self.converged):
             lines.append("not converged: the plan does not keep its floor, or its values are not known well enough")

@@ -208,6 +208,22 @@ def _best_of_options(weights, features) -> Array:
     return stream(best, weights, features.astype(weights.dtype))
 
 
+def check_offset(offset, log_weights: Array, such_as: str) -> Array:
+    """What each sample's return is measured from, `[N]`; `such_as` is the offset to begin with, for the error."""
+    if offset is None:
+        raise ValueError(
+            f"offset is None; say what returns are measured from: {such_as}, or planning.no_offset(belief) to measure "
+            "from nothing."
+        )
+    offset = check_array("offset", offset)
+    if offset.shape != log_weights.shape:
+        raise ValueError(
+            f"offset has shape {offset.shape}, but the belief holds {log_weights.shape[0]} samples; "
+            "give one number per sample."
+        )
+    return offset
+
+
 def check_options(features) -> Array:
     """What each option collects, `[P, K]`, refused unless there is one, of one feature at least."""
     features = check_real("features", features)

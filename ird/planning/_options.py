@@ -13,7 +13,7 @@ from ird.beliefs import Belief, check_same_features, counting
 from ird.blocks import stream
 from ird.evidence.protocol import Evidence
 from ird.planning._chosen import ExposureChoice, Options, RiskChoice, keep_asked, parts_of
-from ird.planning._offsets import check_units
+from ird.planning._offsets import check_offset, check_units
 from ird.planning._option_game import Mixed, Table, best_mixture, tabled
 from ird.planning._risk_plan import check_risk
 from ird.planning._unknown import known_of, share_unknown
@@ -107,7 +107,8 @@ def choose_option(
         return _least_exposed_of(features, often, belief, evidence, names, mixture, give_up, cut, value)
     if evidence:
         raise ValueError("evidence is for the least exposed choice, without risk=...; a risk measure needs the belief.")
-    offset = _check_offset(offset, log_weights)
+    such_as = "planning.features_offset(belief, features), planning.regret_offset(features, belief)"
+    offset = check_offset(offset, log_weights, such_as)
     units = None if units is None else check_units(units, log_weights)
     cure = "it must be positive and finite (relative to max(1, |objective|))."
     tol = check_number("tol", tol, lambda x: 0 < x < np.inf, cure)
@@ -149,21 +150,6 @@ def _options_of(features: Array, often: Array) -> Options:
         return Options(each, jnp.broadcast_to(often, each.shape[:2]), features)
     often = jnp.broadcast_to(often[None] if often.ndim == 1 else often, features.shape[:2])
     return Options(features, often, jnp.einsum("pv,pvk->pk", often, features, precision=jax.lax.Precision.HIGHEST))
-
-
-def _check_offset(offset, log_weights: Array) -> Array:
-    if offset is None:
-        raise ValueError(
-            "offset is None; say what returns are measured from: planning.features_offset(belief, features), "
-            "planning.regret_offset(features, belief), or planning.no_offset(belief) to measure from nothing."
-        )
-    offset = check_array("offset", offset)
-    if offset.shape != log_weights.shape:
-        raise ValueError(
-            f"offset has shape {offset.shape}, but the belief holds {log_weights.shape[0]} samples; "
-            "give one number per sample."
-        )
-    return offset
 
 
 @functools.partial(jax.jit, static_argnames=("mixture", "kind", "names"))

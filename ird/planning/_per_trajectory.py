@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from ird.beliefs import Belief, check_belief, counting
 from ird.planning._explain import remember
 from ird.planning._matrix_game import equilibrium
-from ird.planning._offsets import check_units, first_features
+from ird.planning._offsets import check_offset, check_units, first_features
 from ird.planning._risk_plan import (
     RiskPlan,
     check_risk,
@@ -29,7 +29,7 @@ from ird.planning._risk_plan import (
     visits_of,
 )
 from ird.risk import Risk
-from mdps.checks import check_array, check_count, check_number, is_concrete
+from mdps.checks import check_count, check_number, is_concrete
 from mdps.mdp import MDP
 from mdps.solvers import solve
 
@@ -92,17 +92,7 @@ def plan(
         (2.0, True)
     """
     weights, log_weights = check_belief(mdp, belief)
-    if offset is None:
-        raise ValueError(
-            "offset is None; say what returns are measured from: planning.start_offset(mdp, belief), or "
-            "planning.no_offset(belief) to measure from nothing."
-        )
-    offset = check_array("offset", offset)
-    if offset.shape != log_weights.shape:
-        raise ValueError(
-            f"offset has shape {offset.shape}, but the belief holds {log_weights.shape[0]} samples; "
-            "give one number per sample."
-        )
+    offset = check_offset(offset, log_weights, "planning.start_offset(mdp, belief)")
     units = None if units is None else check_units(units, log_weights)
     check_number(
         "tol", tol, lambda x: 0 < x < np.inf, "it must be positive and finite (relative to max(1, |objective|))."
