@@ -107,6 +107,72 @@ def test_it_goes_to_the_goal_and_not_through_the_hazard_on_maps_by_others(name):
         assert float(found.bound) <= float(found.exposure)
 
 
+@pytest.mark.parametrize("name", ["shift-B", "lake-B"])
+@pytest.mark.parametrize("discount", [0.97, 0.995])
+def test_without_a_horizon_a_goal_that_ends_all_reward_is_known_and_the_hazard_is_not(name, discount):
+    """(1 - γ) floor + goal = 1 for every plan in training, so that no evidence tells one from the other."""
+    for case in families()[name][:2]:
+        train, field = (x.mdp.replace(horizon=None, discount=discount) for x in (case.train, case.field))
+        belief, _ = belief_in(SimpleNamespace(mdp=train), case.written, case.widths)
+        found = planning.plan_least_exposure(field, belief)
+        hazard, goal = (np.asarray(case.field.where(x)) for x in (case.hazard, case.goal))
+        through, there = (float(mdps.visit_probability(field, found.policy, x)) for x in (hazard, goal))
+        assert through <= 0.02 and there >= 0.98 and found.converged
+        u = np.asarray(found.unknown)
+        assert (u[hazard] > 0.5).all() and (u[~hazard] == 0).all() and float(found.exposure) < 1e-3
+
+
+def with_ends(rng, per_action, *, S=7, A=3, K=4, gamma=0.9):
+    """A random MDP with two ends, and the same with one more feature, of which every plan collects 1 in all."""
+    ending = rng.uniform(0, 0.4, (S - 2, A if per_action else 1, 1)) * np.ones((1, A, 1))
+    P = np.zeros((S, A, S))
+    P[:-2] = np.append(rng.dirichlet(np.ones(S - 2), (S - 2, A)) * (1 - ending), ending * [0.5, 0.5], axis=-1)
+    P[-2:, :, -2:] = np.eye(2)[:, None]
+    features = rng.normal(size=(S, A, K) if per_action else (S, 1, K))
+    features[-2:] = 0
+    one = np.append(1 - gamma * P[:-2, : features.shape[1], :-2].sum(-1), np.zeros((2, features.shape[1])), axis=0)
+    both = [x if per_action else x[:, 0] for x in (features, np.append(features, one[..., None], axis=-1))]
+    return [MDP.from_dense(P, x, np.eye(S)[0], discount=gamma) for x in both]
+
+
+@pytest.mark.parametrize("per_action", [False, True])
+def test_what_no_plan_can_change_is_not_unknown_and_changes_no_plan(per_action, x64):
+    rng = np.random.default_rng(4)
+    mdp, longer = with_ends(rng, per_action)
+    K, total = mdp.num_features, float(mdp.total_visits)
+    collected = [float(mdps.optimum(longer, w).features[-1]) for w in rng.normal(size=(3, K + 1))]
+    np.testing.assert_allclose(collected, 1, atol=1e-9)
+    belief, root = small(4)[1], rng.normal(size=(K, 2))
+    told = {"information": 30 * root @ root.T, "normal": rng.normal(size=(1, K)), "reference": rng.normal(size=K)}
+
+    def told_of(belief, more, gains):
+        """The belief in `more` features that nothing was told about, of which a visit has 1 / total."""
+        padded = {"information": np.pad(told["information"], (0, more))}
+        padded |= {
+            k: np.append(told[k], np.full((*told[k].shape[:-1], more), 1 / total), -1) for k in ("normal", "reference")
+        }
+        padded["gains"] = np.append(gains, np.zeros(more))[None]
+        plain = {"prior_mean": jnp.zeros(K + more), "prior_sd": jnp.ones(K + more)}
+        return with_fields(belief, told={k: jnp.asarray(x) for k, x in padded.items()}, **plain)
+
+    k = np.asarray(planning._unknown.known_of(mdp, told_of(belief, 0, np.ones(K))).weights)
+    here = told_of(belief, 0, k / total)
+    there = told_of(posterior.exact(candidates=jnp.append(belief.weights, rng.normal(size=(40, 1)), -1)), 1, k / total)
+    plan, other = (planning.plan_least_exposure(m, b, cut=0.0) for m, b in ((mdp, here), (longer, there)))
+    assert plan.converged and float(plan.exposure) > 0 and float(plan.price) > 0
+    np.testing.assert_allclose(other.policy, plan.policy, atol=1e-9)
+    unit = float(plan.exposure) / float(other.exposure)  # that of the largest visit, in which the feature counts
+    np.testing.assert_allclose(np.asarray(other.unknown) * unit, plan.unknown, atol=1e-9)
+    assert float(other.known) == pytest.approx(float(plan.known), abs=1e-9)
+    # Where all is known, what a plan is worth is what it returns above normal visits, ends or not.
+    sure = with_fields(here, told=here.told | {"information": 1e12 * jnp.eye(K)})
+    found, k = planning.plan_least_exposure(mdp, sure), planning._unknown.known_of(mdp, sure).weights
+    assert float(found.exposure) == 0
+    assert float(found.known) == pytest.approx(
+        float(mdps.optimum(mdp, k).value - total * k @ told["reference"]), abs=1e-8
+    )
+
+
 def test_where_moss_bars_the_way_it_crosses_and_says_so():
     for name in ("moss-A", "moss-B"):
         for case in families()[name][1:2]:

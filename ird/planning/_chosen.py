@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ird.beliefs import Belief, counting
 from ird.evidence.protocol import Evidence
 from ird.planning._explain import Explanation, Remembers, feared, what_was_met
-from ird.planning._unknown import Visits, by_feature, known_of, share_unknown
+from ird.planning._unknown import Visits, by_feature, known_of, share_unknown, visits_apart
 from ird.risk import Risk
 from mdps.checks import is_concrete, shown
 from mdps.pytrees import frozen_pytree
@@ -209,5 +209,5 @@ def account_of(choice: RiskChoice | ExposureChoice) -> Explanation | None:
 def parts_of(options: Options, known, u, shares) -> Array:
     """The features that the exposure of a mixture of options rests on, `[K]`; `u` of every visit, in one list."""
     visits = (shares[:, None] * options.visits).reshape(-1)
-    parts = by_feature(options.features.reshape(-1, options.features.shape[-1]), known, u)
+    parts = by_feature(visits_apart(options.features.reshape(-1, options.features.shape[-1]), known.normal), known, u)
     return jnp.matmul(visits, parts, precision=jax.lax.Precision.HIGHEST)

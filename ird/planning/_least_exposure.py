@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 from ird.beliefs import Belief
 from ird.evidence.protocol import Evidence
 from ird.planning._explain import Remembers, explanation_of, remember, what_was_met
-from ird.planning._unknown import Known, known_of, rests_on, unknown_of
+from ird.planning._unknown import Known, above, as_features, known_of, rests_on, unknown_of
 from mdps import bellman
 from mdps.checks import check_number, check_sums, is_concrete, shown
 from mdps.mdp import MDP
@@ -159,8 +159,8 @@ def plan_least_exposure(
 def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     dtype = jnp.result_type(known.weights, mdp.probability)
     u = unknown_of(mdp, known, cut).astype(dtype)
-    above = mdp.features - known.reference.reshape((1,) * (mdp.features.ndim - 1) + (-1,))
-    r = jnp.matmul(above, known.weights, precision=jax.lax.Precision.HIGHEST).astype(dtype)
+    gained = above(mdp, known.reference[None])[..., 0, :]
+    r = jnp.matmul(gained, known.weights, precision=jax.lax.Precision.HIGHEST).astype(dtype)
     r = jnp.where(u > 0, jnp.minimum(r, 0), r)
     two = dataclasses.replace(mdp, features=jnp.stack([r, u], axis=-1), feature_names=("known", "unknown"))
     given = give_up * _stake(two, known)
@@ -188,7 +188,7 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
         bound=jnp.clip(_least(tried, floor), 0, exposure),
         by_feature=rests_on(mdp, known, u, visits),
         untold=known.untold,
-        unknown=u,
+        unknown=as_features(mdp, u),
         price=price,
         converged=sound & (worth >= best - given - slack),
         feature_names=mdp.feature_names,

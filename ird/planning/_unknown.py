@@ -14,6 +14,10 @@ proxy's plan gained in training, g = b - φ̄ (the untold share of the gain).  W
 that, and who is more careful about each visit hides from all of them: with `cut` alone a designer of β = 1 left the
 whole of an office unknown, its charger too (`tests/test_ird_planning_office.py`).
 
+Without a horizon the visit before all reward ends decides over all that are missed: it is compared with as many normal
+ones as it decides, `visits_decided`.  Otherwise goals that end everything would never be known: of their visits and
+the floor's, (1 - γ) floor + goal = 1 for every plan, no evidence could tell one from the other, and none has to.
+
 What is known of the reward is the posterior's mean along what was spoken about (or other weights, such as the written
 ones), and the prior's mean elsewhere:
 
@@ -32,6 +36,7 @@ from ird.blocks import in_blocks, rows_per_block
 from ird.evidence.fisher import Telling, told
 from ird.evidence.protocol import Evidence
 from ird.likelihood import shared_names
+from mdps import bellman
 from mdps.checks import check_array, check_number, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations, uniform_policy
@@ -79,6 +84,9 @@ def unknown(
 ) -> Float[Array, " S"] | Float[Array, " S A"] | Float[Array, " *V"]:
     r"""The share of each visit that the evidence said nothing about, from 0 to 1.
 
+    Where all reward ends after a visit, without a horizon, it decides over all visits that are missed, and can count
+    for more than 1.
+
     Args:
         mdp: where the plan is to be carried out; without a table, the features of each visit that may be met there,
             `[..., K]`: of steps of rollouts, of answers.  The largest of them is what the others are measured by, so
@@ -88,7 +96,8 @@ def unknown(
         cut: what counts as nothing.
 
     Returns:
-        `[S]`, or `[S, A]` where features depend on the action; one number for each visit where these were given.
+        `[S]`, or `[S, A]` where features depend on the action (where they do not, and actions differ in the chance that
+        all reward ends, of the action for which it is most); one number for each visit where these were given.
 
     Raises:
         ValueError: for a belief about other features, or one that does not keep what its evidence could tell.
@@ -114,7 +123,7 @@ def unknown(
         flat = features.reshape(-1, features.shape[-1])
         every = Visits(flat, jnp.full(flat.shape[0], 1 / flat.shape[0], flat.dtype))
         return share_unknown(every, known_of(every, belief, *evidence), cut).reshape(features.shape[:-1])
-    return unknown_of(mdp, known_of(mdp, belief, *evidence), cut)
+    return as_features(mdp, unknown_of(mdp, known_of(mdp, belief, *evidence), cut))
 
 
 def known_of(mdp: MDP | Visits, belief: Belief, *evidence: Evidence, value: Float[Array, " K"] | None = None) -> Known:
@@ -202,9 +211,38 @@ def first_visit(mdp: MDP) -> Float[Array, " K"]:
     return jnp.matmul(mdp.initial, features, precision=jax.lax.Precision.HIGHEST)
 
 
-def by_feature(features: Array, known: Known, u: Array) -> Array:
-    """Which features what is unknown about a visit rests on: shares of `u` that add up to it, `[S, (A,) K]`."""
-    apart = features[..., None, :] - _lifted(known.normal, features.ndim + 1)  # [S, (A,) E, K]
+def visits_decided(mdp: MDP) -> Array:
+    """How many visits each one decides, `[S, A]`: itself and, where all reward ends after it, those that are missed.
+
+    Without a horizon every policy's visits add up to as many, 1/(1 - γ), when states that end all reward (every action
+    keeps them, and they have no features) decide nothing.  So rewards above this many times a constant rank policies
+    as the rewards do, and of what no plan can change, such as what each collects once, by and by or at the end, nothing
+    is left.  With a horizon each visit decides itself.
+    """
+    shape = mdp.num_states, mdp.num_actions
+    if mdp.horizon is not None:
+        return jnp.ones(shape, mdp.probability.dtype)
+    exist = jnp.ones(shape, bool) if mdp.available is None else mdp.available
+    moves = (mdp.next_state != jnp.arange(shape[0])[:, None])[:, None] & (mdp.probability > 0) & exist[:, :, None]
+    pays = jnp.any(mdp.features != 0, axis=tuple(range(1, mdp.features.ndim)))
+    ends = ~jnp.any(moves, axis=(1, 2)) & ~pays
+    missed = mdp.discount * mdp.total_visits * bellman.expected(mdp, mdp.probability, ends.astype(mdp.initial.dtype))
+    return jnp.where(ends[:, None], 0, 1 + missed)
+
+
+def above(mdp: MDP, normal: Float[Array, " E K"]) -> Array:
+    """Features of visits above those of as many normal ones as they decide, `[S, E, K]`, or `[S, A, E, K]`."""
+    if mdp.horizon is not None:
+        return visits_apart(mdp.features, normal)
+    features = mdp.features if mdp.features.ndim == 3 else mdp.features[:, None]
+    return features[..., None, :] - visits_decided(mdp)[..., None, None] * normal[None, None]
+
+
+def by_feature(apart: Array, known: Known, u: Array) -> Array:
+    """Which features what is unknown about a visit rests on: shares of `u` that add up to it, `[S, (A,) K]`.
+
+    `apart` is how far visits are from each normal one, `[S, (A,) E, K]`, and `u` `[S, (A)]`.
+    """
     left = jnp.einsum("...k,lk->...l", apart, known.hidden)
     nearest = jnp.argmin(jnp.sum(left**2, axis=-1), axis=-1)
     along = jnp.take_along_axis(left, nearest[..., None, None], axis=-2)[..., 0, :]
@@ -216,7 +254,7 @@ def by_feature(features: Array, known: Known, u: Array) -> Array:
 @jax.jit
 def rests_on(mdp: MDP, known: Known, u, visits) -> Array:
     """The features that the exposure of some visits `[S, A]` rests on, which add up to it, `[K]`."""
-    parts = by_feature(mdp.features, known, u)
+    parts = by_feature(above(mdp, known.normal), known, u)
     if parts.ndim == 2:
         return jnp.matmul(jnp.sum(visits, axis=1), parts, precision=jax.lax.Precision.HIGHEST)
     return jnp.einsum("sa,sak->k", visits, parts, precision=jax.lax.Precision.HIGHEST)
@@ -224,24 +262,48 @@ def rests_on(mdp: MDP, known: Known, u, visits) -> Array:
 
 @jax.jit
 def unknown_of(mdp: MDP, known: Known, cut) -> Array:
-    left, whole = _left_and_whole(mdp.features, known)
-    largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))  # [E]
-    return _counted_from(left, largest, known, cut)
+    """What is unknown about each visit, `[S]`, or `[S, A]` where features depend on the action or without a horizon."""
+    whole = _size(visits_apart(mdp.features, known.normal), known)  # [S, (A,) E]
+    largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))
+    return _counted_from(_left(above(mdp, known.normal), known), largest, known, cut)
+
+
+def as_features(mdp: MDP, u: Array) -> Array:
+    """What is unknown about visits in the form that features have, `[S]` or `[S, A]`: of actions that differ the most.
+
+    (Where features are those of states alone, actions differ only in the chance that all reward ends.)
+    """
+    if u.ndim < mdp.features.ndim:
+        return u
+    exist = jnp.ones(u.shape, bool) if mdp.available is None else mdp.available
+    return jnp.max(u, axis=1, where=exist, initial=0)
 
 
 @jax.jit
 def share_unknown(every: Visits, known: Known, cut) -> Array:
     """The share of each visit that is unknown where there is no table, `[V]`; all that are listed can happen."""
-    size = rows_per_block(2 * known.normal.size)
-    left, whole = in_blocks(lambda rows: _left_and_whole(rows, known), every.features, size)
+
+    def compared(rows):
+        apart = visits_apart(rows, known.normal)
+        return _left(apart, known), _size(apart, known)
+
+    left, whole = in_blocks(compared, every.features, rows_per_block(2 * known.normal.size))
     return _counted_from(left, jnp.max(whole, axis=0), known, cut)
 
 
-def _left_and_whole(features: Array, known: Known) -> tuple[Array, Array]:
-    """How far visits are from each normal one: what remains of that where nothing was told, and all, `[S, (A,) E]`."""
-    apart = features[..., None, :] - _lifted(known.normal, features.ndim + 1)  # [S, (A,) E, K]
-    left = jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
-    return left, jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
+def visits_apart(features: Array, normal: Array) -> Array:
+    """How far visits are from each normal one, `[..., E, K]`."""
+    return features[..., None, :] - _lifted(normal, features.ndim + 1)
+
+
+def _left(apart: Array, known: Known) -> Array:
+    """What remains of a distance where nothing was told, `[..., E]`."""
+    return jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
+
+
+def _size(apart: Array, known: Known) -> Array:
+    """A distance in standard deviations of the prior, `[..., E]`."""
+    return jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
 
 
 def _counted_from(left: Array, largest: Array, known: Known, cut) -> Array:
