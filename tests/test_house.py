@@ -83,7 +83,7 @@ from jax._src import xla_bridge
 print(json.dumps({
     "backends": sorted(xla_bridge._backends),
     "optional": sorted(
-        {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "xarray", "zarr"}
+        {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "dask", "distributed", "rich", "xarray", "zarr"}
         & set(sys.modules)
     ),
     "x64": bool(jax.config.jax_enable_x64),
@@ -146,7 +146,10 @@ def test_source_file_is_one_sitting_and_says_what_it_is(path):
 
 
 def test_imports_of_optional_packages_stay_inside_functions():
-    optional = {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "scipy", "xarray", "zarr"}
+    optional = {"matplotlib", "gymnasium", "minigrid", "arviz", "blackjax", "rich", "scipy", "xarray", "zarr"} | {
+        "dask",
+        "distributed",
+    }
     for path in SOURCES:
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -311,6 +314,9 @@ WHERE = [
     ("rewriting a reward", "ird/information/_rewrite.py", "def rewrite"),
     ("which query to ask", "ird/queries/_choose.py", "def choose"),
     ("the resumable store", "ird/sweep/stores.py", "class Store"),
+    ("blocks on an executor", "ird/sweep/engines.py", "class Engine"),
+    ("what a worker of a pool does", "ird/sweep/workers.py", "def work"),
+    ("a function over cases", "ird/sweep/cases.py", "def map"),
     ("the Boltzmann human", "cirl/human.py", "class Boltzmann"),
     ("the adapted backup", "cirl/bounded/_lower.py", "def best_plan"),
     ("alpha vectors", "cirl/bounded/_alpha_vectors.py", "class Bounds"),

@@ -15,7 +15,19 @@ import numpy as np
 
 from mdps.checks import check_count
 
-__all__ = ["Axes", "Blocks", "Index", "Values", "brief", "check_axes", "chunk_of", "label", "lost"]
+__all__ = [
+    "Axes",
+    "Blocks",
+    "Index",
+    "Values",
+    "brief",
+    "check_axes",
+    "check_names",
+    "chunk_of",
+    "label",
+    "lost",
+    "trials_of",
+]
 __dir__ = __all__.copy
 
 SEED = "seed"
@@ -33,16 +45,18 @@ class Axes:
         static: values that are Python objects, by name; each combination is compiled for itself.
         settings: numbers that are traced, by name, as they were given.
         num_seeds: seeds 0, 1, ... of every combination.
+        last: name of the innermost axis: "seed", or "case" where cases stand in place of seeds.
     """
 
     static: dict[str, tuple]
     settings: dict[str, np.ndarray]
     num_seeds: int
+    last: str = SEED
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every axis, outermost first."""
-        return (*self.static, *self.settings, SEED)
+        return (*self.static, *self.settings, self.last)
 
     @property
     def shape(self) -> Index:
@@ -122,12 +136,28 @@ class Blocks:
 
     def trials(self, number: int, width: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Settings and seed of each trial of a block, `[width]` each; the last trial is repeated to fill them."""
-        box = self.box(number)[len(self.axes.static) :]
-        index = np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij")
-        flat = [i.ravel() for i in index]
-        flat = [np.concatenate([i, np.full(width - len(i), i[-1])]) for i in flat]
-        settings = {name: v[i] for (name, v), i in zip(self.axes.traced.items(), flat[:-1], strict=True)}
-        return settings, flat[-1].astype(np.uint32)
+        return trials_of(*self.along(number), width)
+
+    def along(self, number: int) -> tuple[dict[str, np.ndarray], range]:
+        """The values of each setting that a block has, and its seeds."""
+        *box, seeds = self.box(number)[len(self.axes.static) :]
+        settings = {name: v[s] for (name, v), s in zip(self.axes.traced.items(), box, strict=True)}
+        return settings, range(seeds.start, seeds.stop)
+
+
+def trials_of(settings: Mapping[str, np.ndarray], seeds: range, width: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Settings and seed of each trial of a box, `[width]` each, the seeds innermost; the last trial fills the rest.
+
+    Example:
+        >>> trials_of({"scale": np.array([0.5, 2.0])}, range(2), 5)
+        ({'scale': array([0.5, 0.5, 2. , 2. , 2. ])}, array([0, 1, 0, 1, 1], dtype=uint32))
+    """
+    along = [*settings.values(), np.arange(seeds.start, seeds.stop)]
+    index = np.meshgrid(*(np.arange(len(values)) for values in along), indexing="ij")
+    flat = [i.ravel() for i in index]
+    flat = [np.concatenate([i, np.full(width - len(i), i[-1])]) for i in flat]
+    chosen = {name: values[i] for (name, values), i in zip(settings.items(), flat[:-1], strict=True)}
+    return chosen, along[-1][flat[-1]].astype(np.uint32)
 
 
 def chunk_of(lengths: Index, width: int) -> Index:
@@ -145,8 +175,21 @@ def chunk_of(lengths: Index, width: int) -> Index:
     return tuple(reversed(chunk))
 
 
-def check_axes(trial: Callable, grid: Mapping[str, Values], static: Mapping[str, Values], num_seeds: int) -> Axes:
+def check_axes(
+    trial: Callable,
+    grid: Mapping[str, Values],
+    static: Mapping[str, Values],
+    num_seeds: int,
+    given: Sequence[str] = (),
+) -> Axes:
     """The axes, once they are known to fit the trial.
+
+    Args:
+        trial: the trial, whose arguments the settings are.
+        grid: values of the settings that are traced.
+        static: values of the others.
+        num_seeds: how many seeds.
+        given: names of the arguments that are the same for every trial.
 
     Raises:
         ValueError: for names that the trial does not take or that are given twice, settings that it needs and does
@@ -155,7 +198,10 @@ def check_axes(trial: Callable, grid: Mapping[str, Values], static: Mapping[str,
     for name, table in (("grid", grid), ("static", static)):
         if not isinstance(table, Mapping):
             raise ValueError(f"{name} is a {type(table).__name__}; give a mapping from setting to its values.")
-    _check_names(trial, list(grid), list(static))
+    check_names(trial, (*grid, *static), given)
+    twice = sorted(set(grid) & set(static))
+    if twice:
+        raise ValueError(f"{twice[0]!r} is both in grid and in static; a setting is traced or static, not both.")
     seeds = check_count("num_seeds", num_seeds)
     if seeds >= 2**32:
         raise ValueError(f"num_seeds is {seeds}, and seeds are numbered below 2**32; fold more into the key.")
@@ -192,40 +238,58 @@ def lost(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.isfinite(values) & beyond)
 
 
-def _check_names(trial: Callable, grid: list, static: list) -> None:
+def check_names(trial: Callable, settings: Sequence[Any], given: Sequence[str] = (), first: str = "key") -> None:
+    """Raise unless a trial takes what it will be given, and gets what it needs.
+
+    Args:
+        trial: the trial.
+        settings: names of settings.
+        given: names of arguments that are the same for every trial.
+        first: what its first argument is.
+
+    Raises:
+        ValueError: naming the argument.
+    """
     import inspect
 
     kinds = inspect.Parameter
-    for name in (*grid, *static):
+    for name in settings:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"{brief(name)} cannot name a setting; give the name of one of the trial's arguments.")
         if name in RESERVED or name.startswith("__"):
             raise ValueError(f"{name!r} is the name of something else in every sweep; rename the trial's argument.")
-    twice = sorted(set(grid) & set(static))
-    if twice:
-        raise ValueError(f"{twice[0]!r} is both in grid and in static; a setting is traced or static, not both.")
+        if name in given:
+            raise ValueError(f"{name!r} is both a setting and in given; what is given is the same for every trial.")
     try:
         parameters = list(inspect.signature(trial).parameters.values())
     except ValueError:  # a built-in: nothing to be known
         return
     if not parameters or parameters[0].kind not in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD):
-        raise ValueError(f"{label(trial)} takes no key; its first argument must be one: trial(key, *, ...).")
+        raise ValueError(
+            f"{label(trial)} takes no {first}; its first argument must be one: {_kind(trial)}({first}, *, ...)."
+        )
     takes = {p.name: p for p in parameters[1:] if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}
     if not any(p.kind is kinds.VAR_KEYWORD for p in parameters):
-        unknown = [name for name in (*grid, *static) if name not in takes]
+        known = f"its settings are {', '.join(takes)}" if takes else "it has none"
+        unknown = [name for name in settings if name not in takes]
         if unknown:
-            known = f"its settings are {', '.join(takes)}" if takes else "it has none"
             raise ValueError(f"{label(trial)} has no setting {', '.join(map(repr, unknown))}; {known}.")
-    needed = [
+        unknown = [name for name in given if name not in takes]
+        if unknown:
+            raise ValueError(f"given holds {unknown[0]!r}, which {label(trial)} does not take; {known}.")
+    _check_needs(trial, [p for p in parameters[1:] if p.default is kinds.empty], (*settings, *given))
+
+
+def _check_needs(trial: Callable, needed: Sequence[Any], names: Sequence[str]) -> None:
+    """Raise if a trial needs an argument that is not among some names, or takes one by its place alone."""
+    without = [
         p.name
-        for p in parameters[1:]
-        if p.default is kinds.empty
-        and p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
-        and (p.kind is kinds.POSITIONAL_ONLY or p.name not in (*grid, *static))
+        for p in needed
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and (p.kind is p.POSITIONAL_ONLY or p.name not in names)
     ]
-    if needed:
+    if without:
         raise ValueError(
-            f"{label(trial)} needs {', '.join(map(repr, needed))}, which neither grid nor static gives by name; add "
+            f"{label(trial)} needs {', '.join(map(repr, without))}, which neither grid nor static gives by name; add "
             f"the values, [one] if it does not vary."
         )
 
@@ -293,5 +357,10 @@ def _check_static(name: str, values: Values) -> tuple:
 
 def label(trial: Callable) -> str:
     """What to call a trial in a message."""
-    inner = getattr(trial, "func", trial)  # a functools.partial
-    return f"trial {getattr(inner, '__qualname__', type(inner).__name__)}"
+    inner = getattr(trial, "func", trial)  # a functools.partial, or what a map calls
+    return f"{_kind(trial)} {getattr(inner, '__qualname__', type(inner).__name__)}"
+
+
+def _kind(trial: Callable) -> str:
+    """What kind of function it is: a trial, unless it says something else."""
+    return getattr(trial, "kind", "trial")

@@ -7,6 +7,7 @@ as many as its caches hold, which is faster than all at once, whatever the size 
 """
 
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ird.sweep.axes import Axes, Blocks, chunk_of
 from ird.sweep.devices import Devices, agreed
 from ird.sweep.trials import Trial
+from ird.sweep.waiting import apart, say
 
 __all__ = ["Program", "compiled", "fitting", "prepare"]
 __dir__ = __all__.copy
@@ -35,8 +37,7 @@ class Program:
     """What is compiled; equal programs are compiled once in a process.
 
     Attributes:
-        digest: digest of the program of one trial.
-        settings: name and dtype of each traced setting.
+        digest: digest of the program of one trial, which tells what it gets too.
         key: the kind of key.
         lanes: trials that a device computes at once.
         steps: how many times it does so in a block.
@@ -47,7 +48,6 @@ class Program:
     """
 
     digest: str
-    settings: tuple[tuple[str, str], ...]
     key: str
     lanes: int
     steps: int
@@ -66,19 +66,20 @@ class Program:
         """The devices in a row."""
         return Mesh(np.array(self.devices), (AXIS,))
 
-    def over_devices(self, host: np.ndarray) -> jax.Array:
-        """One number per trial, laid out over the devices, of which each process fills its own."""
-        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+    def over_devices(self, host: np.ndarray, axis: str | None = AXIS) -> jax.Array:
+        """What each trial has, laid out over the devices, or what all have; each process fills its own."""
+        sharding = NamedSharding(self.mesh, PartitionSpec(axis))
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-    def run(self, key: Any, blocks: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> dict[str, jax.Array]:
+    def on_every_device(self, given: Any) -> Any:
+        """A pytree that every trial gets, where the trials are computed."""
+        return jax.tree.map(lambda x: self.over_devices(x, None), given)
+
+    def run(self, key: Any, blocks: Sequence[tuple[Any, np.ndarray]], given: Any) -> dict[str, jax.Array]:
         """Start computing one block per device; the results are there when they are looked at."""
-        settings = {name: np.concatenate([s[name] for s, _ in blocks]) for name, _ in self.settings}
-        seeds = np.concatenate([seed for _, seed in blocks])
-        key = np.asarray(jax.random.key_data(key))
-        return compiled(self)(
-            key, self.over_devices(seeds), {name: self.over_devices(x) for name, x in settings.items()}
-        )
+        settings = jax.tree.map(lambda *each: self.over_devices(np.concatenate(each)), *(s for s, _ in blocks))
+        seeds = self.over_devices(np.concatenate([seed for _, seed in blocks]))
+        return compiled(self)(np.asarray(jax.random.key_data(key)), seeds, settings, given)
 
     @property
     def memory(self) -> int:
@@ -90,51 +91,63 @@ class Program:
     def memory_at_once(self) -> int:
         """Bytes of the trials that are computed at once."""
         found = compiled(self).memory_analysis()
-        kept = found.argument_size_in_bytes + found.output_size_in_bytes
+        same = sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(self.trial.inputs.given))
+        kept = found.argument_size_in_bytes + found.output_size_in_bytes - same
         return int(kept // self.steps + found.temp_size_in_bytes)
 
 
-@functools.lru_cache(maxsize=64)
+_ONE_AT_A_TIME = threading.RLock()  # threads that want one program must not all compile it
+
+
 def compiled(program: Program) -> Any:
     """The compiled program."""
+    with _ONE_AT_A_TIME:
+        return _compiled_once(program)
 
-    def block(key_data, seeds, settings):
+
+@functools.lru_cache(maxsize=64)
+def _compiled_once(program: Program) -> Any:
+    """The same, which threads must not ask for at once."""
+    say("compiling")
+
+    def block(key_data, seeds, settings, given):
         key = jax.random.wrap_key_data(key_data, impl=program.key)
 
         def one(seed, settings):
             own = jax.random.fold_in(key, seed)
-            return program.trial.results(program.combination, own, program.static, settings)
+            return program.trial.results(program.combination, own, program.static, settings, given)
 
         if program.steps == 1:
             return jax.vmap(one)(seeds, settings)
-        split = jax.tree.map(lambda x: x.reshape(program.steps, program.lanes), (seeds, settings))
+        split = jax.tree.map(lambda x: x.reshape(program.steps, program.lanes, *x.shape[1:]), (seeds, settings))
         found = jax.lax.map(lambda now: jax.vmap(one)(*now), split)
         return jax.tree.map(lambda x: x.reshape(program.width, *x.shape[2:]), found)
 
     spread, whole = PartitionSpec(AXIS), PartitionSpec()
     mapped = jax.shard_map(
-        block, mesh=program.mesh, in_specs=(whole, spread, spread), out_specs=spread, check_vma=False
+        block, mesh=program.mesh, in_specs=(whole, spread, spread, whole), out_specs=spread, check_vma=False
     )
     total = program.width * len(program.devices)
-    over = NamedSharding(program.mesh, spread)
+    over, same = NamedSharding(program.mesh, spread), NamedSharding(program.mesh, whole)
     key_data = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=program.key)))
     seeds = jax.ShapeDtypeStruct((total,), np.uint32, sharding=over)
-    settings = {name: jax.ShapeDtypeStruct((total,), dtype, sharding=over) for name, dtype in program.settings}
-    return jax.jit(mapped).lower(key_data, seeds, settings).compile()
+    inputs = program.trial.inputs
+    settings = jax.tree.map(lambda x: jax.ShapeDtypeStruct((total, *x.shape), x.dtype, sharding=over), inputs.settings)
+    given = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=same), inputs.given)
+    return apart(jax.jit(mapped).lower(key_data, seeds, settings, given).compile)
 
 
 def prepare(trial: Trial, blocks: Blocks, key: Any, devices: Devices, lanes: int) -> list[Program]:
     """The program of each choice of the static axes."""
-    settings = tuple((name, str(values.dtype)) for name, values in blocks.axes.traced.items())
     steps, kind = -(-blocks.width // lanes), str(jax.random.key_impl(key))
     return [
-        Program(digest, settings, kind, lanes, steps, devices, trial, number, static)
+        Program(digest, kind, lanes, steps, devices, trial, number, static)
         for number, (digest, static) in enumerate(zip(trial.digests, blocks.axes.combinations, strict=True))
     ]
 
 
 def fitting(
-    trial: Trial, axes: Axes, key: Any, devices: Devices, block: int | None, memory: int | None
+    trial: Trial, axes: Axes, key: Any, devices: Devices, block: int | None, memory: int | None, pieces: int = 0
 ) -> tuple[Blocks, int]:
     """How to divide the trials, and how many to compute at once: what fits, several blocks for each device.
 
@@ -148,9 +161,10 @@ def fitting(
         devices: where it runs.
         block: trials of a block at most; None to choose.
         memory: bytes that the trials computed at once may need; None to choose.
+        pieces: blocks of each choice of the static axes at least, where the size is ours to choose.
     """
     on_host = devices[0].platform == "cpu"
-    most = block or max(1, -(-int(np.prod(axes.inner)) // (PIECES * len(devices))))
+    most = block or max(1, -(-int(np.prod(axes.inner)) // max(PIECES * len(devices), pieces)))
 
     def divided(lanes: int) -> Blocks:
         """Blocks of a number of trials at once, or on a processor of a number of times that."""

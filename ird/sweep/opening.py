@@ -19,7 +19,8 @@ import jax
 import numpy as np
 
 from ird.sweep import zarr_files as zarr
-from ird.sweep.axes import SEED, Axes
+from ird.sweep.axes import Axes
+from ird.sweep.given import NOTHING, Cases, Given
 from ird.sweep.stores import DONE, VERSION, Store, open_store
 from ird.sweep.trials import Trial
 
@@ -34,6 +35,8 @@ SAME = {
     "settings": "settings",
     "num_seeds": "number of seeds",
     "key": "key",
+    "given": "what every trial is given (digest)",
+    "cases": "cases (digest)",
     "precision": "default precision",
     "fields": "fields of the results",
     "program": "code version of the trial (digest of its program)",
@@ -44,7 +47,16 @@ SAME = {
 VOLUME = "lost+found"  # what a file system's own directory holds when it is empty
 
 
-def identity(trial: Trial, name: str, axes: Axes, key: Any, device: str) -> dict[str, Any]:
+def identity(
+    trial: Trial,
+    name: str,
+    axes: Axes,
+    key: Any,
+    device: str,
+    processor: str = "",
+    given: Given = NOTHING,
+    cases: Cases | None = None,
+) -> dict[str, Any]:
     """Everything that the results of a sweep follow from, as JSON has it.
 
     Args:
@@ -53,6 +65,9 @@ def identity(trial: Trial, name: str, axes: Axes, key: Any, device: str) -> dict
         axes: what is varied.
         key: the key of the sweep.
         device: the kind of device that computes.
+        processor: the make and the features of the processor, where that is the device.
+        given: what every trial gets.
+        cases: the cases of a map.
     """
     found = {
         "version": VERSION,
@@ -69,6 +84,9 @@ def identity(trial: Trial, name: str, axes: Axes, key: Any, device: str) -> dict
         "jaxlib": metadata.version("jaxlib"),
         "device": device,
     }
+    found |= {"given": given.digest} if given.digest else {}
+    found |= {"cases": cases.digest()} if cases else {}
+    found |= {"processor": processor} if processor else {}
     return json.loads(json.dumps(found))
 
 
@@ -94,9 +112,9 @@ def find_store(path: Path, wanted: Mapping[str, Any]) -> Store | None:
         )
     store = open_store(path)
     changed = [
-        f"  {title}: {_brief(store.identity.get(name))} in the store, {_brief(wanted[name])} now"
+        f"  {title}: {_brief(store.identity.get(name))} in the store, {_brief(wanted.get(name))} now"
         for name, title in SAME.items()
-        if store.identity.get(name) != wanted[name]
+        if store.identity.get(name) != wanted.get(name)
     ]
     if changed:
         raise ValueError(
@@ -109,7 +127,7 @@ def find_store(path: Path, wanted: Mapping[str, Any]) -> Store | None:
 
 def _vacant(path: Path, wanted: Mapping[str, Any]) -> bool:
     """Whether a directory holds nothing, or no more than a run of this sweep has put there to make it a store."""
-    coordinates = (*wanted["static"], *wanted["settings"], SEED)
+    coordinates = wanted["axes"]
     arrays = (*coordinates, *wanted["fields"], DONE)
     frame = {f"{name}/{zarr.METADATA}" for name in arrays} | {f"{name}/c/0" for name in coordinates}
     for folder, inner, files in os.walk(path):

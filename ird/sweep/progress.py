@@ -25,6 +25,7 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         self.count, self.began, self.told = 0, time.perf_counter(), time.perf_counter()
         self.bar: Any = None
+        self.stage, self.staged = "", self.began
 
     def __enter__(self) -> Self:
         if self.wanted and self.stream.isatty():
@@ -48,19 +49,46 @@ class Progress:
         """Trials per second so far."""
         return self.count / max(self.seconds, 1e-9)
 
+    def say(self, stage: str | None = None) -> None:
+        """What is being done before there are trials to count, such as "compiling"; None: that it goes on."""
+        if not self.wanted:
+            return
+        if stage is not None and stage != self.stage:
+            self.stage, self.staged = stage, time.perf_counter()
+            if self.bar is not None:
+                self.bar.update(self.task, description=f"{self.title}: {stage}")
+            else:
+                self._tell(stage)
+        elif self.bar is None and time.perf_counter() - self.told > EVERY:
+            more = f", {clock(time.perf_counter() - self.staged)}" if self.stage else ""
+            self._tell(f"{self.stage or self._counted()}{more}")
+
+    def expect(self, total: int) -> None:
+        """From here on trials are counted, so many of them."""
+        self.total, self.began, self.stage = total, time.perf_counter(), ""
+        if self.bar is not None:
+            self.bar.update(self.task, total=total, description=self.title)
+        elif self.wanted and total:
+            self._tell(self._counted())
+
+    def _counted(self) -> str:
+        return f"{self.count:,} of {self.total:,} trials"
+
+    def _tell(self, text: str) -> None:
+        """A line of its own."""
+        self.told = time.perf_counter()
+        print(f"{self.title}: {text}", file=self.stream, flush=True)
+
     def advance(self, trials: int) -> None:
         """So many trials more are done and saved."""
         self.count += trials
+        self.stage = ""
         if self.bar is not None:
-            self.bar.update(self.task, advance=trials, rate=f"{self.rate:,.3g} trials/s")
+            rate = f"{self.rate:,.3g} trials/s"
+            self.bar.update(self.task, advance=trials, rate=rate, description=self.title)
         elif self.wanted and (self.count == self.total or time.perf_counter() - self.told > EVERY):
-            self.told = time.perf_counter()
             left = (self.total - self.count) / max(self.rate, 1e-9)
-            print(
-                f"{self.title}: {self.count:,} of {self.total:,} trials, {self.rate:,.3g} trials/s, {clock(left)} left",
-                file=self.stream,
-                flush=True,
-            )
+            self._tell(f"{self._counted()}, {self.rate:,.3g} trials/s, {clock(left)} left")
 
 
 def clock(seconds: float) -> str:

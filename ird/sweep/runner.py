@@ -1,27 +1,77 @@
-"""Run a sweep: check the trial, open the store, and do what is left, block after block."""
+"""Run a sweep: check the trial, open the store, and do what is left, here or on the workers of an engine."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from ird.sweep.axes import Blocks, Values, brief, check_axes, chunk_of, label
-from ird.sweep.compilation import Program, fitting, prepare
-from ird.sweep.devices import agreed, check_devices, check_shard, wait_for_all
+from ird.sweep.axes import Axes, Blocks, Values, brief, check_axes, chunk_of, label
+from ird.sweep.compilation import PIECES, fitting, prepare
+from ird.sweep.devices import Devices, agreed, check_devices, check_shard, wait_for_all
+from ird.sweep.engines import AHEAD, Engine, check_executor
 from ird.sweep.fields import check_dims
+from ird.sweep.given import NOTHING, Cases, Given, check_given, check_travels
 from ird.sweep.opening import begin, find_store, identity
+from ird.sweep.plain import do_here
+from ird.sweep.processors import processor, program_folder, programs_kept
 from ird.sweep.progress import Progress, clock
-from ird.sweep.stores import Store, check_store_path, open_store
-from ird.sweep.trials import check_key, examine
+from ird.sweep.spread import Spread, warn_of_mixture
+from ird.sweep.stores import Store, check_store_path
+from ird.sweep.trials import Trial, check_key, examine
+from ird.sweep.waiting import STOPPED, Stopped, heard_by
 from ird.sweep.zarr_files import METADATA
 from mdps.checks import check_count
 
-__all__ = ["Report", "run"]
+__all__ = ["Asked", "Report", "carry_out", "check_engine", "check_flag", "run"]
 __dir__ = __all__.copy
+
+WRITERS = ("caller", "workers")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sweep that has been asked for, its arguments checked.
+
+    Attributes:
+        trial: the trial.
+        axes: what is varied.
+        key: the key.
+        path: where the store is.
+        mesh: this program's devices.
+        dims: names for axes of fields.
+        block: trials of a block at most.
+        memory: bytes for the trials at once.
+        share: which blocks.
+        progress: whether to show it.
+        given: what every trial gets.
+        cases: the cases of a map.
+        engine: where blocks are computed, if not here.
+        by_workers: whether workers write the store.
+        stop: whether the first trial that raises ends it.
+        cache: a folder for compiled programs.
+    """
+
+    trial: Callable
+    axes: Axes
+    key: Any
+    path: Path
+    mesh: Devices
+    dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    block: int | None = None
+    memory: int | None = None
+    share: tuple[int, int] = (0, 1)
+    progress: bool = True
+    given: Given = NOTHING
+    cases: Cases | None = None
+    engine: Engine | None = None
+    by_workers: bool = False
+    stop: bool = False
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +126,12 @@ def run(
     store: str | Path,
     static: Mapping[str, Values] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
+    given: Any = {},  # noqa: B006 - it is read only
+    executor: Any = None,
+    workers: int | None = None,
+    write: str = "caller",
+    stop_at_error: bool = False,
+    cache: str | Path | None = None,
     block: int | None = None,
     memory: int | None = None,
     devices: int | Sequence[Any] | None = None,
@@ -100,13 +156,24 @@ def run(
         static: strings, or numbers that decide shapes, to try for settings that are not traced; each
             combination is compiled for itself.  All must return the same fields.
         dims: names for the axes of fields that are arrays; `"{field}_0"` and so on when left out.
+        given: a pytree of arrays that every trial gets, traced: in one piece as its argument `given`; or, where it has
+            none, each entry of a mapping as the argument of that name.  Workers get it once.
+        executor: computes the blocks, each on one device of a worker: an object whose `submit` returns something with
+            `done()` and `result()`, such as a pool of `concurrent.futures` or Dask's `client.get_executor()`.  The
+            trial must be importable there.  None: all devices of this program compute.
+        workers: how many blocks the executor computes at a time; None: what it says of itself, or one for each core
+            here.  Twice as many are handed to it at most.
+        write: who writes the store: the "caller", whom workers send results; or the "workers", who see its file system.
+        stop_at_error: whether the first trial that raises on a worker ends the sweep; else the others go on.
+        cache: a folder for compiled programs, so that no worker compiles what another has; nothing where JAX has been
+            told one already.
         block: trials between one writing and the next, at most; when None, what memory allows, and less where each
             device would get only a few blocks.  Blocks are boxes of trials, so a few less may be taken.
         memory: bytes that the trials which a device computes at once may need (an accelerator takes a block at once,
             a processor a few trials after another); None: half of the accelerator's, or 16 MiB, which caches hold.
         devices: how many devices of each process to use, or which; all when None.
         shard: do only share i of n, `(i, n)` or "i/n", counted from 0; n workers with one store do it all.
-        progress: whether to show rate and time left, on standard error.
+        progress: whether to show what is being done, rate and time left, on standard error.
 
     Returns:
         A `Report`.
@@ -114,8 +181,12 @@ def run(
     Raises:
         ValueError: for a trial that is not pure or returns other fields for other settings, unknown or missing
             settings, numbers that JAX's default precision does not hold, a key of another generator than threefry, a
-            share or a device that does not exist, or a store of another sweep or whose description is damaged.
+            share or a device that does not exist, a store of another sweep or whose description is damaged, a trial
+            that cannot be pickled, or a worker with another program or another JAX.
+        RuntimeError: if trials raise on workers (their settings and seeds are named, the others done), or the
+            executor breaks (the same call with another goes on).
         OSError: if the store cannot be written, or not any longer; what was written stays readable.
+        SystemExit: on Ctrl-C, which is a KeyboardInterrupt too; started again, it goes on.
 
     Example:
         >>> import tempfile
@@ -126,48 +197,154 @@ def run(
         ...              progress=False)
         >>> report.done, report.complete
         (200, True)
+
+        On two threads, with a trial that others can import:
+
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor(2) as pool:
+        ...     report = run(jax.random.bernoulli, {"p": [0.1, 0.9]}, num_seeds=50, key=jax.random.key(0),
+        ...                  store=tempfile.mkdtemp(), executor=pool, progress=False)
+        >>> report.complete
+        True
     """
     if not callable(trial):
         raise ValueError(f"trial is a {type(trial).__name__}; give a function, trial(key, *, ...).")
     check_key(key)
-    for name, value in (("block", block), ("memory", memory)):
+    path = check_store_path(store)
+    engine = check_engine(trial, executor, workers, write, stop_at_error, devices)
+    found = check_given(trial, given)
+    asked = Asked(
+        trial=trial,
+        axes=check_axes(trial, grid, {} if static is None else static, num_seeds, found.names),
+        key=key,
+        path=path,
+        mesh=check_devices(devices),
+        dims=check_dims({} if dims is None else dims),
+        block=block,
+        memory=memory,
+        share=check_shard(shard),
+        progress=progress,
+        given=found,
+        engine=engine,
+        by_workers=write == "workers",
+        stop=bool(stop_at_error),
+        cache=program_folder(cache, path),
+    )
+    return carry_out(asked)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless this is True or False.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {brief(value)}; give True or False.")
+
+
+def check_engine(trial: Callable, executor: Any, workers: Any, write: Any, stop: Any, devices: Any) -> Engine | None:
+    """The engine, if blocks are to be computed by one, once what is said of it is known to make sense.
+
+    Raises:
+        ValueError: for an executor that is none, a trial that cannot be sent to it, and what only an executor can do.
+    """
+    if workers is not None:
+        workers = check_count("workers", workers)
+    check_flag("stop_at_error", stop)
+    if not isinstance(write, str) or write not in WRITERS:
+        raise ValueError(f"write is {brief(write)}; give 'caller' or 'workers': who writes the store.")
+    if executor is None:
+        for name, used in (("workers", workers is not None), ("write", write != "caller"), ("stop_at_error", stop)):
+            if used:
+                raise ValueError(f"{name} is about the workers of an executor, and there is none; give executor= too.")
+        return None
+    engine = check_executor(executor, workers)
+    if devices is not None:
+        raise ValueError("devices are those of this program, and an executor computes on its workers'; leave one out.")
+    check_travels(label(trial), trial)
+    if jax.process_count() > 1:
+        raise ValueError("executor is given in a program of several processes; use it in one process, or leave it out.")
+    return engine
+
+
+def carry_out(asked: Asked) -> Report:
+    """Do what is asked, saying how far it is; Ctrl-C ends it in good order.
+
+    Raises:
+        ValueError: for a block, an amount of memory or a progress that is none.
+        Stopped: on Ctrl-C.
+    """
+    for name, value in (("block", asked.block), ("memory", asked.memory)):
         if value is not None:
             check_count(name, value)
-    if not isinstance(progress, bool | np.bool_):
-        raise ValueError(f"progress is {brief(progress)}; give True or False.")
-    path, named = check_store_path(store), check_dims({} if dims is None else dims)
-    share, mesh = check_shard(shard), check_devices(devices)
-    axes = check_axes(trial, grid, {} if static is None else static, num_seeds)
-    examined = examine(trial, axes, key, named, mesh[0].platform)
-    wanted = identity(examined, label(trial), axes, key, f"{mesh[0].platform} {mesh[0].device_kind}")
+    check_flag("progress", asked.progress)
+    i, n = asked.share
+    title = "sweep" if n == 1 else f"sweep {i}/{n}"
+    shown = Progress(0, bool(asked.progress) and jax.process_index() == 0, title)
+    try:
+        with shown, heard_by(shown.say), programs_kept(asked.cache):
+            return _carried_out(asked, shown)
+    except KeyboardInterrupt:
+        print(f"{title}: {STOPPED}", file=sys.stderr, flush=True)
+        raise Stopped(130) from None  # what a shell expects of a program that was interrupted
 
+
+def _carried_out(asked: Asked, shown: Progress) -> Report:
+    """The same, without the frame."""
+    shown.say("tracing")
+    axes, path, device = asked.axes, asked.path, asked.mesh[0]
+    examined, spread, seen = _examined(asked, device.platform), None, {}
+    kind, own = f"{device.platform} {device.device_kind}", processor()
+    if asked.engine is not None:
+        spread, seen = _meet(asked, asked.engine, examined, device.platform)
+        examined, kind, own = spread.examined, seen["device"], seen["processor"]
+    own = own if kind.startswith("cpu") else ""
+    wanted = identity(examined, label(asked.trial), axes, asked.key, kind, own, asked.given, asked.cases)
     found = find_store(path, wanted)
     if found is None:
-        blocks, lanes = fitting(examined, axes, key, mesh, block, memory)
+        if spread is None:
+            blocks, lanes = fitting(examined, axes, asked.key, asked.mesh, asked.block, asked.memory)
+        else:
+            blocks, lanes = Blocks(axes, tuple(seen["chunk"])), seen["lanes"]
         found = Store(path, blocks, lanes, examined.fields, wanted)
     found = begin(found)
-    if block is not None and found.blocks.chunk != chunk_of(axes.inner, int(block)):
+    if asked.block is not None and found.blocks.chunk != chunk_of(axes.inner, int(asked.block)):
         raise ValueError(
-            f"block is {block}, but {path} was begun with blocks of {found.blocks.width}, {found.blocks.chunk}; leave "
-            "block out to go on with those, or give another store."
+            f"block is {asked.block}, but {path} was begun with blocks of {found.blocks.width}, {found.blocks.chunk}; "
+            "leave block out to go on with those, or give another store."
         )
-    numbers, again = _todo(found, share)
-    title = "sweep" if share[1] == 1 else f"sweep {share[0]}/{share[1]}"
-    with Progress(found.trials(numbers), bool(progress) and jax.process_index() == 0, title) as shown:
-        need = _do(found, prepare(examined, found.blocks, key, mesh, found.lanes), numbers, key, shown)
+    numbers, again = _todo(found, asked.share)
+    shown.expect(found.trials(numbers))
+    if spread is None:
+        if numbers:
+            warn_of_mixture(found, own, "this machine")
+        made = prepare(examined, found.blocks, asked.key, asked.mesh, found.lanes)
+        need = do_here(found, made, numbers, asked.key, asked.given.tree, asked.cases, shown)
         wait_for_all("the sweep is done")
-    done = found.done()
-    return Report(
-        store=path,
-        trials=math.prod(axes.shape),
-        done=found.trials(np.flatnonzero(done)),
-        ran=shown.count,
-        not_a_number=found.not_a_number(done),
-        seconds=shown.seconds,
-        width=found.blocks.width,
-        memory=need,
-        repaired=again,
-    )
+    else:
+        need = spread.do(found, numbers, shown)
+    return _report(found, shown, need, again)
+
+
+def _examined(asked: Asked, platform: str) -> Trial:
+    """The trial, once it is known to be pure, as it is on a platform."""
+    return examine(asked.trial, asked.axes, asked.key, asked.dims, platform, asked.given, asked.cases)
+
+
+def _meet(asked: Asked, engine: Engine, examined: Trial, platform: str) -> tuple[Spread, Mapping[str, Any]]:
+    """What is to be spread, traced for the platform of the workers, and what one of them sees."""
+    pieces = max(PIECES * len(asked.mesh), -(-AHEAD * engine.size // len(asked.axes.combinations)))
+    fit = not (asked.path / METADATA).exists(), asked.block, asked.memory, pieces
+    spread = Spread(
+        engine, asked.trial, examined, asked.axes, asked.key, platform, asked.given, asked.cases, asked.cache,
+        asked.by_workers, asked.stop,
+    )  # fmt: skip
+    seen = spread.look(*fit)
+    if seen["platform"] != platform:
+        spread = replace(spread, examined=_examined(asked, seen["platform"]), platform=seen["platform"])
+        seen = spread.look(*fit)
+    return spread, seen
 
 
 def _todo(store: Store, share: tuple[int, int]) -> tuple[list[int], int]:
@@ -184,86 +361,17 @@ def _todo(store: Store, share: tuple[int, int]) -> tuple[list[int], int]:
     return numbers, store.trials(np.flatnonzero(agreed(found.damaged & own)))
 
 
-def _do(store: Store, made: Sequence[Program], numbers: Sequence[int], key: Any, shown: Progress) -> int | None:
-    """Compute blocks and write them; how many bytes one needs, None if there are none."""
-    need, described = None, (store.path / METADATA).read_bytes()
-    for program, batch, running in _batches(store.blocks, made, numbers, key):
-        need = max(need or 0, program.memory)
-        for number, results in _results(program, batch, running):
-            _check_same_sweep(store, described)
-            _write_or_say(store, number, results, shown.count)
-        shown.advance(store.trials(batch))
-    return need
-
-
-def _check_same_sweep(store: Store, described: bytes) -> None:
-    """Raise unless the store is still there, and still that of this sweep.
-
-    Raises:
-        OSError: if it has been removed, or replaced by that of another sweep.
-    """
-    try:
-        if (store.path / METADATA).read_bytes() == described or open_store(store.path) == store:
-            return
-    except (OSError, ValueError):
-        pass
-    raise FileNotFoundError(
-        f"the sweep stopped: {store.path} has been removed or replaced by another since it began. Nothing was written "
-        "to what is there now; run the same again with a store of its own"
+def _report(store: Store, shown: Progress, need: int | None, again: int) -> Report:
+    """What this run did."""
+    done = store.done()
+    return Report(
+        store=store.path,
+        trials=math.prod(store.blocks.axes.shape),
+        done=store.trials(np.flatnonzero(done)),
+        ran=shown.count,
+        not_a_number=store.not_a_number(done),
+        seconds=shown.seconds,
+        width=store.blocks.width,
+        memory=need,
+        repaired=again,
     )
-
-
-def _batches(
-    blocks: Blocks, made: Sequence[Program], numbers: Sequence[int], key: Any
-) -> Iterator[tuple[Program, Sequence[int], dict[str, jax.Array]]]:
-    """A block for each device at a time: program, blocks, and results; the next batch is under way meanwhile.
-
-    It starts when the batch before has been computed: two at once would need twice the memory.
-    """
-    before = None
-    for combination, program in enumerate(made):
-        own = [n for n in numbers if blocks.combination(n) == combination]
-        for start in range(0, len(own), len(program.devices)):
-            batch = own[start : start + len(program.devices)]
-            spare = len(program.devices) - len(batch)  # devices without a block repeat the last one
-            if before is not None:
-                jax.block_until_ready(before[2])
-            running = program.run(key, [blocks.trials(n, program.width) for n in (*batch, *batch[-1:] * spare)])
-            if before is not None:
-                yield before
-            before = program, batch, running
-    if before is not None:
-        yield before
-
-
-def _results(
-    program: Program, batch: Sequence[int], running: Mapping[str, jax.Array]
-) -> list[tuple[int, dict[str, np.ndarray]]]:
-    """The results that this process's devices have computed, by block."""
-    found: dict[int, dict[str, np.ndarray]] = {}
-    for name, array in running.items():
-        for part in array.addressable_shards:
-            place = (part.index[0].start or 0) // program.width
-            if place < len(batch):
-                found.setdefault(batch[place], {})[name] = np.asarray(part.data)
-    return list(found.items())
-
-
-def _write_or_say(store: Store, number: int, results: Mapping[str, np.ndarray], before: int) -> None:
-    """Write a block, or say what became of the sweep."""
-    try:
-        store.write(number, results)
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"the sweep stopped: {error.strerror or error} in {store.path}{_where(error)}. All that was written before "
-            f"is complete and can be read, {before:,} trials of this run among it; make room and run the same again to "
-            "go on",
-        ) from error
-
-
-def _where(error: OSError) -> str:
-    """What is in the way, where a directory lies in a file's place or a file in a directory's."""
-    if not isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
-        return ""
-    return f" (in the way: {error.filename2 or error.filename}; delete it)"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ird.sweep import zarr_files as zarr
-from ird.sweep.axes import SEED, Axes, Blocks, Index, brief
+from ird.sweep.axes import Axes, Blocks, Index, brief
 from ird.sweep.fields import Field
 
 __all__ = ["Store", "Survey", "check_store_path", "open_store"]
@@ -170,7 +170,7 @@ class Store:
         return {
             **{name: _labels(values) for name, values in axes.static.items()},
             **{name: (str(values.dtype), values) for name, values in axes.settings.items()},
-            SEED: ("int64", np.arange(axes.num_seeds)),
+            axes.last: ("int64", np.arange(axes.num_seeds)),
         }
 
     def _chunk(self, field: Field | None) -> Index:
@@ -253,7 +253,9 @@ def _opened(path: Path, group: dict[str, Any], known: dict[str, Any]) -> Store:
     for name, values in known["settings"].items():
         dtype = group["consolidated_metadata"]["metadata"][name]["data_type"]
         settings[name] = np.asarray([float(v) if isinstance(v, str) else v for v in values], dtype)
-    axes = Axes({name: tuple(v) for name, v in known["static"].items()}, settings, int(known["num_seeds"]))
+    axes = Axes(
+        {name: tuple(v) for name, v in known["static"].items()}, settings, int(known["num_seeds"]), known["axes"][-1]
+    )
     fields = (
         Field(n, tuple(map(int, f["shape"])), str(np.dtype(f["dtype"])), tuple(f["dims"]))
         for n, f in known["fields"].items()

@@ -21,12 +21,43 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 from ird.sweep.axes import Axes, brief, label
 from ird.sweep.fields import Field, check_results, fields_of
+from ird.sweep.given import NOTHING, Cases, Given
 from ird.sweep.purity import in_other_states, watched
 
-__all__ = ["Trial", "check_key", "examine", "is_key"]
+__all__ = ["Inputs", "Trial", "check_key", "examine", "is_key", "retrace"]
 __dir__ = __all__.copy
 
 BATCHED = "threefry2x32"  # the generator of which a batch of keys draws what each key draws alone
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a trial gets besides its static settings, by shape and type.
+
+    Attributes:
+        key: the dtype of its key.
+        settings: pytrees by the name of the argument: a number for each setting, or one case of a map.
+        given: what is the same for every trial.
+        whole: whether the trial takes `given` in one piece.
+    """
+
+    key: Any
+    settings: dict[str, Any]
+    given: Any
+    whole: bool = False
+
+    @classmethod
+    def of(cls, axes: Axes, key: Any, given: Given, cases: Cases | None) -> "Inputs":
+        """The inputs of the trials of a sweep."""
+        settings = {name: jax.ShapeDtypeStruct((), values.dtype) for name, values in axes.traced.items()}
+        own = {} if cases is None else {axes.last: cases.shapes}
+        return cls(key.dtype, settings | own, given.shapes, given.whole)
+
+    def call(
+        self, trial: Callable, key: Any, static: Mapping[str, Any], settings: Mapping[str, Any], given: Any
+    ) -> Any:
+        """What the trial returns."""
+        return trial(key, **static, **settings, **({"given": given} if self.whole else given))
 
 
 @dataclass(frozen=True)
@@ -38,21 +69,25 @@ class Trial:
         fields: what it returns, in order.
         digests: digest of the program of each choice of the static axes.
         programs: those programs, as they were traced: what is computed is what was checked.
+        inputs: what it gets, by shape and type.
     """
 
     call: Callable
     fields: tuple[Field, ...]
     digests: tuple[str, ...]
     programs: tuple[Any, ...] = ()
+    inputs: Inputs = Inputs(None, {}, {})
 
-    def results(self, combination: int, key: Any, static: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    def results(
+        self, combination: int, key: Any, static: Mapping[str, Any], settings: Mapping[str, Any], given: Any
+    ) -> Any:
         """The trial's results by the name of their field, for one choice of the static axes."""
-        inputs = jax.tree.leaves((key, dict(settings)))
+        inputs = jax.tree.leaves((key, dict(settings), given))
         program = self.programs[combination] if self.programs else None
         if program is not None and len(program.in_avals) == len(inputs):
             found = jaxpr_as_fun(program)(*inputs)
         else:  # a generation of jax that hands over constants as inputs: trace anew
-            found = jax.tree.leaves(self.call(key, **static, **settings))
+            found = jax.tree.leaves(self.inputs.call(self.call, key, static, settings, given))
         return {field.name: x for field, x in zip(self.fields, found, strict=True)}
 
     @property
@@ -66,7 +101,15 @@ class Trial:
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()
 
 
-def examine(trial: Callable, axes: Axes, key: Any, dims: Mapping[str, tuple[str, ...]], platform: str) -> Trial:
+def examine(
+    trial: Callable,
+    axes: Axes,
+    key: Any,
+    dims: Mapping[str, tuple[str, ...]],
+    platform: str,
+    given: Given = NOTHING,
+    cases: Cases | None = None,
+) -> Trial:
     """Trace a trial twice for each choice of the static axes, and refuse what cannot be repeated or stored.
 
     Raises:
@@ -76,21 +119,36 @@ def examine(trial: Callable, axes: Axes, key: Any, dims: Mapping[str, tuple[str,
     """
     fields: tuple[Field, ...] = ()
     digests, programs, first = [], [], axes.combinations[0]
+    inputs = Inputs.of(axes, key, given, cases)
     for static in axes.combinations:
-        traced, text = _pure(trial, axes, key, static, platform)
+        traced, text = _pure(trial, inputs, static, platform)
         found = fields_of(trial, traced.out_info, dims, axes)
         fields = fields or found
         _check_same_fields(trial, fields, found, first, static)
-        digests.append(hashlib.sha256(text.encode()).hexdigest())
+        digests.append(_code_version(text))
         programs.append(traced.jaxpr)
     unknown = [name for name in dims if name not in {field.name for field in fields}]
     if unknown:
         known = ", ".join(field.name for field in fields)
         raise ValueError(f"dims names {unknown[0]!r}, which {label(trial)} does not return; its fields are {known}.")
-    return Trial(trial, fields, tuple(digests), tuple(programs))
+    return Trial(trial, fields, tuple(digests), tuple(programs), inputs)
 
 
-def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], platform: str) -> tuple[Any, str]:
+def retrace(
+    trial: Callable, inputs: Inputs, fields: Sequence[Field], static: Mapping[str, Any], platform: str
+) -> Trial:
+    """The trial for one choice of the static axes, which has been examined before, perhaps in another process."""
+    traced = _trace_trial(trial, inputs, static)
+    text = _text(trial, traced, platform)
+    return Trial(trial, tuple(fields), (_code_version(text),), (traced.jaxpr,), inputs)
+
+
+def _code_version(text: str) -> str:
+    """The digest of a program in words."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pure(trial: Callable, inputs: Inputs, static: Mapping[str, Any], platform: str) -> tuple[Any, str]:
     """The program of one trial, traced and in words, once it is known to follow from key and settings alone.
 
     Raises:
@@ -98,10 +156,10 @@ def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], plat
     """
     impure = f"{label(trial)} is not pure: "
     with watched(__name__) as seen:
-        traced = _trace_trial(trial, axes, key, static)
+        traced = _trace_trial(trial, inputs, static)
     text = _text(trial, traced, platform)
     with jax.checking_leaks():
-        twice = _trace_trial(trial, axes, key, static)
+        twice = _trace_trial(trial, inputs, static)
     again = _text(trial, twice, platform)
     if text != again:
         known = f"; it {seen.what or seen.draws}" if seen.what or seen.drawn else ""
@@ -117,7 +175,7 @@ def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], plat
         )
     if seen.drawn:
         with in_other_states() as states:
-            other = _text(trial, _trace_trial(trial, axes, key, static), platform)
+            other = _text(trial, _trace_trial(trial, inputs, static), platform)
             left = {name: state for name, state in states().items() if name in seen.drawn}
         if other != text or left != seen.drawn:  # else it seeds the generator itself, always alike
             raise ValueError(
@@ -127,17 +185,16 @@ def _pure(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any], plat
     return traced, text
 
 
-def _trace_trial(trial: Callable, axes: Axes, key: Any, static: Mapping[str, Any]) -> Any:
+def _trace_trial(trial: Callable, inputs: Inputs, static: Mapping[str, Any]) -> Any:
     """The program of one trial, as JAX has traced it."""
 
-    def one(key, settings):  # a new function each time, so that JAX traces anew
-        out = trial(key, **static, **settings)
+    def one(key, settings, given):  # a new function each time, so that JAX traces anew
+        out = inputs.call(trial, key, static, settings, given)
         check_results(trial, out)
         return out
 
-    settings = {name: jax.ShapeDtypeStruct((), values.dtype) for name, values in axes.traced.items()}
     try:
-        return jax.jit(one).trace(jax.ShapeDtypeStruct((), key.dtype), settings)
+        return jax.jit(one).trace(jax.ShapeDtypeStruct((), inputs.key), inputs.settings, inputs.given)
     except Exception as error:
         said = str(error)
         if said.startswith("Leaked"):

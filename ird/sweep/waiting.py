@@ -1,0 +1,75 @@
+"""Waiting that Ctrl-C ends: what takes long and cannot be interrupted is done in a thread of its own.
+
+A compiler, a device and another process do not hear the keyboard; the main thread, which waits for them, does.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import numpy as np
+
+__all__ = ["Stopped", "apart", "heard_by", "in_float64", "say"]
+__dir__ = __all__.copy
+
+BEAT = 0.5  # seconds between two looks at the clock while one waits
+STOPPED = "stopped; start again to go on"
+_TELL: ContextVar[Callable[[str | None], None] | None] = ContextVar("tell", default=None)
+
+
+class Stopped(SystemExit, KeyboardInterrupt):
+    """The keyboard has stopped a sweep: a `KeyboardInterrupt` that, where nobody catches it, leaves no traceback."""
+
+
+@contextlib.contextmanager
+def heard_by(tell: Callable[[str | None], None]) -> Iterator[None]:
+    """Tell what is being done, through `say`, in all that is called meanwhile."""
+    token = _TELL.set(tell)
+    try:
+        yield
+    finally:
+        _TELL.reset(token)
+
+
+def say(stage: str | None = None) -> None:
+    """Say what is being done now; None: that it goes on."""
+    tell = _TELL.get()
+    if tell is not None:
+        tell(stage)
+
+
+def in_float64() -> bool:
+    """Whether JAX is in float64 mode, here and now."""
+    return jax.dtypes.canonicalize_dtype(float) == np.float64
+
+
+def apart(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call returns or raises; where the main thread waits for it, Ctrl-C is heard at once.
+
+    The thread is left to itself then, and ends with the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call(*arguments)
+    found: list[Any] = []
+    wrong: list[BaseException] = []
+    ended = threading.Event()
+    x64 = in_float64()  # which each thread has for itself
+
+    def run() -> None:
+        try:
+            with jax.enable_x64(x64):
+                found.append(call(*arguments))
+        except BaseException as error:
+            wrong.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, daemon=True, name="sweep").start()
+    while not ended.wait(BEAT):
+        say()
+    if wrong:
+        raise wrong[0]
+    return found[0]
