@@ -22,6 +22,16 @@ from ird.planning._offsets import (
     training_stakes,
 )
 from ird.planning._options import choose_option as choose  # `ird.queries` has a choose of its own
+from ird.planning._pay import (
+    LeastExposurePay,
+    LinearPay,
+    Pay,
+    PerStepPay,
+    pay_draw,
+    pay_least_exposure,
+    pay_mean,
+    pay_per_step,
+)
 from ird.planning._per_step import plan_per_step
 from ird.planning._per_trajectory import plan
 from ird.planning._risk_plan import RiskPlan
@@ -33,6 +43,10 @@ __all__ = [
     "ExposureChoice",
     "ExposurePlan",
     "Frontier",
+    "LeastExposurePay",
+    "LinearPay",
+    "Pay",
+    "PerStepPay",
     "RiskChoice",
     "RiskPlan",
     "choose",
@@ -42,6 +56,10 @@ __all__ = [
     "log_normalizer_offset",
     "map_features",
     "no_offset",
+    "pay_draw",
+    "pay_least_exposure",
+    "pay_mean",
+    "pay_per_step",
     "plan",
     "plan_correlated",
     "plan_least_exposure",

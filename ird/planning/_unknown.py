@@ -157,11 +157,12 @@ def known_of(mdp: MDP | Visits, belief: Belief, *evidence: Evidence, value: Floa
             "belief does not keep what its evidence was able to tell (it was loaded from a file of an earlier version, "
             "or some of its evidence does not say); pass the evidence after the belief, as evidence."
         )
-    by = mean if value is None else _check_value(value, mean)
+    by = mean if value is None else check_value(value, mean)
     return _known_of(mdp, by, belief.prior_mean, _scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _check_value(value, mean: Array) -> Array:
+def check_value(value, mean: Array | jax.ShapeDtypeStruct) -> Array:
+    """Weights that what is known is valued by, one per feature; `mean`: of their shape and dtype."""
     value = check_array("value", value)
     if value.shape != mean.shape:
         raise ValueError(f"value has shape {value.shape}; give one weight per feature, {mean.shape}.")
@@ -263,9 +264,9 @@ def rests_on(mdp: MDP, known: Known, u, visits) -> Array:
 @jax.jit
 def unknown_of(mdp: MDP, known: Known, cut) -> Array:
     """What is unknown about each visit, `[S]`, or `[S, A]` where features depend on the action or without a horizon."""
-    whole = _size(visits_apart(mdp.features, known.normal), known)  # [S, (A,) E]
+    whole = size_of(visits_apart(mdp.features, known.normal), known)  # [S, (A,) E]
     largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))
-    return _counted_from(_left(above(mdp, known.normal), known), largest, known, cut)
+    return counted_from(left_of(above(mdp, known.normal), known), largest, known, cut)
 
 
 def as_features(mdp: MDP, u: Array) -> Array:
@@ -285,10 +286,10 @@ def share_unknown(every: Visits, known: Known, cut) -> Array:
 
     def compared(rows):
         apart = visits_apart(rows, known.normal)
-        return _left(apart, known), _size(apart, known)
+        return left_of(apart, known), size_of(apart, known)
 
     left, whole = in_blocks(compared, every.features, rows_per_block(2 * known.normal.size))
-    return _counted_from(left, jnp.max(whole, axis=0), known, cut)
+    return counted_from(left, jnp.max(whole, axis=0), known, cut)
 
 
 def visits_apart(features: Array, normal: Array) -> Array:
@@ -296,17 +297,17 @@ def visits_apart(features: Array, normal: Array) -> Array:
     return features[..., None, :] - _lifted(normal, features.ndim + 1)
 
 
-def _left(apart: Array, known: Known) -> Array:
+def left_of(apart: Array, known: Known) -> Array:
     """What remains of a distance where nothing was told, `[..., E]`."""
     return jnp.linalg.norm(jnp.einsum("...k,lk->...l", apart, known.hidden), axis=-1)
 
 
-def _size(apart: Array, known: Known) -> Array:
+def size_of(apart: Array, known: Known) -> Array:
     """A distance in standard deviations of the prior, `[..., E]`."""
     return jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
 
 
-def _counted_from(left: Array, largest: Array, known: Known, cut) -> Array:
+def counted_from(left: Array, largest: Array, known: Known, cut) -> Array:
     """What is left of each visit as a share of the `largest`, 0 where that counts as nothing."""
     largest = _lifted(largest, left.ndim)
     share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
