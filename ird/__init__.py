@@ -9,7 +9,7 @@ from ird.evidence import ProxyReward
 from ird.posterior import Posterior
 
 if TYPE_CHECKING:
-    from ird import alignment, calibration, designer, evidence, goodhart, information, queries
+    from ird import alignment, calibration, designer, evidence, goodhart, information, interop, queries
 
 __all__ = [
     "Posterior",
@@ -20,6 +20,7 @@ __all__ = [
     "evidence",
     "goodhart",
     "information",
+    "interop",
     "planning",
     "posterior",
     "queries",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 # Imported when they are asked for.
-_LAZY = ("alignment", "calibration", "designer", "evidence", "goodhart", "information", "queries")
+_LAZY = ("alignment", "calibration", "designer", "evidence", "goodhart", "information", "interop", "queries")
 
 
 def __getattr__(name: str) -> Any:

@@ -737,6 +737,74 @@ def rows_of_plans(w, k) -> Iterator[Row]:
         {"mdp": k.mdp, "belief": k.belief, "risk": measure, "baseline": array(np.zeros(2)), "units": units},
     )
 
+    yield Row("pay_mean", planning.pay_mean, {"belief": k.belief})
+    yield Row("pay_draw", planning.pay_draw, {"belief": k.belief, "key": k.key})
+    paid = {"belief": k.belief, "risk": measure, "baseline": array(np.zeros(2)), "units": units}
+    yield Row("pay_per_step", planning.pay_per_step, paid)
+    yield Row(
+        "pay_least_exposure",
+        planning.pay_least_exposure,
+        {
+            "*belief": k.belief,
+            "*evidence": k.evidence,
+            "met": array(w.features),
+            "visits": positive(3.0).or_none(),
+            "price": number(negative=-1.0, infinite=np.inf).or_none(),
+            "give_up": share().but(zero=0.0),
+            "cut": share().but(one=1.0),
+            "value": array(np.zeros(2)).or_none(),
+        },
+    )
+
+
+def rows_of_simulators(w, k) -> Iterator[Row]:
+    gymnasium = pytest.importorskip("gymnasium")
+    one = gymnasium.make("MountainCar-v0")
+    of_runs = {
+        "discount": share(0.9).but(zero=0.0),
+        "ended": Kind("ended", {**JUNK, "a number": 1, "empty": ""}).or_none().but(a_string=...),
+    }
+    count_steps = Kind(lambda before, action, after: after, {**JUNK, "a number": 3.0, "numbers": [1, 2], "none": []})
+    far = {"junk": lambda *_: "junk", "NaN": lambda before, action, after: after * np.nan, "one": lambda *_: 1.0}
+    envs = Kind(one, {**JUNK, "a number": 3, "its class": type(one)})
+    yield Row(
+        "rollouts",
+        ird.interop.gymnasium.rollouts,
+        {
+            "envs": envs,
+            "policies": Kind(
+                lambda observation: np.zeros(1, int),
+                {
+                    **JUNK, "none": [], "a list": ["junk"], "words": lambda _: "junk", "None": lambda _: None,
+                    "too many": lambda _: np.zeros(3, int), "fractions": lambda _: np.full(1, 0.5),
+                },
+            ),
+            "features": Kind(count_steps.right, count_steps.wrong | far),
+            "episodes": count(1),
+            "horizon": count(3).but(beyond_the_limit=500),
+            "seed": count(0, 0),
+            "feature_names": names(("a", "b")),
+            "keep_visits": truth(False),
+            **of_runs,
+        },
+    )  # fmt: skip
+    yield Row(
+        "RewardWrapper",
+        ird.interop.gymnasium.RewardWrapper,
+        {
+            "env": envs.but(several=gymnasium.vector.SyncVectorEnv([lambda: one])),
+            "reward": array(np.zeros(3)),
+            "features": count_steps.but(a_string=...),
+            "horizon": count(3).or_none(),
+            **of_runs,
+        },
+    )
+    yield Row(
+        "FeatureWrapper",
+        ird.interop.gymnasium.FeatureWrapper,
+        {"env": envs, "features": count_steps.but(a_string=...), "name": Kind("features", {"None": None, "empty": ""})},
+    )
+
 
 def rows_of_risks(w, k) -> Iterator[Row]:
     yield Row("CVaR", risk.CVaR, {"alpha": share().but(zero=0.0, below_float32=1e-60)})
@@ -958,6 +1026,7 @@ TABLES = {
     "evidence": rows_of_evidence,
     "posteriors": rows_of_posteriors,
     "plans": rows_of_plans,
+    "simulators": rows_of_simulators,
     "risks": rows_of_risks,
     "queries": rows_of_queries,
     "pressure": rows_of_pressure,

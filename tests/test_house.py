@@ -77,7 +77,7 @@ IMPORT = """
 import json, sys
 import mdps, ird, cirl
 import ird.evidence, ird.planning, ird.posterior, ird.risk, ird.sweep
-import mdps.graph, mdps.gridworld, mdps.interop, mdps.worlds
+import mdps.graph, mdps.gridworld, mdps.interop, mdps.worlds, ird.interop
 import jax
 from jax._src import xla_bridge
 print(json.dumps({
@@ -293,6 +293,9 @@ WHERE = [
     ("the best of options without a table", "ird/planning/_options.py", "def choose_option"),
     ("a proxy without a table", "ird/evidence/proxy.py", "def from_features"),
     ("what errors of rollouts do to evidence", "ird/evidence/rollouts.py", "class SumOverRollouts"),
+    ("what runs in gymnasium collect", "ird/interop/gymnasium/_rollouts.py", "def rollouts"),
+    ("paying an agent what a belief says", "ird/interop/gymnasium/_wrappers.py", "def RewardWrapper"),
+    ("what a visit is paid", "ird/planning/_pay.py", "def pay_least_exposure"),
     ("the plan of least exposure", "ird/planning/_least_exposure.py", "def plan_least_exposure"),
     ("the frontier of caution", "ird/planning/_frontier.py", "def frontier"),
     ("a plan in words", "ird/planning/_explain.py", "def explain"),
