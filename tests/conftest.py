@@ -1,10 +1,13 @@
 """What every test runs under: checked annotations, no rank promotion, one hypothesis profile."""
 
+import collections
 import functools
 import gc
 import importlib.metadata
 import inspect
 import os
+import shutil
+import tempfile
 import types
 from pathlib import Path
 from typing import Any, Self, Union, get_args, get_origin, runtime_checkable
@@ -23,6 +26,14 @@ os.environ["XLA_FLAGS"] = "".join(
         os.environ.get("XLA_FLAGS", ""),  # of a flag that is given twice the last holds
     )
 )
+
+# What one process has compiled the others read: the workers, and the programs that tests start.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    PROGRAMS = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="programs-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+else:
+    PROGRAMS = None
 
 import beartype
 import hypothesis
@@ -59,6 +70,12 @@ FIRST = (
 )
 
 
+def pytest_unconfigure():
+    """The process that made the folder of compiled programs removes it."""
+    if PROGRAMS is not None:
+        shutil.rmtree(PROGRAMS, ignore_errors=True)
+
+
 def pytest_collection_modifyitems(items):
     """Whole files in the order of `FIRST`, then the others as they come (`make pytest` keeps this order)."""
     place = {name: i for i, name in enumerate(FIRST)}
@@ -66,6 +83,8 @@ def pytest_collection_modifyitems(items):
 
 
 _plain: list[bool] = []  # not empty: annotations are not looked at
+_looked: collections.Counter = collections.Counter()  # how often a function's were, in this test
+MOST_LOOKS = 4  # what comes after is most often alike, and looking takes a fifth of the tests' time
 _jaxtyped = jaxtyping.jaxtyped
 _beartype = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))  # an int is a float
 
@@ -87,8 +106,9 @@ def _checked(fn=None, *, typechecker):
     @functools.wraps(fn)
     def call(*args, **kwargs):
         __tracebackhide__ = True
-        if _plain:
+        if _plain or _looked[fn] == MOST_LOOKS:
             return fn(*args, **kwargs)
+        _looked[fn] += 1
         try:
             return typed(*args, **kwargs)
         except jaxtyping.TypeCheckError as error:
@@ -113,6 +133,12 @@ def _meant(hint, is_result: bool):
 
 jaxtyping.jaxtyped = _checked
 jaxtyping.install_import_hook(["mdps", "ird", "cirl"], "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _look_anew():
+    """Every test looks at the annotations of the functions that it calls."""
+    _looked.clear()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import jax
-import jax.experimental.compilation_cache.compilation_cache
 import matplotlib.image
 import numpy as np
 import pytest
@@ -156,20 +155,7 @@ def test_every_picture_is_drawn(small):
         assert len(np.unique(pixels.reshape(-1, pixels.shape[-1])[::7], axis=0)) > 20
 
 
-@pytest.fixture
-def compiled_once(tmp_path):
-    """Keep compiled programs on disk, so that running the same thing again does not compile it again."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path / "programs"), 0.0), strict=True):
-        jax.config.update(name, value)
-    yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
-    jax.experimental.compilation_cache.compilation_cache.reset_cache()
-
-
-def test_own_maps_and_settings_and_a_seed_that_repeats(tmp_path, compiled_once):
+def test_own_maps_and_settings_and_a_seed_that_repeats(tmp_path):
     tiny = tmp_path / "tiny.toml"
     tiny.write_text(TINY, encoding="utf-8")
     maps = [str(ROOT / "mdps" / "worlds" / f"paper_{name}.toml") for name in ("train", "field")]
