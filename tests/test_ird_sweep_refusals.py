@@ -269,12 +269,31 @@ ARGUMENTS = {  # what of THINGS is right, and what more is wrong
     "shard": (set(), {"one": (0,), "three": (0, 1, 2), "parts": (0.5, 2), "words": ("0", "2"), "NaN": (float("nan"), 2),
                       "of none": "0/0", "0/2/3": "0/2/3", "-1": (-1, 2), "2.": (0, 2.0), "flags": (False, True)}),
     "progress": ({"True"}, {"no": "no", "0": 0}),
+    "given": (set(), {"keys": {"scale": KEY}, "long": {"scale": np.longdouble(1)}, "large": {"scale": 1e300}}),
+    "executor": ({"None"}, {"a class": type("Pool", (), {"submit": None}), "mute": type("Pool", (), {"submit": 3})()}),
+    "workers": ({"None"}, {}),  # without an executor none is right
+    "write": (set(), {"both": "both", "workers": "workers"}),
+    "stop_at_error": (set(), {}),
+    "cache": ({"None", "text"}, STORES | {"the store": "s", "in the store": "s/programs"}),
 }  # fmt: skip
-WRONG = [
-    (argument, kind, value)
-    for argument, (right, more) in ARGUMENTS.items()
-    for kind, value in {**{k: v for k, v in THINGS.items() if k not in right}, **more}.items()
-]
+OF_MAP = {
+    "function": ARGUMENTS["trial"],
+    "cases": (
+        {"a matrix"},
+        {"none": np.ones((0, 2)), "no axis": {"a": np.ones(2), "b": 1.0}, "lengths": {"a": np.ones(2), "b": np.ones(3)},
+         "shapes": [np.ones(2), np.ones(3)], "types": [np.ones(2), np.ones(2, int)], "large": [1e300], "hole": [None],
+         "structures": [{"a": 1.0}, {"b": 1.0}], "keys": jax.random.split(KEY),
+         "ragged": [[1.0], 2.0]},
+    ),
+} | {name: kinds for name, kinds in ARGUMENTS.items() if name not in ("trial", "grid", "num_seeds", "key", "static")}  # fmt: skip
+WRONG, WRONG_OF_MAP = (
+    [
+        (argument, kind, value)
+        for argument, (right, more) in table.items()
+        for kind, value in {**{k: v for k, v in THINGS.items() if k not in right}, **more}.items()
+    ]
+    for table in (ARGUMENTS, OF_MAP)
+)
 
 
 def ours(error):
@@ -297,6 +316,18 @@ def test_every_wrong_argument_of_run_is_refused_in_our_words(tmp_path, monkeypat
     said = str(refusal.value)
     assert argument in said or (argument in ("grid", "static") and "setting" in said), said
     assert len(said) < 600 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("argument", "kind", "value"), WRONG_OF_MAP, ids=[f"{a}: {k}" for a, k, _ in WRONG_OF_MAP])
+def test_every_wrong_argument_of_map_is_refused_in_our_words(tmp_path, monkeypatch, argument, kind, value):
+    monkeypatch.chdir(tmp_path)
+    arguments = {"cases": np.ones((3, 2)), "store": "s", "progress": False} | {argument: value}
+    with pytest.raises((ValueError, TypeError)) as refusal:
+        sweep.map(arguments.pop("function", lambda case: {"pair": case}), arguments.pop("cases"), **arguments)
+    assert ours(refusal.value), refusal.value
+    assert not isinstance(refusal.value, jaxtyping.TypeCheckError)
+    said = str(refusal.value)
+    assert argument in said and len(said) < 600 and not list(tmp_path.iterdir()), said
 
 
 INNER = {

@@ -227,7 +227,7 @@ def lost(values: np.ndarray) -> np.ndarray:
     """
     kind = jax.dtypes.canonicalize_dtype(values.dtype)
     if values.dtype.kind == "c":
-        return lost(np.real(values)) | lost(np.imag(values))
+        return np.asarray(lost(np.real(values)) | lost(np.imag(values)))
     with np.errstate(all="ignore"):
         cast = values.astype(kind)
     if values.dtype.kind in "iu":
@@ -277,10 +277,11 @@ def check_names(trial: Callable, settings: Sequence[Any], given: Sequence[str] =
         unknown = [name for name in given if name not in takes]
         if unknown:
             raise ValueError(f"given holds {unknown[0]!r}, which {label(trial)} does not take; {known}.")
-    _check_needs(trial, [p for p in parameters[1:] if p.default is kinds.empty], (*settings, *given))
+    sources = "neither grid nor static gives" if first == "key" else "given does not give"
+    _check_needs(trial, [p for p in parameters[1:] if p.default is kinds.empty], (*settings, *given), sources)
 
 
-def _check_needs(trial: Callable, needed: Sequence[Any], names: Sequence[str]) -> None:
+def _check_needs(trial: Callable, needed: Sequence[Any], names: Sequence[str], sources: str) -> None:
     """Raise if a trial needs an argument that is not among some names, or takes one by its place alone."""
     without = [
         p.name
@@ -289,8 +290,8 @@ def _check_needs(trial: Callable, needed: Sequence[Any], names: Sequence[str]) -
     ]
     if without:
         raise ValueError(
-            f"{label(trial)} needs {', '.join(map(repr, without))}, which neither grid nor static gives by name; add "
-            f"the values, [one] if it does not vary."
+            f"{label(trial)} needs {', '.join(map(repr, without))}, which {sources} by name; add "
+            + ("the values, [one] if it does not vary." if "grid" in sources else "it there.")
         )
 
 

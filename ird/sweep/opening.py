@@ -113,7 +113,7 @@ def find_store(path: Path, wanted: Mapping[str, Any]) -> Store | None:
     store = open_store(path)
     changed = [
         f"  {title}: {_brief(store.identity.get(name))} in the store, {_brief(wanted.get(name))} now"
-        for name, title in SAME.items()
+        for name, title in (SAME | {"num_seeds": f"number of {wanted['axes'][-1]}s"}).items()
         if store.identity.get(name) != wanted.get(name)
     ]
     if changed:

@@ -85,7 +85,7 @@ def _batches(
                 apart(jax.block_until_ready, before[2])
             placed = program.on_every_device(given) if placed is None else placed
             each = [_with_cases(blocks, n, program.width, cases) for n in (*batch, *batch[-1:] * spare)]
-            running = program.run(key, each, placed)
+            running = apart(program.run, key, each, placed)
             if before is not None:
                 yield before
             before = program, batch, running

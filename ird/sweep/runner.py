@@ -23,7 +23,7 @@ from ird.sweep.progress import Progress, clock
 from ird.sweep.spread import Spread, warn_of_mixture
 from ird.sweep.stores import Store, check_store_path
 from ird.sweep.trials import Trial, check_key, examine
-from ird.sweep.waiting import STOPPED, Stopped, heard_by
+from ird.sweep.waiting import INTERRUPTED, STOPPED, Stopped, heard_by
 from ird.sweep.zarr_files import METADATA
 from mdps.checks import check_count
 
@@ -287,7 +287,7 @@ def carry_out(asked: Asked) -> Report:
             return _carried_out(asked, shown)
     except KeyboardInterrupt:
         print(f"{title}: {STOPPED}", file=sys.stderr, flush=True)
-        raise Stopped(130) from None  # what a shell expects of a program that was interrupted
+        raise Stopped(INTERRUPTED) from None
 
 
 def _carried_out(asked: Asked, shown: Progress) -> Report:

@@ -3,10 +3,13 @@
 A compiler, a device and another process do not hear the keyboard; the main thread, which waits for them, does.
 """
 
+import atexit
 import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import jax
@@ -15,6 +18,7 @@ import numpy as np
 __all__ = ["Stopped", "apart", "heard_by", "in_float64", "say"]
 __dir__ = __all__.copy
 
+INTERRUPTED = 130  # how a program ends that Ctrl-C has ended, as shells have it
 BEAT = 0.5  # seconds between two looks at the clock while one waits
 STOPPED = "stopped; start again to go on"
 _TELL: ContextVar[Callable[[str | None], None] | None] = ContextVar("tell", default=None)
@@ -49,27 +53,46 @@ def in_float64() -> bool:
 def apart(call: Callable[..., Any], *arguments: Any) -> Any:
     """What a call returns or raises; where the main thread waits for it, Ctrl-C is heard at once.
 
-    The thread is left to itself then, and ends with the process.
+    The thread is left to itself then, and ends with the process.  It sees the caller's own settings of JAX, which are
+    those of a thread, as far as they matter to what is computed.
     """
     if threading.current_thread() is not threading.main_thread():
         return call(*arguments)
     found: list[Any] = []
     wrong: list[BaseException] = []
     ended = threading.Event()
-    x64 = in_float64()  # which each thread has for itself
+    x64, nans, infinities = in_float64(), *(getattr(jax.config, f"jax_debug_{name}") for name in ("nans", "infs"))
 
     def run() -> None:
         try:
-            with jax.enable_x64(x64):
+            with jax.enable_x64(x64), jax.debug_nans(nans), jax.debug_infs(infinities):
                 found.append(call(*arguments))
         except BaseException as error:
             wrong.append(error)
         finally:
             ended.set()
 
-    threading.Thread(target=run, daemon=True, name="sweep").start()
-    while not ended.wait(BEAT):
-        say()
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True, name="sweep")
+    thread.start()
+    try:
+        while not ended.wait(BEAT):
+            say()
+    except BaseException:
+        _left.append(thread)
+        raise
     if wrong:
         raise wrong[0]
     return found[0]
+
+
+_left: list[threading.Thread] = []  # what nobody waits for any more
+
+
+@atexit.register
+def _end_with_what_was_left() -> None:
+    """End the process where a compiler or a device still works for nobody: Python cannot end such a thread."""
+    if any(thread.is_alive() for thread in _left):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(INTERRUPTED)
