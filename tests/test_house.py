@@ -319,6 +319,7 @@ WHERE = [
     ("the resumable store", "ird/sweep/stores.py", "class Store"),
     ("blocks on an executor", "ird/sweep/engines.py", "class Engine"),
     ("what a worker of a pool does", "ird/sweep/workers.py", "def work"),
+    ("a sweep that grows", "ird/sweep/growth.py", "def extend_store"),
     ("a function over cases", "ird/sweep/cases.py", "def map"),
     ("the Boltzmann human", "cirl/human.py", "class Boltzmann"),
     ("the adapted backup", "cirl/bounded/_lower.py", "def best_plan"),

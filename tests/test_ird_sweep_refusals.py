@@ -274,6 +274,7 @@ ARGUMENTS = {  # what of THINGS is right, and what more is wrong
     "workers": ({"None"}, {}),  # without an executor none is right
     "write": (set(), {"both": "both", "workers": "workers"}),
     "stop_at_error": (set(), {}),
+    "extend": ({"True"}, {"0": 0}),
     "cache": ({"None", "text"}, STORES | {"the store": "s", "in the store": "s/programs"}),
 }  # fmt: skip
 OF_MAP = {
@@ -285,7 +286,8 @@ OF_MAP = {
          "structures": [{"a": 1.0}, {"b": 1.0}], "keys": jax.random.split(KEY),
          "ragged": [[1.0], 2.0]},
     ),
-} | {name: kinds for name, kinds in ARGUMENTS.items() if name not in ("trial", "grid", "num_seeds", "key", "static")}  # fmt: skip
+}  # fmt: skip
+OF_MAP |= {x: kinds for x, kinds in ARGUMENTS.items() if x not in ("trial", "grid", "num_seeds", "key", "static")}
 WRONG, WRONG_OF_MAP = (
     [
         (argument, kind, value)

@@ -12,7 +12,7 @@ from ird.sweep.devices import check_devices, check_shard
 from ird.sweep.fields import check_dims
 from ird.sweep.given import check_cases, check_given
 from ird.sweep.processors import program_folder
-from ird.sweep.runner import Asked, Report, carry_out, check_engine
+from ird.sweep.runner import Asked, Report, carry_out, check_engine, check_flag
 from ird.sweep.stores import check_store_path
 
 __all__ = ["OfCase", "map"]
@@ -54,6 +54,7 @@ def map(
     workers: int | None = None,
     write: str = "caller",
     stop_at_error: bool = False,
+    extend: bool = False,
     cache: str | Path | None = None,
     block: int | None = None,
     memory: int | None = None,
@@ -77,6 +78,7 @@ def map(
         workers: as in `run`.
         write: as in `run`.
         stop_at_error: as in `run`.
+        extend: as in `run`: the store may be that of fewer cases, of the first of these.
         cache: as in `run`.
         block: as in `run`, in cases.
         memory: as in `run`.
@@ -105,6 +107,7 @@ def map(
     """
     if not callable(function):
         raise ValueError(f"function is a {type(function).__name__}; give a function, function(case, *, ...).")
+    check_flag("extend", extend)
     path, trial = check_store_path(store), OfCase(function)
     engine = check_engine(trial, executor, workers, write, stop_at_error, devices)
     found, stacked = check_given(trial, given), check_cases(cases)
@@ -126,5 +129,6 @@ def map(
         by_workers=write == "workers",
         stop=bool(stop_at_error),
         cache=program_folder(cache, path),
+        extend=bool(extend),
     )
     return carry_out(asked)

@@ -120,7 +120,8 @@ def find_store(path: Path, wanted: Mapping[str, Any]) -> Store | None:
         raise ValueError(
             f"{path} was written by another sweep, so its results and new ones would not belong together:\n"
             + "\n".join(changed)
-            + "\nGive another store=, or delete this one to start over."
+            + "\nGive another store=, or delete this one to start over (extend=True adds seeds, and values at the end "
+            "of an axis, and changes none that are there)."
         )
     return store
 

@@ -16,6 +16,7 @@ from ird.sweep.devices import Devices, agreed, check_devices, check_shard, wait_
 from ird.sweep.engines import AHEAD, Engine, check_executor
 from ird.sweep.fields import check_dims
 from ird.sweep.given import NOTHING, Cases, Given, check_given, check_travels
+from ird.sweep.growth import extend_store
 from ird.sweep.opening import begin, find_store, identity
 from ird.sweep.plain import do_here
 from ird.sweep.processors import processor, program_folder, programs_kept
@@ -54,6 +55,7 @@ class Asked:
         by_workers: whether workers write the store.
         stop: whether the first trial that raises ends it.
         cache: a folder for compiled programs.
+        extend: whether the store may be that of a smaller sweep.
     """
 
     trial: Callable
@@ -72,6 +74,7 @@ class Asked:
     by_workers: bool = False
     stop: bool = False
     cache: Path | None = None
+    extend: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def run(
     workers: int | None = None,
     write: str = "caller",
     stop_at_error: bool = False,
+    extend: bool = False,
     cache: str | Path | None = None,
     block: int | None = None,
     memory: int | None = None,
@@ -165,6 +169,8 @@ def run(
             here.  Twice as many are handed to it at most.
         write: who writes the store: the "caller", whom workers send results; or the "workers", who see its file system.
         stop_at_error: whether the first trial that raises on a worker ends the sweep; else the others go on.
+        extend: whether the store may be that of the same sweep with fewer seeds, or with fewer values at the end of an
+            axis: what is done is kept, to the bit, and blocks keep their size.
         cache: a folder for compiled programs, so that no worker compiles what another has; nothing where JAX has been
             told one already.
         block: trials between one writing and the next, at most; when None, what memory allows, and less where each
@@ -210,6 +216,7 @@ def run(
     if not callable(trial):
         raise ValueError(f"trial is a {type(trial).__name__}; give a function, trial(key, *, ...).")
     check_key(key)
+    check_flag("extend", extend)
     path = check_store_path(store)
     engine = check_engine(trial, executor, workers, write, stop_at_error, devices)
     found = check_given(trial, given)
@@ -229,6 +236,7 @@ def run(
         by_workers=write == "workers",
         stop=bool(stop_at_error),
         cache=program_folder(cache, path),
+        extend=bool(extend),
     )
     return carry_out(asked)
 
@@ -301,6 +309,8 @@ def _carried_out(asked: Asked, shown: Progress) -> Report:
         examined, kind, own = spread.examined, seen["device"], seen["processor"]
     own = own if kind.startswith("cpu") else ""
     wanted = identity(examined, label(asked.trial), axes, asked.key, kind, own, asked.given, asked.cases)
+    if asked.extend:
+        extend_store(path, wanted, axes, examined, asked.cases)
     found = find_store(path, wanted)
     if found is None:
         if spread is None:
@@ -309,7 +319,7 @@ def _carried_out(asked: Asked, shown: Progress) -> Report:
             blocks, lanes = Blocks(axes, tuple(seen["chunk"])), seen["lanes"]
         found = Store(path, blocks, lanes, examined.fields, wanted)
     found = begin(found)
-    if asked.block is not None and found.blocks.chunk != chunk_of(axes.inner, int(asked.block)):
+    if asked.block is not None and not asked.extend and found.blocks.chunk != chunk_of(axes.inner, int(asked.block)):
         raise ValueError(
             f"block is {asked.block}, but {path} was begun with blocks of {found.blocks.width}, {found.blocks.chunk}; "
             "leave block out to go on with those, or give another store."

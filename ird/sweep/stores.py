@@ -132,6 +132,17 @@ class Store:
             with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either, and is named then
                 self._file(None, number).unlink(missing_ok=True)
 
+    def forget(self, number: int) -> None:
+        """Take the done mark from a block, on the disk too.
+
+        Raises:
+            OSError: if it cannot be removed.
+        """
+        mark = self._file(None, number)
+        if zarr.file_length(mark) >= 0:
+            mark.unlink(missing_ok=True)
+            zarr.sync_directory(mark.parent)
+
     def write(self, number: int, results: Mapping[str, np.ndarray]) -> None:
         """Write the results of a block, `[width, ...]` by field, then its done mark.
 
