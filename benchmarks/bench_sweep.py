@@ -9,6 +9,9 @@ it is given), planning in one of two ways: plainly, with the row gathers of benc
 to this grid, in place and by slices.  Its answers are checked.  Everything is timed in interleaved turns,
 and for each the fastest turn is kept, of the clock and of the processors' time.
 
+An engine's cost is what a block takes on two workers beyond what it takes in this program: a trial that is
+next to nothing, in many blocks.
+
 Devices are compared in processes of their own, since how many there are is settled when JAX starts:
 one device held to one core, one device that may use both, and two devices on both.
 """
@@ -303,6 +306,51 @@ def over_devices(options):
     return rows
 
 
+def over_engines(options):
+    """Rows of the table: a block on the workers of each engine, beside a block of a plain run; both are written."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+    import distributed
+    import jax
+
+    from ird import sweep
+
+    seeds = 20 * options.blocks
+
+    def once(executor, **more):
+        with tempfile.TemporaryDirectory() as folder:
+            return sweep.run(
+                jax.random.bernoulli, {"p": [0.5]}, num_seeds=seeds, key=jax.random.key(0), store=Path(folder) / "s",
+                block=20, executor=executor, progress=False, **more,
+            ).seconds  # fmt: skip
+
+    spawn = multiprocessing.get_context("spawn")
+    cluster = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    with (
+        ThreadPoolExecutor(2) as threads,
+        ProcessPoolExecutor(2, mp_context=spawn) as pool,
+        distributed.LocalCluster(**cluster, silence_logs=50) as local,
+        distributed.Client(local) as client,
+    ):
+        engines = {
+            "two threads": (threads, {}),
+            "a pool of two processes": (pool, {}),
+            "the same, which write": (pool, {"write": "workers"}),
+            "Dask, two processes": (client.get_executor(), {}),
+        }
+        jobs = {name: partial(once, executor, **more) for name, (executor, more) in engines.items()}
+        jobs = {"plain": partial(once, None)} | jobs
+        taken = turns({name: lambda job=job: (job(),) for name, job in jobs.items()}, options.rounds)
+    each = {name: 1e3 * found[0] / options.blocks for name, found in taken.items()}
+    return [
+        f"| {options.blocks:,} blocks of 20 trials that are next to nothing, {name} | {ms:.1f} ms a block "
+        f"| plain: {each['plain']:.1f} ms | {ms - each['plain']:+.1f} ms a block | |"
+        for name, ms in each.items()
+        if name != "plain"
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="small sizes, for a quick look")
@@ -312,20 +360,23 @@ def main():
     parser.add_argument("--alternatives", type=int, default=1000)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=["numpy", "devices"])
+    parser.add_argument("--blocks", type=int, default=300, help="blocks that engines are timed on")
+    parser.add_argument("--only", nargs="*", default=["numpy", "devices", "engines"])
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--cores", type=int, nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="where to write the table")
     options = parser.parse_args()
     if options.small:
-        options.trials, options.numpy, options.block, options.rounds = 40, 4, 10, 1
+        options.trials, options.numpy, options.block, options.rounds, options.blocks = 40, 4, 10, 1, 20
         options.alternatives, options.samples = 100, 200
     if options.child:
         return child(options)
     load, rows, notes = os.getloadavg()[0], [], ""
     if "devices" in options.only:
         rows += over_devices(options)
+    if "engines" in options.only:
+        rows += over_engines(options)
     if "numpy" in options.only:
         found, notes = beside_numpy(options)
         rows = found + rows

@@ -125,41 +125,37 @@ class Engine:
             RuntimeError: once the engine is broken; answers that had come before are given first.
             ValueError: if workers cannot load what they are sent.
         """
-        waiting = collections.deque(Job(number) for number in numbers)
+        fresh, again = (Job(number) for number in numbers), collections.deque[Job]()
         flight: dict[Any, Job] = {}
         supplied = 0
         try:
-            while waiting or flight:
-                while waiting and len(flight) < AHEAD * self.size:
-                    sends = supply and (waiting[0].lacked or supplied < self.size)
+            while True:
+                while len(flight) < AHEAD * self.size:
+                    job = again.popleft() if again else next(fresh, None)
+                    if job is None:
+                        break
+                    sends = supply and (job.lacked or supplied < self.size)
                     supplied += sends
-                    task = task_of(waiting[0], sends)
                     try:
-                        future = self._submit(spec, task)
+                        flight[self._submit(spec, task_of(job, sends))] = job
                     except concurrent.futures.BrokenExecutor as error:
                         yield from _finished(flight)
                         raise _broken(error) from error
-                    flight[future] = waiting.popleft()
+                if not flight:
+                    return
                 for future in _wait(flight):
                     job = flight.pop(future)
                     try:
-                        answer = future.result()
+                        answer = _answer(future)
                     except concurrent.futures.BrokenExecutor as error:
                         yield from _finished(flight)
                         raise _broken(error) from error
-                    except (ImportError, AttributeError, pickle.PickleError) as error:
-                        raise ValueError(
-                            f"a worker cannot load what it is sent ({type(error).__name__}: {brief_error(error)}); "
-                            "install the same there as here"
-                        ) from error
-                    except (Exception, concurrent.futures.CancelledError) as error:
-                        answer = {"raised": f"{type(error).__name__}: {brief_error(error)}", "worker": "the engine"}
                     if "lacking" in answer:
                         job.lacked = True
-                        waiting.appendleft(job)
+                        again.appendleft(job)
                     elif "raised" in answer and not job.last:
                         job.tries += 1
-                        waiting.append(job)
+                        again.append(job)
                     else:
                         yield job.number, answer
         finally:
@@ -181,6 +177,21 @@ class Engine:
                 "submit returns a future."
             )
         return future
+
+
+def _answer(future: Any) -> Answer:
+    """What a worker says, or that the engine has failed."""
+    try:
+        return future.result()
+    except concurrent.futures.BrokenExecutor:
+        raise
+    except (ImportError, AttributeError, pickle.PickleError) as error:
+        raise ValueError(
+            f"a worker cannot load what it is sent ({type(error).__name__}: {brief_error(error)}); install the same "
+            "there as here"
+        ) from error
+    except (Exception, concurrent.futures.CancelledError) as error:
+        return {"raised": f"{type(error).__name__}: {brief_error(error)}", "worker": "the engine"}
 
 
 def _wait(flight: Mapping[Any, Job]) -> list[Any]:
