@@ -206,7 +206,7 @@ def test_where_nothing_works_it_stops_soon(tmp_path):
         if "number" in task:
             raise MemoryError("too large")
 
-    with pytest.raises(RuntimeError, match=r"(?s)2 of 28 blocks raised.*MemoryError: too large"):
+    with pytest.raises(RuntimeError, match=r"(?s)10 of 28 blocks raised.*MemoryError: too large"):
         run(tmp_path / "s", executor=Relay(fail), block=1)
     with pytest.raises(RuntimeError, match="no worker can be asked: OSError: gone"):
         run(tmp_path / "t", executor=Relay(lambda spec, task: (_ for _ in ()).throw(OSError("gone"))))

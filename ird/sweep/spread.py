@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ird.sweep.axes import Axes
-from ird.sweep.engines import Answer, Engine, Job, Task
+from ird.sweep.engines import AHEAD, Answer, Engine, Job, Task
 from ird.sweep.given import NOTHING, Cases, Given, check_travels
 from ird.sweep.plain import Watch, write_or_say
 from ird.sweep.progress import Progress
@@ -25,6 +25,7 @@ __all__ = ["Failed", "Spread", "warn_of_mixture"]
 __dir__ = __all__.copy
 
 MATMUL = "jax_default_matmul_precision"
+HOPELESS = 10  # so many blocks that raise, and none that does not, end a sweep
 NAMED = 5  # how many trials that raise are named in one message
 
 
@@ -128,7 +129,7 @@ class Spread:
             )
             if "raised" in answer:
                 wrong.append(self.words(store, number, answer))
-                if self.stop or (not shown.count and len(wrong) >= self.engine.size):
+                if self.stop or (not shown.count and len(wrong) >= max(HOPELESS, AHEAD * self.engine.size)):
                     break
                 continue
             need = max(need or 0, answer["memory"])
