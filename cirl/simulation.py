@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from cirl.game import Game
+from cirl.game import Game, Names
 from cirl.host_game import HostGame
 from cirl.human import Human, check_game, fitted
 from cirl.policy_graph import Nodes, PolicyGraph, values_of
@@ -19,8 +19,23 @@ from mdps.checks import check_count, check_key, shown
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
-__all__ = ["Episodes", "Misspecification", "misspecification", "simulate"]
+__all__ = ["Episodes", "MeanReturn", "Misspecification", "misspecification", "simulate"]
 __dir__ = __all__.copy
+
+
+class MeanReturn(NamedTuple):
+    """A mean over episodes.
+
+    Attributes:
+        value: the mean, in units of reward.
+        standard_error: of it, as the episodes differ; infinite after one episode, which tells nothing of that.
+    """
+
+    value: Float[Array, ""]
+    standard_error: Float[Array, ""]
+
+    def __str__(self) -> str:
+        return f"{float(self.value):.4g} ± {float(self.standard_error):.2g}"
 
 
 class Episodes(NamedTuple):
@@ -39,6 +54,21 @@ class Episodes(NamedTuple):
     human_actions: Int[Array, " E T"]
     robot_actions: Int[Array, " E T"]
     returns: Float[Array, " E"]
+
+    @property
+    def mean(self) -> MeanReturn:
+        """The mean return and its standard error; it estimates what the robot is worth at the prior over so many steps.
+
+        Example:
+            >>> told = Episodes(*[jax.numpy.zeros(4, int)] * 4, returns=jax.numpy.array([0.0, 1.0, 1.0, 2.0])).mean
+            >>> print(told)
+            1 ± 0.41
+        """
+        E = self.returns.shape[-1]
+        spread = (
+            jnp.std(self.returns, axis=-1, ddof=1) / E**0.5 if E > 1 else jnp.full(self.returns.shape[:-1], jnp.inf)
+        )
+        return MeanReturn(jnp.mean(self.returns, axis=-1), spread.astype(self.returns.dtype))
 
 
 def simulate(
@@ -85,7 +115,8 @@ def simulate(
     check_count("num_steps", num_steps, most=T)
     check_count("num_episodes", num_episodes)
     play = solution.human_policy if human is None else _play_with(game, solution.robot, human)
-    return _simulate(game, solution.robot, play, key, num_steps, num_episodes)
+    unnamed = (replace(x, names=Names()) for x in (game, solution.robot))  # names are no reason to compile anew
+    return _simulate(*unnamed, play, key, num_steps, num_episodes)
 
 
 @frozen_pytree
@@ -98,12 +129,14 @@ class Misspecification:
         lower: with the human that it was planned for the robot attains at least this, `[P]`.
         upper: and no robot attains more with them, `[P]`.
         converged: whether these two are within the tolerance: else a better robot may exist, `[P]`.
+        error: how far each value may be off, `[P, M]`: `value - error` and `value + error` are bounds.
     """
 
     value: Float[Array, " P M"]
     lower: Float[Array, " P"]
     upper: Float[Array, " P"]
     converged: Bool[Array, " P"]
+    error: Float[Array, " P M"]
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         """The values, `[P, M]`."""
@@ -152,10 +185,14 @@ def misspecification(
     solutions, rows = [solve(game, human=human, tol=tol) for human in planned], []
     for solution in solutions:
         nodes = Nodes.of(solution.robot)
-        rows.append([values_of(g, nodes, h).at_start(g, nodes)[0] for h in known])
+        rows.append([values_of(g, nodes, h).at_start(g, nodes) for h in known])
+    value, error = np.moveaxis(np.array(rows, float), -1, 0)
+    cast = np.asarray(value, game.prior.dtype)
+    error = 1.0001 * (error + np.abs(cast - value)) + np.finfo(cast.dtype).tiny
     return Misspecification(
-        held(rows, game.prior.dtype),
+        held(cast),
         *(held([np.asarray(getattr(s, x)) for s in solutions]) for x in ("lower", "upper", "converged")),
+        error=held(error, game.prior.dtype),
     )
 
 

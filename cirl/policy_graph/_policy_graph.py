@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from cirl.game import Game, Order
+from cirl.game import Game, Names, Order
 from cirl.human import Human, fitted
 from cirl.policy_graph import _plot
 from mdps.checks import check_count, check_index, is_concrete, shown
@@ -32,6 +33,7 @@ class PolicyGraph:
         start: the node at which a run from each state begins, `[S]`; -1 where none can.
         next_state: the game's successor table, `[S, D]`.
         order: who moves first (static).
+        names: of states, actions and rewards, where the game has them (static).
     """
 
     state: Int[Array, " N"]
@@ -42,6 +44,7 @@ class PolicyGraph:
     start: Int[Array, " S"]
     next_state: Int[Array, " S D"]
     order: Order = field(default=Order.SIMULTANEOUS, metadata={"static": True})
+    names: Names = field(default=Names(), metadata={"static": True})
 
     def initial(self, state: Int[Array, ""] | int) -> Int[Array, ""]:
         """The memory with which a run from `state` begins; -1 where none can."""
@@ -83,8 +86,9 @@ class PolicyGraph:
             here = int(np.asarray(self.state)[memory])
             if (ahead >= 0).any() and not ((slots[here] == int(next_state)) & (ahead >= 0)).any():
                 raise ValueError(
-                    f"next_state is {int(next_state)}, which does not follow state {here} after human action "
-                    f"{int(human_action)} and what the robot does there."
+                    f"next_state is {self.names.called('states', int(next_state))}, which does not follow state "
+                    f"{self.names.called('states', here)} after human action "
+                    f"{self.names.called('human_actions', int(human_action))} and what the robot does there."
                 )
         ahead = self.child[memory, human_action]
         follows = (self.next_state[self.state[memory]] == next_state) & (ahead >= 0)
@@ -94,17 +98,27 @@ class PolicyGraph:
         check_index("memory", memory, self.state.shape[0], "nodes (-1: the game is over)")
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """The graph: nodes carry `state`, `step`, `action` and `belief`, edges `human_action` and `next_state`."""
-        graph = nx.MultiDiGraph()
+        """The graph: nodes carry `state`, `step`, `action` and `belief`, edges `human_action` and `next_state`.
+
+        All are numbers.  Where the game has names, nodes also carry `state_name` and `action_names`, edges
+        `human_action_name` and `next_state_name`, and the graph `thetas`, in the order of `belief`.
+        """
+        graph, names = nx.MultiDiGraph(), self.names
+        if names.thetas:
+            graph.graph["thetas"] = list(names.thetas)
         state, step, action, child, belief, table = (
             np.asarray(x) for x in (self.state, self.step, self.decision, self.child, self.belief, self.next_state)
         )
+
         for n in range(len(state)):
-            graph.add_node(
-                n, state=int(state[n]), step=int(step[n]), action=action[n].tolist(), belief=belief[n].tolist()
-            )
+            what: dict[str, Any] = {"state": int(state[n]), "step": int(step[n]), "action": action[n].tolist()}
+            what |= {"state_name": names.states[what["state"]]} if names.states else {}
+            what |= {"action_names": [names.robot_actions[a] for a in what["action"]]} if names.robot_actions else {}
+            graph.add_node(n, **what, belief=belief[n].tolist())
         for n, a, d in zip(*np.nonzero(child >= 0), strict=True):
-            ahead = {"human_action": int(a), "next_state": int(table[state[n], d])}
+            ahead: dict[str, Any] = {"human_action": int(a), "next_state": int(table[state[n], d])}
+            ahead |= {"human_action_name": names.human_actions[int(a)]} if names.human_actions else {}
+            ahead |= {"next_state_name": names.states[ahead["next_state"]]} if names.states else {}
             graph.add_edge(int(n), int(child[n, a, d]), **ahead)
         return graph
 
@@ -123,9 +137,9 @@ class PolicyGraph:
         Args:
             play: how people play at each node, `[N, Θ, A_H]` (`GameSolution.human_policy`): only what is
                 then met is drawn.  Without it every branch is.
-            robot_actions: names of the robot's actions.
-            human_actions: names of the human's actions.
-            thetas: names of the rewards.
+            robot_actions: names of the robot's actions; None: the game's, or numbers.
+            human_actions: names of the human's actions, as well.
+            thetas: names of the rewards, as well.
             most: more nodes than this are not drawn.
             ax: matplotlib axes to draw on; new ones when left out.
 
@@ -137,7 +151,13 @@ class PolicyGraph:
             ImportError: if matplotlib is not installed.
         """
         return _plot.plot(
-            self, play, robot_actions=robot_actions, human_actions=human_actions, thetas=thetas, most=most, ax=ax
+            self,
+            play,
+            robot_actions=robot_actions or self.names.robot_actions or None,
+            human_actions=human_actions or self.names.human_actions or None,
+            thetas=thetas or self.names.thetas or None,
+            most=most,
+            ax=ax,
         )
 
 
@@ -172,7 +192,8 @@ def evaluate(game: Game, robot: PolicyGraph, human: Human, *, sweeps: int) -> tu
     none = {"state": 0, "step": 0, "decision": 0, "child": -1, "belief": 1.0}
     pad = lambda x, fill: jnp.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)  # noqa: E731
     larger = replace(robot, **{name: pad(getattr(robot, name), fill) for name, fill in none.items()})
-    value, policy, change = _evaluate(game, larger, human, sweeps=sweeps)
+    unnamed = (replace(x, names=Names()) for x in (game, larger))  # names are no reason to compile anew
+    value, policy, change = _evaluate(*unnamed, human, sweeps=sweeps)
     return value[:N], policy[:N], change
 
 

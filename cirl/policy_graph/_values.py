@@ -31,7 +31,7 @@ class Nodes(NamedTuple):
         """The policy graph, with the belief at each node, `[N, Θ]`."""
         ints = {name: held(x, np.int32) for name, x in self._asdict().items()}
         believed = held(belief, game.prior.dtype)
-        return PolicyGraph(**ints, belief=believed, next_state=game.mdp.next_state, order=game.order)
+        return PolicyGraph(**ints, belief=believed, next_state=game.mdp.next_state, order=game.order, names=game.names)
 
     def chance(self, g: HostGame) -> np.ndarray:
         """Probability of each successor slot after each human action, `[N, A_H, D]`; 0 where the game ends."""

@@ -94,8 +94,17 @@ def endless(p: "Pomdp") -> Listing:
     pays = _joined(pays)
     if not np.isfinite(pays[-1]).all():
         raise ValueError(f"the rewards are beyond float64 once divided by the discount {p.discount:.3g}; scale them.")
-    sizes, names = (size, A, p.observation.shape[2]), (p.states if size == X else (), p.actions, p.observations)
+    sizes, names = (size, A, p.observation.shape[2]), (_of_copies(p.states, T, early, size), p.actions, p.observations)
     return Listing(sizes, names, gamma, start, _joined(moves), _joined(sights), pays, _about(X, T, early))
+
+
+def _of_copies(states: Sequence[str], T: int | None, early: bool, size: int) -> tuple[str, ...]:
+    """Names of the states of `endless`, with the step in them; none where there are none, or they would be alike."""
+    if not states or len(states) == size:
+        return tuple(states)
+    marks = ["", "_first"] if T is None else [f"_{t}" for t in range(T)]
+    names = [f"{x}{mark}" for mark in marks for x in states] + ["end"] * (T is not None) + ["before"] * early
+    return tuple(names) if len(set(names)) == size else ()
 
 
 def _joined(rows: Sequence[Rows]) -> Rows:

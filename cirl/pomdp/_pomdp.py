@@ -4,6 +4,8 @@ import itertools
 import math
 import numbers
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,6 +173,8 @@ def coordination_pomdp(game: Game, *, human: Fixed | None = None) -> Pomdp:
         `Pomdp`; state (s, θ) is number `s * Θ + θ`, with a fixed human (s, a_H, θ) is
         `(s * A_H + a_H) * Θ + θ`; observation (a_H, s') is `a_H * S + s'`.  Where the game may start in
         several states, `first_observation` is the state, as (0, s): the robot sees where it is before it first acts.
+        Where the game has names they are joined with underscores: a state is "door_tea" (s_θ), an observation
+        "point_door" (a_H_s'), an action what the human does for each θ and then what the robot does.
 
     Raises:
         ValueError: where the table would be too large, or the fixed human's policy does not fit.
@@ -219,7 +223,35 @@ def coordination_pomdp(game: Game, *, human: Fixed | None = None) -> Pomdp:
         float(game.mdp.discount),
         game.mdp.horizon,
         np.repeat(np.arange(S), last * Theta) if np.count_nonzero(game.mdp.initial) > 1 else None,
+        **_words_of(game, robots, planned=human is None),
     )
+
+
+def _words_of(game: Game, robots: np.ndarray, *, planned: bool) -> dict[str, tuple[str, ...]]:
+    """Names of the POMDP's states, actions and observations, joined of the game's; none where that has none.
+
+    `robots` is what the robot does after each human action in each of its actions here, `[B, A_H]`.
+    """
+    if not any(game.names):
+        return {}
+    S, AH, AR, Theta = game.mdp.num_states, game.num_human_actions, game.num_robot_actions, game.num_thetas
+    kinds = zip(("s", "h", "r", "t"), game.names, (S, AH, AR, Theta), strict=True)
+    s, h, r, t = (_words(names or [f"{letter}{i}" for i in range(n)], letter) for letter, names, n in kinds)
+    answers = [tuple(r[b] for b in (row if game.order is Order.HUMAN_FIRST else row[:1])) for row in robots.tolist()]
+    plans = list(itertools.product(h, repeat=Theta)) if planned else [()]
+    joined = lambda *parts: tuple("_".join(x) for x in itertools.product(*parts))  # noqa: E731
+    return {
+        "states": joined(s, t) if planned else joined(s, h, t),
+        "actions": tuple("_".join((*plan, *answer)) for plan in plans for answer in answers),
+        "observations": joined(h, s),
+    }
+
+
+def _words(names: Sequence[str], letter: str) -> list[str]:
+    """Names as single words of letters, digits and hyphens, which every reader of the format takes."""
+    words = [re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names]
+    words = [word if word[:1].isalpha() else f"{letter}{word}" for word in words]
+    return words if len(set(words)) == len(words) else [f"{word}-{i}" for i, word in enumerate(words)]
 
 
 def _check_count(game: Game, X: int, O: int, *, planned: bool) -> None:

@@ -1,19 +1,28 @@
 """Numbers that are let in as probabilities."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 
 from mdps.checks._values import check_real, is_concrete
 
 
-def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) -> None:
-    """Raise if the last axis of a concrete array is not a probability distribution, naming the row by `axes`."""
+def check_rows(
+    name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5, called: Sequence[Sequence[str]] = ()
+) -> None:
+    """Raise if the last axis of a concrete array is no probability distribution, naming the row by `axes`.
+
+    `called` are the names of what is along each axis, where it has any.
+    """
+    along = called or ((),) * len(axes)
     if not is_concrete(x):
         return
     x = np.asarray(check_real(name, x), np.float64)
 
     def at(index) -> str:
-        return "".join(f" of {axis} {int(i)}" for axis, i in zip(axes, index, strict=False))
+        told = zip(axes, along, index, strict=False)
+        return "".join(f" of {axis} {repr(names[i]) if names else int(i)}" for axis, names, i in told)
 
     bad = np.argwhere(~np.isfinite(x) | (x < 0))
     if bad.size:
@@ -25,7 +34,15 @@ def check_rows(name: str, x, *, axes: tuple[str, ...], tolerance: float = 1e-5) 
         raise ValueError(f"{name}{at(index)} sums to {float(total[tuple(index)]):.6g}; it must sum to one.")
 
 
-def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, tolerance: float = 1e-5) -> np.ndarray:
+def as_distributions(
+    name: str,
+    x,
+    *,
+    axes: tuple[str, ...],
+    dtype=None,
+    tolerance: float = 1e-5,
+    called: Sequence[Sequence[str]] = (),
+) -> np.ndarray:
     """Concrete rows that are let in as probability distributions: checked, and divided by their sums.
 
     A row that misses one by less than `tolerance` was meant to sum to one (printed with six digits, say), and is
@@ -39,6 +56,7 @@ def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, toleran
         axes: names of the leading axes, for errors; they name the first bad row.
         dtype: floating dtype that the rows will be stored in; JAX's default for `x` when left out.
         tolerance: how far from one a sum may be.
+        called: the names of what is along each of the axes, where it has any, for errors.
 
     Returns:
         The rows as a floating NumPy array, as they are where no row was divided.
@@ -50,7 +68,7 @@ def as_distributions(name: str, x, *, axes: tuple[str, ...], dtype=None, toleran
         >>> as_distributions("initial", [0.333333, 0.333333, 0.333333], axes=()).tolist() == [1 / 3] * 3
         True
     """
-    check_rows(name, x, axes=axes, tolerance=tolerance)
+    check_rows(name, x, axes=axes, tolerance=tolerance, called=called)
     x = np.asarray(check_real(name, x))
     if dtype is None:
         dtype = jnp.result_type(float, *(x,) * (x.dtype.kind == "f"))

@@ -1,63 +1,22 @@
 """The cooperative game: two act, one of them knows what it is worth."""
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cirl.belief_reduction import reduce_belief
+from cirl.game._given import CastError, Given, Names, Order, given_visits, numbers
 from mdps import MDP
-from mdps.checks import (
-    as_distributions,
-    check_array,
-    check_count,
-    check_finite,
-    check_horizon_and_discount,
-    check_real,
-    require_concrete,
-    shown,
-)
+from mdps.checks import check_array, check_count, require_concrete, shown
 from mdps.mdp import from_table
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
-__all__ = ["CastError", "Game", "Order", "given_visits"]
-__dir__ = __all__.copy
-
 if TYPE_CHECKING:
     from ird.beliefs import Belief
-
-
-class Order(enum.Enum):
-    """Who sees whose action within a step.
-
-    SIMULTANEOUS: both act at once.  HUMAN_FIRST: the robot sees the human's action before its own.
-    ROBOT_FIRST: the human sees the robot's action and replies in the same step.
-    """
-
-    SIMULTANEOUS = "simultaneous"
-    HUMAN_FIRST = "human first"
-    ROBOT_FIRST = "robot first"
-
-
-class CastError(NamedTuple):
-    """How far the numbers of a table may be from the ones that were given, relative to themselves: 0 if all are held.
-
-    Attributes:
-        rows: of the transition probabilities.
-        reward: of the rewards.
-        prior: of the prior.
-        initial: of the initial distribution.
-    """
-
-    rows: float = 0.0
-    reward: float = 0.0
-    prior: float = 0.0
-    initial: float = 0.0
 
 
 @frozen_pytree
@@ -81,6 +40,7 @@ class Game:
         given_discount: the discount as it was given, which the tables' dtype may not hold.
         cast_error: how far the numbers of the tables may be from those that were given, which their dtype does not
             hold.  `solve` counts both in its bounds.
+        names: of states, actions and rewards (static).
     """
 
     mdp: MDP
@@ -91,6 +51,7 @@ class Game:
     reduction_bound: Float[Array, ""] | float = 0.0
     given_discount: float | Float[Array, ""] = 0.0
     cast_error: CastError = field(default_factory=lambda: CastError())
+    names: Names = field(default=Names(), metadata={"static": True})
 
     @property
     def num_robot_actions(self) -> int:
@@ -122,6 +83,10 @@ class Game:
         discount: float = 1.0,
         horizon: int | None = None,
         order: Order = Order.SIMULTANEOUS,
+        states: Sequence[str] = (),
+        human_actions: Sequence[str] = (),
+        robot_actions: Sequence[str] = (),
+        thetas: Sequence[str] = (),
     ) -> "Game":
         """Build a game from dense arrays, on the host.
 
@@ -133,6 +98,10 @@ class Game:
             discount: discount factor per step; below 1 unless a horizon is given.
             horizon: number of steps, or None for an endless game.
             order: who sees whose action within a step.
+            states: names of the states, for graphs, pictures, files and errors; none: they are numbered.
+            human_actions: names of the human's actions.
+            robot_actions: names of the robot's actions.
+            thetas: names of the rewards that may be meant.
 
         Raises:
             ValueError: for arrays whose axes do not fit together, rows that are no distributions, a
@@ -147,10 +116,18 @@ class Game:
             (2, 2, 2)
         """
         require_concrete("Game.from_dense", transition=transition, reward=reward, prior=prior, initial=initial)
-        transition = _numbers("transition", transition)
+        transition = numbers("transition", transition)
         if transition.ndim != 4 or transition.shape[0] != transition.shape[3] or 0 in transition.shape:
             raise ValueError(f"transition has shape {transition.shape}; it must be [S, A_H, A_R, S'] with S' = S.")
-        given = _Given.checked("transition", transition, reward, prior, initial, discount, horizon, order)
+        given = Given.checked(
+            "transition",
+            transition,
+            (reward, prior, initial),
+            discount,
+            horizon,
+            order,
+            (states, human_actions, robot_actions, thetas),
+        )
         S, AH, AR = transition.shape[:3]
         mdp = MDP.from_dense(
             given.rows.reshape(S, AH * AR, S),
@@ -160,7 +137,7 @@ class Game:
             horizon=horizon,
             feature_names=[f"theta {i}" for i in range(len(given.prior))],
         )
-        return given.game(mdp, AH, order)
+        return _of(given, mdp)
 
     @staticmethod
     def from_table(
@@ -173,6 +150,10 @@ class Game:
         discount: float = 1.0,
         horizon: int | None = None,
         order: Order = Order.SIMULTANEOUS,
+        states: Sequence[str] = (),
+        human_actions: Sequence[str] = (),
+        robot_actions: Sequence[str] = (),
+        thetas: Sequence[str] = (),
     ) -> "Game":
         """Build a game from a successor table, on the host: memory grows with S·D, not with S².
 
@@ -186,6 +167,10 @@ class Game:
             discount: as in `from_dense`.
             horizon: as in `from_dense`.
             order: as in `from_dense`.
+            states: as in `from_dense`.
+            human_actions: as in `from_dense`.
+            robot_actions: as in `from_dense`.
+            thetas: as in `from_dense`.
 
         Raises:
             ValueError: for arrays whose axes do not fit together, successors that are no states or
@@ -208,7 +193,7 @@ class Game:
             prior=prior,
             initial=initial,
         )
-        next_state, probability = np.asarray(next_state), _numbers("probability", probability)
+        next_state, probability = np.asarray(next_state), numbers("probability", probability)
         if probability.ndim != 4 or 0 in probability.shape:
             raise ValueError(f"probability has shape {probability.shape}; it must be [S, A_H, A_R, D].")
         S, AH, AR, D = probability.shape
@@ -219,7 +204,15 @@ class Game:
             )
         if next_state.min() < 0 or next_state.max() >= S:
             raise ValueError(f"next_state holds states outside 0..{S - 1}; every successor must be a state's number.")
-        given = _Given.checked("probability", probability, reward, prior, initial, discount, horizon, order)
+        given = Given.checked(
+            "probability",
+            probability,
+            (reward, prior, initial),
+            discount,
+            horizon,
+            order,
+            (states, human_actions, robot_actions, thetas),
+        )
         used = np.asarray(probability.any(axis=(1, 2)))
         # Unused slots count as states of their own, so that only two used slots can be alike.
         named = np.sort(np.where(used, next_state, S + np.arange(D)), axis=1)
@@ -238,7 +231,7 @@ class Game:
             feature_names=[f"theta {i}" for i in range(len(given.prior))],
             edges=used,
         )
-        return given.game(mdp, AH, order)
+        return _of(given, mdp)
 
     @staticmethod
     def from_belief(
@@ -251,6 +244,9 @@ class Game:
         discount: float = 1.0,
         horizon: int | None = None,
         order: Order = Order.SIMULTANEOUS,
+        states: Sequence[str] = (),
+        human_actions: Sequence[str] = (),
+        robot_actions: Sequence[str] = (),
     ) -> "Game":
         """A game whose prior over rewards is a posterior, reduced to a few weighted atoms.
 
@@ -266,6 +262,9 @@ class Game:
             discount: as in `from_dense`.
             horizon: as in `from_dense`.
             order: as in `from_dense`.
+            states: as in `from_dense`.
+            human_actions: as in `from_dense`.
+            robot_actions: as in `from_dense`.
 
         Raises:
             ValueError: for a belief over another number of features or without mass, or fewer than
@@ -286,8 +285,8 @@ class Game:
             )
         told = {"weights": belief.weights, "log_weights": belief.log_weights}
         require_concrete("Game.from_belief", **told, features=features, transition=transition)
-        weights, log_weights = (_numbers(f"belief.{name}", x).astype(float) for name, x in told.items())
-        features = _numbers("features", features).astype(float)
+        weights, log_weights = (numbers(f"belief.{name}", x).astype(float) for name, x in told.items())
+        features = numbers("features", features).astype(float)
         if weights.ndim != 2 or log_weights.shape != weights.shape[:1]:
             raise ValueError(
                 f"belief.weights has shape {weights.shape} and belief.log_weights {log_weights.shape}; they must be "
@@ -308,102 +307,32 @@ class Game:
             )
         masses = np.exp(log_weights - top)
         atoms, prior, away = reduce_belief(weights, masses, features, num_atoms)
-        settings = {"discount": discount, "horizon": horizon, "order": order}
-        game = Game.from_dense(transition, features @ atoms.T, prior, initial, **settings)
+        game = Game.from_dense(
+            transition,
+            features @ atoms.T,
+            prior,
+            initial,
+            discount=discount,
+            horizon=horizon,
+            order=order,
+            states=states,
+            human_actions=human_actions,
+            robot_actions=robot_actions,
+        )
         dtype = game.prior.dtype
         return replace(
             game, atoms=held(atoms, dtype), reduction_bound=held(away * given_visits(discount, horizon), dtype)
         )
 
 
-@dataclass(frozen=True)
-class _Given:
-    """The tables of a game as they were given, checked, in NumPy."""
-
-    rows: np.ndarray
-    reward: np.ndarray
-    prior: np.ndarray
-    initial: np.ndarray
-    discount: float
-
-    @staticmethod
-    def checked(beside: str, rows: np.ndarray, reward, prior, initial, discount, horizon, order) -> "_Given":
-        """What every game must satisfy; `rows` are the transitions, `[S, A_H, A_R, ...]`, called `beside`."""
-        rows = as_distributions(beside, rows, axes=("state", "human action", "robot action"))
-        reward, prior, initial = _numbers("reward", reward), _numbers("prior", prior), _numbers("initial", initial)
-        shape = rows.shape[:3]
-        if not isinstance(order, Order):
-            raise ValueError(f"order is {shown(order)}; give one of cirl.Order: {', '.join(o.name for o in Order)}.")
-        if reward.ndim != 4 or reward.shape[:3] != shape or reward.shape[3] == 0:
-            told = ", ".join(f"{name}={size}" for name, size in zip(("S", "A_H", "A_R"), shape, strict=True))
-            raise ValueError(f"reward has shape {reward.shape}; it must be [S, A_H, A_R, Θ] with {told}, as {beside}.")
-        if (reward == -np.inf).any():
-            where = tuple(int(i) for i in np.argwhere(reward == -np.inf)[0])
-            raise ValueError(
-                f"reward is -inf at index {where}: games do not support actions that do not exist in a state yet. "
-                "Let such an action do what another one does, or cost more than everything else together."
-            )
-        check_finite("reward", reward)
-        if prior.shape != (reward.shape[3],):
-            raise ValueError(
-                f"prior has shape {prior.shape}; reward has Θ={reward.shape[3]}, so give [{reward.shape[3]}]."
-            )
-        prior = as_distributions("prior", prior, axes=())
-        if initial.shape != shape[:1]:
-            raise ValueError(f"initial has shape {initial.shape}; it must be [S] with S={shape[0]}.")
-        initial = as_distributions("initial", initial, axes=())
-        check_horizon_and_discount(horizon, discount)
-        given = _Given(rows, reward, prior, initial, float(discount))
-        given._check_held(horizon)
-        return given
-
-    @property
-    def dtype(self):
-        """The dtype in which JAX will hold the tables."""
-        return jnp.result_type(float, *(x for x in (self.rows, self.reward, self.initial) if x.dtype.kind == "f"))
-
-    def _check_held(self, horizon: int | None) -> None:
-        """Raise where the dtype of the tables does not hold what was given."""
-        dtype, info = self.dtype, jnp.finfo(self.dtype)
-        cure = f"{dtype} does not hold it: rescale, or switch on float64 (jax_enable_x64)."
-        low = float(self.prior.min())
-        if low < float(info.tiny):
-            theta = int(self.prior.argmin())
-            told = "zero" if low <= 0 else f"{low:.3g}; {cure} Or it is zero"
-            raise ValueError(f"prior of θ {theta} is {told}; leave a reward that cannot be meant out.")
-        gamma, most = self.discount, float(info.max)
-        if horizon is None and float(np.asarray(gamma, dtype)) >= 1:
-            raise ValueError(f"discount is {gamma!r}, which is 1 in {dtype}; {cure}")
-        visits = given_visits(gamma, horizon)
-        size = np.abs(self.reward.astype(float))
-        if float(size.max()) * max(visits, 1) > most / 16:
-            where = tuple(int(i) for i in np.unravel_index(int(size.argmax()), size.shape))
-            raise ValueError(
-                f"reward is {self.reward[where]:.3g} at index {where}, and returns add up to {visits:.3g} times as "
-                f"much; {cure}"
-            )
-
-    def game(self, mdp: MDP, num_human_actions: int, order: Order) -> Game:
-        """The game, which remembers what the cast to its dtype did."""
-        dtype = mdp.features.dtype
-        tiny = float(jnp.finfo(dtype).tiny)
-
-        def off(x: np.ndarray) -> float:
-            x = x.astype(float)
-            kept = np.abs(x) >= tiny
-            return float(np.abs(x.astype(dtype).astype(float)[kept] / x[kept] - 1).max(initial=0))
-
-        error = CastError(off(self.rows), off(self.reward), off(self.prior), off(self.initial))
-        return Game(
-            mdp, held(self.prior, dtype), num_human_actions, order, given_discount=self.discount, cast_error=error
-        )
-
-
-def _numbers(name: str, x) -> np.ndarray:
-    """A concrete array of real numbers."""
-    return np.asarray(check_real(name, x))
-
-
-def given_visits(discount: float, horizon: int | None) -> float:
-    """(Discounted) steps in all, on the host."""
-    return 1 / (1 - discount) if horizon is None else float(np.sum(float(discount) ** np.arange(horizon)))
+def _of(given: Given, mdp: MDP) -> Game:
+    """The game of given tables, which remembers what the cast to its dtype did, and how things are called."""
+    return Game(
+        mdp,
+        held(given.prior, mdp.features.dtype),
+        given.rows.shape[1],
+        given.order,
+        given_discount=given.discount,
+        cast_error=CastError(*given.off(mdp.features.dtype)),
+        names=given.names,
+    )

@@ -1,0 +1,7 @@
+"""The cooperative game, its tables as they were given, and what things in it are called."""
+
+from cirl.game._game import Game
+from cirl.game._given import CastError, Names, Order, given_visits
+
+__all__ = ["CastError", "Game", "Names", "Order", "given_visits"]
+__dir__ = __all__.copy
