@@ -34,6 +34,9 @@ biased-labels: $(VENV)/example  ## a labeller who likes to be agreed with: the l
 overoptimisation: $(VENV)/example  ## a reward learnt from comparisons, optimised harder and harder: promised, true, and where to stop
 	$(BIN)/python -m examples.overoptimisation $(ARGS)
 
+rollouts: $(VENV)/example  ## a driving simulator without a table: ice of which the reward said nothing, literal and careful drivers
+	$(BIN)/python -m examples.rollouts $(ARGS)
+
 goodhart: $(VENV)/example  ## written and meant reward under pressure, on worlds that drop and worlds that do not; four variants
 	$(BIN)/python -m examples.goodhart $(ARGS)
 

@@ -1,0 +1,1 @@
+"""Driving without a table: `python -m examples.rollouts`."""
