@@ -37,6 +37,9 @@ overoptimisation: $(VENV)/example  ## a reward learnt from comparisons, optimise
 rollouts: $(VENV)/example  ## a driving simulator without a table: ice of which the reward said nothing, literal and careful drivers
 	$(BIN)/python -m examples.rollouts $(ARGS)
 
+best-of-n: $(VENV)/example  ## the best of n answers by a learnt reward: when does it pay to choose with care?
+	$(BIN)/python -m examples.best_of_n $(ARGS)
+
 goodhart: $(VENV)/example  ## written and meant reward under pressure, on worlds that drop and worlds that do not; four variants
 	$(BIN)/python -m examples.goodhart $(ARGS)
 
