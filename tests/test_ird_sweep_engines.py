@@ -3,15 +3,18 @@
 import concurrent.futures
 import multiprocessing
 import os
+import re
 import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 import sweep_trials
 from sweep_trials import KEY, Counting, Relay, run
-from test_ird_sweep_stores import contents
+from test_ird_sweep_stores import ROOT, contents
 
+from benchmarks import block_plan
 from ird import sweep
 from ird.sweep import compilation, engines, processors, workers
 from ird.sweep.stores import open_store
@@ -33,8 +36,14 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def spawned():
+def spawned(tmp_path_factory):
+    """A pool whose processes have not been told where compiled programs are, and share the machine with no others."""
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+            patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("locks")))
+            for _ in range(2):
+                pool.submit(time.sleep, 0.1)  # which starts a process
         yield pool
 
 
@@ -69,6 +78,12 @@ def test_processes_share_the_cores_but_not_how_programs_are_cut(spawned):
         assert len(some) == len(other) == 1 and some != other
     pool = spawned.submit(os.getenv, "PJRT_NPROC").result()
     assert pool == str(processors.cores())  # as a plain run has it: other numbers of threads round otherwise
+
+
+def test_workers_keep_programs_where_they_are_told(tmp_path, spawned):
+    assert run(tmp_path / "s", executor=spawned, trial=sweep_trials.root, grid={"scale": [3.0]}, cache=tmp_path / "p")
+    assert [path for path in (tmp_path / "p").rglob("*") if path.is_file()]
+    assert jax.config.jax_compilation_cache_dir != str(tmp_path / "p")  # of this process
 
 
 def test_float64_the_precision_of_products_and_what_is_given_travel(tmp_path, spawned):
@@ -335,3 +350,19 @@ def test_the_number_of_workers_is_told_or_asked_or_that_of_the_cores():
     client = type("Client", (), {"nthreads": lambda self: {"tcp://a:1": 2, "tcp://a:2": 2, "tcp://b:1": 4}})()
     dask = type("Executor", (), {"_client": client})()
     assert (engines.Engine(dask).size, engines.Engine(dask).share) == (8, 2)
+
+
+def test_the_page_gives_the_figures_of_the_simulated_block_plan():
+    page = (ROOT / "docs" / "machines.md").read_text()
+    shown = [line for line in page.splitlines() if line.startswith("|")]
+    sizes = [100, 1000, 10_000, 100_000]
+    rows = block_plan.table(10**9, 1000, 0.01, {"caller": 0.009, "workers": 0.005}, sizes)
+    assert len(rows) == 10
+    for row in rows[2:]:
+        [same] = [line for line in shown if line.split("|")[1:3] == row.split("|")[1:3]]
+        for i, (there, here) in enumerate(zip(same.split("|"), row.split("|"), strict=True)):
+            numbers = [
+                [float(x) for x in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))] for text in (there, here)
+            ]
+            # the length of a message depends on the names of machines and the version of jax
+            np.testing.assert_allclose(*numbers, rtol=0.15 if i in (5, 7) else 0)

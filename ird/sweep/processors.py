@@ -18,6 +18,7 @@ __all__ = ["claimed", "cores", "keep_programs", "processor", "program_folder", "
 __dir__ = __all__.copy
 
 FOLDER, SHORTEST = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+_places: set[str] = set()  # folders that JAX has been told here, and not by anybody else
 _locks: list[Any] = []  # files that stay open while this process lives
 FLAGS = ("flags", "Features")  # what Linux calls them, by architecture
 
@@ -112,11 +113,15 @@ def program_folder(cache: Any, store: Path) -> Path | None:
 
 def keep_programs(folder: str | Path | None) -> bool:
     """Let JAX keep compiled programs in a folder from now on, unless it has been told a place; whether this did."""
-    if folder is None or getattr(jax.config, FOLDER):
+    told = getattr(jax.config, FOLDER)
+    if folder is None or (told and told not in _places):
         return False
     # a program compiled for one processor need not run on another
     own = Path(folder) / hashlib.sha256(processor().encode()).hexdigest()[:12]
+    if told == str(own):
+        return False
     own.mkdir(parents=True, exist_ok=True)
+    _places.add(str(own))
     jax.config.update(FOLDER, str(own))
     jax.config.update(SHORTEST, 0.0)
     _forget_the_place()

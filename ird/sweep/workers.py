@@ -87,12 +87,14 @@ def _settle(known: Mapping[str, Any]) -> None:
     for what, here in versions().items():
         if known[what] != here:
             raise Unfit(f"its {what} is {here}, the caller's is {known[what]}; install the same")
-    if known["caller"] == name_here() or _settled:
+    if known["caller"] == name_here():
+        return
+    keep_programs(known["cache"])
+    if _settled:
         return
     _settled.append(True)
     # None of this does anything where JAX has looked for devices before.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    keep_programs(known["cache"])
     if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the caller
     with share_of_cores(known["share"]):
