@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from cirl.bounded import Bounded, HeuristicSearch
+from cirl.bounded import Bounded, HeuristicSearch, Watch
 from cirl.exact import (
     MOST_PLANS,
     MOST_THETAS,
@@ -21,7 +21,7 @@ from cirl.game import Game
 from cirl.host_game import HostGame
 from cirl.human import Boltzmann, Human, Literal, Pedagogic, Rational, check_game, check_sharpness, fitted
 from cirl.policy_graph import Nodes, PolicyGraph, Values, believed, values_of
-from mdps.checks import check_count, check_number, shown
+from mdps.checks import check_count, check_number, check_truth, shown
 from mdps.pytrees import frozen_pytree
 from mdps.tables import held
 
@@ -99,6 +99,7 @@ def solve(
     tol: float = 1e-3,
     method: Exact | Bounded | None = None,
     max_steps: int | None = None,
+    progress: bool | None = None,
 ) -> GameSolution:
     """Solve a cooperative game (Hadfield-Menell et al. 2016; Malik et al. 2018).
 
@@ -114,6 +115,9 @@ def solve(
         tol: gap allowed, in units of reward.
         method: `Exact()` or `Bounded(...)`; None: exact where it is cheap.
         max_steps: most rounds of policy iteration of an endless game that is solved exactly; None: 100,000.
+        progress: whether to write a line of status to stderr after three seconds; None: where that is a terminal.
+
+    Ctrl-C stops the bounded solver, which returns the bounds that it has (pressed again it raises).
 
     Returns:
         `GameSolution` with `lower <= value <= upper`.
@@ -151,11 +155,15 @@ def solve(
         check_count("max_steps", max_steps)
     if game.mdp.horizon is None and not model.monotone:
         raise ValueError(f"the game is endless, and {model} needs a horizon; game with Rational(), or give a horizon.")
-    job = _Job(game, HostGame(game), model, concept, float(tol), method, max_steps)
+    progress = progress if progress is None else check_truth("progress", progress)
+    watch = Watch(method.max_seconds if isinstance(method, Bounded) else None, progress)
+    job = _Job(game, HostGame(game), model, concept, float(tol), method, max_steps, watch)
     if isinstance(model, Boltzmann):
         size = float(np.abs(job.g.reward).max()) * (game.mdp.horizon or 0)
         check_sharpness(float(np.asarray(model.beta)), size, 0.0)
-    return _told(job, _solve(job))
+    with watch:
+        solution = _solve(job)
+    return _told(job, solution)
 
 
 class _Job(NamedTuple):
@@ -168,6 +176,7 @@ class _Job(NamedTuple):
     tol: float
     method: Exact | Bounded | None
     max_steps: int | None
+    watch: Watch
 
 
 def _solve(job: _Job) -> GameSolution:
@@ -215,20 +224,22 @@ def _close_in(job: _Job) -> GameSolution:
     for _ in range(3):  # what rounding took off the bounds may be left of the tolerance
         value, error = found.at_start(job.g, nodes)
         gap = search.upper() - (value - error)
-        if not search.upper() - search.lower() <= aim < gap:
+        if job.watch.over() or not search.upper() - search.lower() <= aim < gap:
             break
         aim -= min(1.2 * (gap - job.tol), 0.5 * aim)
-        search.run(aim)
+        with job.watch.stoppable():
+            search.run(aim)
         nodes = search.nodes()
         found = values_of(job.g, nodes, job.human)
     return _solution(job, nodes, search.upper(), found, history=search.history)
 
 
 def _searched(job: _Job, human: Human) -> HeuristicSearch:
-    search = HeuristicSearch(
-        job.game, human, Bounded() if job.method is None or isinstance(job.method, Exact) else job.method
-    )
-    search.run(job.tol)
+    method = Bounded() if job.method is None or isinstance(job.method, Exact) else job.method
+    search = HeuristicSearch(job.game, human, method, job.watch)
+    with job.watch.stoppable():
+        search.run(job.tol)
+    job.watch.doing += ", the robot is written down"
     return search
 
 
@@ -295,7 +306,8 @@ def _outward(lower: float, upper: float, dtype) -> tuple[Array, Array]:
 
 def _told(job: _Job, solution: GameSolution) -> GameSolution:
     """The solution, with a warning where the solver stopped short and nobody asked it to."""
-    asked = isinstance(job.method, Bounded) or job.max_steps is not None
+    budget = isinstance(job.method, Bounded) and not job.watch.stuck
+    asked = budget or job.watch.interrupted or job.max_steps is not None
     settled = solution.residual is not None and float(solution.residual) == 0
     if not (bool(solution.converged) or asked or settled):
         low, high = float(solution.lower), float(solution.upper)

@@ -7,7 +7,6 @@ together, so that their backups are one batch.  The lower bound is the adapted b
 one a search over the human's assignments (`_upper`).  No chance is involved.
 """
 
-import time
 from dataclasses import dataclass, replace
 
 import jax
@@ -17,6 +16,7 @@ from cirl.bounded._alpha_vectors import Bounds
 from cirl.bounded._backup import Backup, backup
 from cirl.bounded._full_information import Losses, first_bounds
 from cirl.bounded._unfold import unfold
+from cirl.bounded._watch import Watch
 from cirl.game import Game
 from cirl.host_game import HostGame
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Human, Rational
@@ -32,7 +32,8 @@ class Bounded:
 
     Attributes:
         max_backups: most nodes backed up.
-        max_seconds: most wall-clock time, or None; results that it cuts short depend on the machine.
+        max_seconds: most wall-clock time, from the tables to the bounds, or None; a program that is being compiled is
+            waited for.  Results that it cuts short depend on the machine.
         batch: nodes backed up at once.
         width: partial assignments kept in the upper bound's search, at first; it grows where that stalls.
     """
@@ -88,7 +89,9 @@ class HeuristicSearch:
 
     WIDEST = 256
 
-    def __init__(self, game: Game, human: Human, method: Bounded):
+    def __init__(self, game: Game, human: Human, method: Bounded, watch: Watch | None = None):
+        self.watch = Watch(method.max_seconds) if watch is None else watch
+        self.watch.doing = "bounds to begin with"
         self.given, (game, human) = game, rounded_up(game, human)
         self.game, self.method, self.width = game, method, method.width
         g, dtype = HostGame(game), np.asarray(game.prior).dtype
@@ -134,34 +137,36 @@ class HeuristicSearch:
 
     def run(self, tol: float) -> None:
         """Trials until the bounds are within `tol`, the budget is spent, or nothing moves any more."""
-        began = time.perf_counter()
+        self.watch.doing = "first backups, which are compiled"
         self._visit_all(list(self.roots.values()))
-        share = 0.3
-
-        def spent() -> bool:
-            late = self.method.max_seconds is not None and time.perf_counter() - began > self.method.max_seconds
-            return late or self.backups >= self.method.max_backups
-
+        share, self.watch.stuck = 0.3, False
         while True:
-            gap = self.upper() - self.lower()
-            self.history.append((time.perf_counter() - began, self.backups, self.lower(), self.upper()))
-            if gap <= tol or spent():
+            lower, upper = self.lower(), self.upper()
+            gap = upper - lower
+            self.history.append((self.watch.seconds(), self.backups, lower, upper))
+            self.watch.doing = f"{self.backups:,} backups, {lower:.5g} <= value <= {upper:.5g}"
+            if gap <= tol or self._spent():
                 return
             self.loose, self.least = False, 1e-4 * tol
-            if not self._trial(share * gap, spent):
+            if not self._trial(share * gap):
                 if share * gap > 0.03 * tol:
                     share *= 0.3
                 elif self.loose and self.width < self.WIDEST:
                     self.width *= 4
                 else:
+                    self.watch.stuck = True
                     return
 
-    def _trial(self, target: float, spent) -> bool:
+    def _spent(self) -> bool:
+        """Whether the budget is, or somebody wants to stop."""
+        return self.backups >= self.method.max_backups or self.watch.over()
+
+    def _trial(self, target: float) -> bool:
         """One trial; whether any bound moved."""
         layer = [(n, float(self.initial[s])) for s, n in self.roots.items()]
         layers, moved, depth = [], False, 0
         visited, news = set(), True
-        while layer and news and not spent():
+        while layer and news and not self._spent():
             news = False
             ahead: dict[int, float] = {}
             score: dict[int, float] = {}
@@ -179,6 +184,8 @@ class HeuristicSearch:
             layer = [(n, ahead[n]) for n in chosen]
             depth += 1
         for nodes in reversed(layers[:-1]):
+            if self.watch.over():
+                break
             moved |= self._visit_all(nodes)
         return moved
 
