@@ -335,6 +335,13 @@ def test_what_does_not_fit_is_refused_by_name(change, message):
         rollouts(envs, given.pop("policies"), **given)
 
 
+def test_what_a_function_of_ones_own_raises_comes_with_a_note_of_what_it_got():
+    with pytest.raises(IndexError) as told:
+        rollouts(gymnasium.make(CART), lambda seen: int(seen[2] > 0), features=counted, episodes=1, horizon=5, seed=0)
+    [note] = told.value.__notes__
+    assert note.startswith("policy 0 of policies gets a batch: one row for each of 1 environments")
+
+
 def test_rewards_that_do_not_fit_are_refused_by_name():
     env = gymnasium.make(CART)
     belief = belief_about(("tilt", "place", "moved", "stopped"))

@@ -1,6 +1,7 @@
 """The library itself, imported where it is used, and what is asked of everything that is counted there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ def check_ended(ended, names: Sequence[str] = ()) -> str | None:
             f"ended is {shown(ended)}; give a name that no other feature has, for the steps after an end, or None."
         )
     return ended
+
+
+@contextmanager
+def batched(what: str, number: int) -> Iterator[None]:
+    """Errors of a function that somebody brought, with a note of what it was given."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"{what} gets a batch: one row for each of {number} environments, also of one.")
+        raise
 
 
 def as_numbers(found, where: str) -> np.ndarray:

@@ -11,6 +11,7 @@ from ird.interop.gymnasium._found import Rollouts
 from ird.interop.gymnasium._library import (
     Counting,
     as_numbers,
+    batched,
     check_counting,
     check_ended,
     check_factor,
@@ -148,7 +149,9 @@ def _side_by_side(job: _Job, act: Callable, who: str, seed: int) -> tuple[np.nda
     visits = []
     for t in range(T):
         observation = observation if copied else copy.deepcopy(observation)
-        action = _as_actions(envs, act(observation), who)
+        with batched(f"{who} of policies", n):
+            action = act(observation)
+        action = _as_actions(envs, action, who)
         after, _, terminated, truncated, info = envs.step(action)
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
         rows = _rows(job, observation, action, after, terminated | truncated, info, running, f"{who}, step {t}")
@@ -203,7 +206,9 @@ def _rows(job: _Job, observation, action, after, last, info, running, where: str
     """Features of one step in every environment, `[n, K]`; zeros where a run is over."""
     n, same = job.envs.num_envs, job.mode == "SameStep"
     if callable(job.counted):
-        found = job.counted(observation, action, _arrived(job.envs, after, last, info) if same else after)
+        arrived = _arrived(job.envs, after, last, info) if same else after
+        with batched("features", n):
+            found = job.counted(observation, action, arrived)
         found = as_numbers(found, where)
         if found.ndim not in (1, 2) or len(found) != n:
             raise ValueError(
