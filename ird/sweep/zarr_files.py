@@ -2,6 +2,15 @@
 
 Chunks are uncompressed and little-endian, so that writing one takes no library, and its bytes depend on
 its values alone.  A file is written under another name, forced to the disk, and renamed.
+
+Why by hand: `benchmarks/zarr_writers.py` kills writers at random moments and counts what they force to the disk.  Of
+thirty kills no chunk was cut, nor marked before its fields, by this file, zarr-python 3.1 or tensorstore 0.1.  But
+zarr-python's local store forces nothing to the disk (no fsync; here six a block of two fields and a mark), so a machine
+that goes down may keep a mark and lose the results, and its begun files (".partial") stay.  tensorstore forces as much
+as this file does; what it lacks are files that can be told to be begun by which run of what block, so that whoever goes
+on removes them (its "__lock" files stay until the same chunk is written again), and it would make a package of 22 MB
+necessary for what is otherwise written with NumPy alone, in 1 ms a block instead of 6.  xarray and zarr-python open
+what is written here like any other store.
 """
 
 import contextlib
