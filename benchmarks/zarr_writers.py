@@ -3,9 +3,10 @@
     python -m benchmarks.zarr_writers [--kills 40]
 
 A process writes blocks, two fields and then a done mark each, and is killed with SIGKILL at random moments.  What is
-on the disk afterwards is looked at: chunks that are cut, marks without their fields, files that were begun.  Calls of fsync are counted with strace where there is one: what was not forced to the disk may be lost, or come
-after its done mark, when a machine goes down (a kill of the process cannot show that).  tensorstore is not among the
-project's extras; install it, or its rows are left out.
+on the disk afterwards is looked at: chunks that are cut, marks without their fields, files that were begun.  Calls of
+fsync are counted with strace where there is one: what was not forced to the disk may be lost, or come after its done
+mark, when a machine goes down (a kill of the process cannot show that).  tensorstore is not among the project's
+extras; install it, or its row is left out.
 """
 
 import argparse

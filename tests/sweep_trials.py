@@ -39,6 +39,12 @@ def root(key, *, scale):
     return jnp.sqrt(scale + jax.random.normal(key))
 
 
+def folded(key):
+    """Constants that take a compiler minutes."""
+    sums = jax.lax.reduce_window(jax.lax.iota(jnp.float32, 4_000_000), 0.0, jax.lax.add, (64,), (1,), "SAME")
+    return jax.random.normal(key) + sums[3]
+
+
 def worst(case, *, offset):
     """Something of a case that is a pytree."""
     return {"worst": jnp.min(case["returns"]) - offset, "returns": case["returns"] * case["weight"]}

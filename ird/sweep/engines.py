@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 from ird.sweep.axes import brief
 from ird.sweep.given import brief_error
 from ird.sweep.processors import cores
-from ird.sweep.waiting import BEAT, say
+from ird.sweep.waiting import BEAT, deaf_children, say
 from ird.sweep.workers import SPAWN, work
 
 __all__ = ["Engine", "Job", "check_executor"]
@@ -166,7 +166,8 @@ class Engine:
     def _submit(self, spec: bytes, task: Task) -> Any:
         """Hand a block to the engine."""
         try:
-            future = self.executor.submit(work, spec, task)
+            with deaf_children():
+                future = self.executor.submit(work, spec, task)
         except concurrent.futures.BrokenExecutor:
             raise
         except RuntimeError as error:  # it has been shut down

@@ -6,6 +6,7 @@ A compiler, a device and another process do not hear the keyboard; the main thre
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-__all__ = ["Stopped", "apart", "heard_by", "in_float64", "say"]
+__all__ = ["Stopped", "apart", "deaf_children", "hear_the_keyboard", "heard_by", "in_float64", "say"]
 __dir__ = __all__.copy
 
 INTERRUPTED = 130  # how a program ends that Ctrl-C has ended, as shells have it
@@ -43,6 +44,29 @@ def say(stage: str | None = None) -> None:
     tell = _TELL.get()
     if tell is not None:
         tell(stage)
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started meanwhile do not hear Ctrl-C, which would have Python tell how far it had come.
+
+    They hear it from `hear_the_keyboard` on.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hear_the_keyboard() -> None:
+    """Let Ctrl-C end this process at once and without a word, even while it compiles: its caller says what happens."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def in_float64() -> bool:

@@ -9,7 +9,6 @@ import itertools
 import multiprocessing
 import os
 import pickle
-import signal
 import socket
 import threading
 from collections import OrderedDict
@@ -28,6 +27,7 @@ from ird.sweep.given import brief_error
 from ird.sweep.processors import claimed, keep_programs, processor, share_of_cores
 from ird.sweep.stores import open_store
 from ird.sweep.trials import Trial, retrace
+from ird.sweep.waiting import hear_the_keyboard
 from ird.sweep.zarr_files import METADATA
 
 __all__ = ["SPAWN", "Unfit", "name_here", "versions", "work"]
@@ -96,7 +96,7 @@ def _settle(known: Mapping[str, Any]) -> None:
     # None of this does anything where JAX has looked for devices before.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the caller
+        hear_the_keyboard()
     with share_of_cores(known["share"]):
         jax.local_devices()  # which starts XLA's threads
 
