@@ -5,14 +5,18 @@ is lava. Every cell of the diagram is the mean over the same random maps.
 
     python -m examples.sweep
 
-It may be killed and started again, and several workers may share one store (`--shard`).
+It may be killed and started again, a pool of processes may compute it (`--workers`), and several programs may share
+one store (`--shard`).
 """
 
 import argparse
+import contextlib
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +60,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
     parser.add_argument("--store", type=Path, help="the store (default: lavaland.zarr in the folder)")
     parser.add_argument("--shard", default="0/1", help="do only share i of n, from 0/n to n-1/n (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that compute (default: this one alone)")
     parser.add_argument("--block", type=int, help="trials between one writing and the next (default: chosen)")
     parser.add_argument("--devices", type=int, help="how many devices to use (default: all)")
     parser.add_argument("--out", type=Path, default=Path("out/sweep"), help="folder (default %(default)s)")
@@ -74,17 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     store = options.store or options.out / ("small.zarr" if options.small else "lavaland.zarr")
     sizes = {"alternatives": options.alternatives, "samples": options.samples}
     try:
-        report = sweep.run(
-            partial(trial, **sizes),
-            grid,
-            num_seeds=options.maps,
-            key=jax.random.key(options.seed),
-            store=store,
-            block=options.block,
-            devices=options.devices,
-            shard=options.shard,
-        )
-    except (ValueError, OSError) as error:
+        with pool(options.workers) as executor:
+            report = sweep.run(
+                partial(trial, **sizes),
+                grid,
+                num_seeds=options.maps,
+                key=jax.random.key(options.seed),
+                store=store,
+                executor=executor,
+                block=options.block,
+                devices=options.devices,
+                shard=options.shard,
+            )
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(str(error))
     print(report)
     found, pictures = {}, []
@@ -104,6 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     )
     print(_report.told(manifest, options.out))
     return manifest
+
+
+def pool(workers: int) -> Any:
+    """So many processes, which are no forks of this one; none for 0."""
+    if not workers:
+        return contextlib.nullcontext()
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def cells(found: dict[str, np.ndarray]) -> list[dict[str, float]]:
