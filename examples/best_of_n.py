@@ -147,11 +147,15 @@ def summary(each: dict[str, np.ndarray]) -> dict[str, Any]:
     return rows
 
 
-def crossing(each: dict[str, np.ndarray]) -> float:
-    """Below what worth of manipulation the worst tenth is the better choice: where a line through what it wins is 0."""
+def line(each: dict[str, np.ndarray]) -> dict[str, float]:
+    """The line through what care (the worst tenth) wins against what manipulation is worth: slope, error, where 0."""
     won = each["true"][:, CHOICES.index("worst tenth"), -1] - each["true"][:, 0, -1]
-    slope, level = np.polyfit(each["worth"], won, 1)
-    return float(-level / slope) if slope != 0 else float("nan")
+    worth = each["worth"] - each["worth"].mean()
+    slope = float(worth @ won / (worth @ worth))
+    off = won - won.mean() - slope * worth
+    error = float(np.sqrt(off @ off / max(len(won) - 2, 1) / (worth @ worth)))
+    at = each["worth"].mean() - won.mean() / slope if slope else float("nan")
+    return {"slope": slope, "error": error, "care pays below": float(at)}
 
 
 def conclusion(found: dict[str, Any], n: int, at: float) -> str:
@@ -241,7 +245,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     began, options = time.perf_counter(), parse(arguments)
     console = Console(width=max(110, Console().width))
     runs = run(options, console)
-    found, at = {name: summary(each) for name, each in runs.items()}, crossing(runs[SETS[0]])
+    found = {name: summary(each) for name, each in runs.items()}
+    lines = {name: line(each) for name, each in runs.items()}
+    at = lines[SETS[0]]["care pays below"]
     with console.status(f"choosing among {options.answers:,} answers"):
         large = many(options)
     console.print(conclusion(found, options.sizes[-1], at))
@@ -251,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         console.print(f"  {large['answers']:,} answers by {name}: {row['seconds']:.1f} s, compiling included")
     picture = _style.save(draw(runs, options.sizes, at), options.out / "best_of_n.png")
     settings = {name: getattr(options, name) for name in ("sizes", "pairs", "draws", "repetitions", "answers")}
-    results = {"results": found, "care pays below": at, "many": large}
+    results = {"results": found, "lines": lines, "many": large}
     manifest = _report.save(options.out, began, settings, options.seed, results, pictures=[picture])
     console.print(_report.told(manifest, options.out))
     return manifest

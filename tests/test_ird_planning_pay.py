@@ -1,5 +1,6 @@
 """What visits are paid, against NumPy, against choices among options, and against plans where there is a table."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,7 +10,6 @@ import pytest
 
 import mdps
 from ird import ProxyReward, planning, posterior
-from ird.evidence import Comparison
 from ird.risk import CVaR, Entropic, Mean, MeanCVaR, WorstCase
 
 K = 4
@@ -170,16 +170,15 @@ def test_pay_can_be_traced_and_keeps_names():
 
 
 def test_a_price_that_nothing_could_follow_from_is_refused():
-    seen = Comparison(jnp.eye(2), jnp.eye(2)[::-1], feature_names=("x", "y"))
-    candidates = np.random.default_rng(0).normal(size=(100, 2))
-    belief = posterior.exact(seen, candidates=candidates)
+    belief, _ = belief_without_a_table()
+    met, nothing = np.eye(K, dtype=np.float32), jnp.zeros((0, K))
+    bare = dataclasses.replace(belief, told=belief.told | {"normal": nothing, "gains": nothing})
     with pytest.raises(ValueError, match="price is None, but this evidence shows no behaviour"):
-        planning.pay_least_exposure(belief, met=np.eye(2), visits=5)
-    assert np.isfinite(planning.pay_least_exposure(belief, met=np.eye(2), price=1.0)(np.eye(2))).all()
-    alike = ProxyReward.from_features(0, alternatives=np.eye(2), features=np.ones((2, 2)), visits=2)
-    nothing = posterior.exact(alike, candidates=candidates)
+        planning.pay_least_exposure(bare, met=met, visits=5)
+    assert np.isfinite(planning.pay_least_exposure(bare, met=met, price=1.0)(met)).all()
+    idle = dataclasses.replace(belief, told=belief.told | {"gains": jnp.zeros((1, K))})
     with pytest.raises(ValueError, match="the proxy's plan gained nothing"):
-        planning.pay_least_exposure(nothing, met=np.eye(2), visits=5)
+        planning.pay_least_exposure(idle, met=met, visits=5)
     with pytest.raises(ValueError, match="one column per feature"):
         planning.pay_least_exposure(belief, met=np.eye(3), visits=5)
     with pytest.raises(ValueError, match="one number per feature last"):
