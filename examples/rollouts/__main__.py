@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--alternatives", type=int, default=96,
                         help="rewards that could have been written, a driver each (default %(default)s)")  # fmt: skip
     parser.add_argument("--episodes", type=int, default=12,
-                        help="runs of each such driver, on dry and on icy roads (default %(default)s)")  # fmt: skip
+                        help="runs of each on dry roads, and a third on ice (default %(default)s)")  # fmt: skip
     parser.add_argument("--runs", type=int, default=48, help="runs on ice to compare drivers by (default %(default)s)")
     parser.add_argument("--samples", type=int, default=20_000, help="draws from the prior (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
