@@ -11,6 +11,7 @@ from sweep_trials import Relay
 from test_ird_sweep_stores import contents
 
 import ird
+import mdps
 from ird import sweep
 from ird.sweep.stores import open_store
 
@@ -99,6 +100,21 @@ def test_posteriors_are_cases(tmp_path):
         found = sweep.arrays(store)["mean"].values
         np.testing.assert_allclose(found, np.stack([b.mean() for b in beliefs]), rtol=1e-5)
     assert contents(tmp_path / "True") == contents(tmp_path / "False")
+
+
+def test_maps_are_cases_and_one_program_is_not_taken_for_another_that_gets_something_else(tmp_path):
+    """Programs that are the same in words, of an MDP and of the map that holds it; and of a case that is not used."""
+    legend = {"S": "floor", ".": "floor", "G": "goal"}
+    grids = [mdps.GridWorld.from_text(text, legend, horizon=3) for text in ("S.\n.G", "SG\n..")]
+    for name, function, what in (
+        ("mdps", lambda mdp, reward: mdp.features.sum() + reward, [grid.mdp for grid in grids]),
+        ("grids", lambda grid, reward: grid.mdp.features.sum() + reward, grids),
+        ("unused", lambda case, reward: 3.0 * reward, [1.0, 2.0]),
+        ("unused too", lambda case, reward: 3.0 * reward, [(1.0, 2.0), (2.0, 3.0)]),
+    ):
+        sweep.map(function, what, given={"reward": 2.0}, store=tmp_path / name, progress=False)
+        found = sweep.arrays(tmp_path / name)["value"].values
+        np.testing.assert_allclose(found, [6.0, 6.0])
 
 
 def mean_weights(belief):

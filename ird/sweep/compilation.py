@@ -37,7 +37,8 @@ class Program:
     """What is compiled; equal programs are compiled once in a process.
 
     Attributes:
-        digest: digest of the program of one trial, which tells what it gets too.
+        digest: digest of the program of one trial.
+        gets: shape and type of each array that a trial gets, whether it uses it or not.
         key: the kind of key.
         lanes: trials that a device computes at once.
         steps: how many times it does so in a block.
@@ -48,6 +49,7 @@ class Program:
     """
 
     digest: str
+    gets: tuple[str, ...]
     key: str
     lanes: int
     steps: int
@@ -72,12 +74,19 @@ class Program:
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
     def on_every_device(self, given: Any) -> Any:
-        """A pytree that every trial gets, where the trials are computed."""
-        return jax.tree.map(lambda x: self.over_devices(x, None), given)
+        """The arrays of what every trial gets, where the trials are computed."""
+        return [self.over_devices(x, None) for x in jax.tree.leaves(given)]
 
     def run(self, key: Any, blocks: Sequence[tuple[Any, np.ndarray]], given: Any) -> dict[str, jax.Array]:
-        """Start computing one block per device; the results are there when they are looked at."""
-        settings = jax.tree.map(lambda *each: self.over_devices(np.concatenate(each)), *(s for s, _ in blocks))
+        """Start computing one block per device; the results are there when they are looked at.
+
+        Args:
+            key: the key of the sweep.
+            blocks: settings and seeds of the trials of each block.
+            given: what `on_every_device` has returned.
+        """
+        along = zip(*(jax.tree.leaves(settings) for settings, _ in blocks), strict=True)
+        settings = [self.over_devices(np.concatenate(each)) for each in along]
         seeds = self.over_devices(np.concatenate([seed for _, seed in blocks]))
         return compiled(self)(np.asarray(jax.random.key_data(key)), seeds, settings, given)
 
@@ -110,8 +119,12 @@ def _compiled_once(program: Program) -> Any:
     """The same, which threads must not ask for at once."""
     say("compiling")
 
+    inputs = program.trial.inputs
+
     def block(key_data, seeds, settings, given):
         key = jax.random.wrap_key_data(key_data, impl=program.key)
+        settings = jax.tree.unflatten(jax.tree.structure(inputs.settings), settings)
+        given = jax.tree.unflatten(jax.tree.structure(inputs.given), given)
 
         def one(seed, settings):
             own = jax.random.fold_in(key, seed)
@@ -131,9 +144,10 @@ def _compiled_once(program: Program) -> Any:
     over, same = NamedSharding(program.mesh, spread), NamedSharding(program.mesh, whole)
     key_data = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=program.key)))
     seeds = jax.ShapeDtypeStruct((total,), np.uint32, sharding=over)
-    inputs = program.trial.inputs
-    settings = jax.tree.map(lambda x: jax.ShapeDtypeStruct((total, *x.shape), x.dtype, sharding=over), inputs.settings)
-    given = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=same), inputs.given)
+    settings = [
+        jax.ShapeDtypeStruct((total, *x.shape), x.dtype, sharding=over) for x in jax.tree.leaves(inputs.settings)
+    ]
+    given = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=same) for x in jax.tree.leaves(inputs.given)]
     return apart(jax.jit(mapped).lower(key_data, seeds, settings, given).compile)
 
 
@@ -141,7 +155,7 @@ def prepare(trial: Trial, blocks: Blocks, key: Any, devices: Devices, lanes: int
     """The program of each choice of the static axes."""
     steps, kind = -(-blocks.width // lanes), str(jax.random.key_impl(key))
     return [
-        Program(digest, kind, lanes, steps, devices, trial, number, static)
+        Program(digest, trial.inputs.described, kind, lanes, steps, devices, trial, number, static)
         for number, (digest, static) in enumerate(zip(trial.digests, blocks.axes.combinations, strict=True))
     ]
 

@@ -53,6 +53,12 @@ class Inputs:
         own = {} if cases is None else {axes.last: cases.shapes}
         return cls(key.dtype, settings | own, given.shapes, given.whole)
 
+    @property
+    def described(self) -> tuple[str, ...]:
+        """Shape and type of each array, in words."""
+        leaves = jax.tree_util.tree_flatten_with_path((self.settings, self.given))[0]
+        return tuple(f"{jax.tree_util.keystr(path)} {x.dtype}{list(x.shape)}" for path, x in leaves)
+
     def call(
         self, trial: Callable, key: Any, static: Mapping[str, Any], settings: Mapping[str, Any], given: Any
     ) -> Any:

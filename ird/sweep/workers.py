@@ -153,7 +153,8 @@ def _program(spec: bytes, task: Mapping[str, Any], device: Device) -> Program:
     with _lock:
         trial = _traced(spec, task["combination"])
     static = inner["combinations"][task["combination"]]
-    return Program(trial.digests[0], known["key"][0], task["lanes"], task["steps"], (device,), trial, 0, static)
+    kind = trial.inputs.described, known["key"][0]
+    return Program(trial.digests[0], *kind, task["lanes"], task["steps"], (device,), trial, 0, static)
 
 
 def _look_around(spec: bytes, task: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _hold(task: Mapping[str, Any]) -> bool:
 def _given_here(digest: str, program: Program, device: Device) -> Any:
     """What every trial gets, on the device."""
     if not digest:
-        return {}
+        return []
     with _lock:
         if (digest, device) not in _on_device:
             _on_device[digest, device] = program.on_every_device(_given[digest])
