@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ird import sweep
+from ird.sweep import compilation
 
 KEY = jax.random.key(5)
 GRID = {"scale": [0.5, 2.0], "shift": [0, 3]}
@@ -114,6 +115,21 @@ class Counting(concurrent.futures.ThreadPoolExecutor):
 def process():
     """Which process this is."""
     return os.getpid()
+
+
+def compiled():
+    """Which process this is, and how many programs it has compiled."""
+    time.sleep(0.2)  # so that each worker of a pool takes one call
+    return os.getpid(), compilation._compiled_once.cache_info().misses
+
+
+def lives(pid):
+    """Whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def cores_of_threads():

@@ -1,11 +1,13 @@
 """Sweeps on engines: the store of a plain run, to the bit, whatever computes it and whoever dies meanwhile."""
 
 import concurrent.futures
+import itertools
 import multiprocessing
 import os
 import re
 import signal
 import time
+import types
 
 import jax
 import numpy as np
@@ -27,6 +29,20 @@ def marks(store):
     return sum(len(files) for _, _, files in os.walk(store / "done" / "c"))
 
 
+@pytest.fixture(autouse=True)
+def bounded():
+    """No test waits for ever."""
+
+    def late(*_):
+        raise TimeoutError("an engine has kept the test waiting")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(180)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """The sweep as one program does it: eight blocks."""
@@ -44,7 +60,9 @@ def spawned(tmp_path_factory):
             patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("locks")))
             for _ in range(2):
                 pool.submit(time.sleep, 0.1)  # which starts a process
+        started = list(pool._processes)
         yield pool
+    assert len(started) == 2 and not any(map(sweep_trials.lives, started))
 
 
 # The same store
@@ -64,6 +82,10 @@ def test_processes_make_the_same_store_whoever_writes_it(tmp_path, plain, spawne
     assert run(tmp_path / "w", executor=spawned, write="workers").complete
     assert contents(tmp_path / "w") == plain
     assert not list(tmp_path.glob(".*"))
+    before = dict(call.result() for call in [spawned.submit(sweep_trials.compiled) for _ in range(8)])
+    assert run(tmp_path / "o", executor=spawned, trial=sweep_trials.root, grid={"scale": [9.0, 8.0]}).complete
+    after = dict(call.result() for call in [spawned.submit(sweep_trials.compiled) for _ in range(8)])
+    assert len(after) == 2 and {after[pid] - before[pid] for pid in after} == {1}  # once, whatever it computes
 
 
 @pytest.mark.skipif(
@@ -81,7 +103,7 @@ def test_processes_share_the_cores_but_not_how_programs_are_cut(spawned):
 
 
 def test_workers_keep_programs_where_they_are_told(tmp_path, spawned):
-    assert run(tmp_path / "s", executor=spawned, trial=sweep_trials.root, grid={"scale": [3.0]}, cache=tmp_path / "p")
+    assert run(tmp_path / "s", executor=spawned, trial=jax.random.bernoulli, grid={"p": [0.3]}, cache=tmp_path / "p")
     assert [path for path in (tmp_path / "p").rglob("*") if path.is_file()]
     assert jax.config.jax_compilation_cache_dir != str(tmp_path / "p")  # of this process
 
@@ -119,10 +141,24 @@ def test_shares_may_be_done_by_engines_and_what_is_left_by_anyone(tmp_path, plai
     assert contents(tmp_path / "s") == plain
 
 
-def test_threads_take_turns_among_devices():
-    devices = jax.local_devices()
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        assert {f.result() for f in [pool.submit(workers._own_device) for _ in range(4)]} <= set(devices)
+def test_threads_take_turns_among_devices_and_a_process_takes_an_accelerator_of_its_own(monkeypatch):
+    def device_of_a_thread():
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(workers._own_device).result()
+
+    fake = [types.SimpleNamespace(platform="gpu", number=i) for i in range(3)]
+    monkeypatch.setattr(workers.jax, "local_devices", lambda: fake)
+    monkeypatch.setattr(workers, "_turns", itertools.count())
+    for taken in (1, 2):
+        monkeypatch.setattr(workers, "claimed", lambda what, count, taken=taken: taken)
+        workers._accelerator.cache_clear()
+        monkeypatch.setattr(workers, "_turns", itertools.count())
+        assert [device_of_a_thread().number for _ in range(4)] == [(taken + i) % 3 for i in range(4)]
+    workers._accelerator.cache_clear()
+
+
+def test_workers_claim_no_accelerator_whole(spawned):
+    assert spawned.submit(os.getenv, "XLA_PYTHON_CLIENT_PREALLOCATE").result() == "false"
 
 
 # What every trial gets

@@ -7,7 +7,7 @@ import threading
 import distributed
 import pytest
 import sweep_trials
-from test_ird_sweep_engines import marks
+from test_ird_sweep_engines import bounded, marks  # noqa: F401
 from test_ird_sweep_stores import contents
 
 from ird.sweep import engines
@@ -25,12 +25,15 @@ def cluster():
         worker_dashboard_address=None,
         silence_logs=50,
     )
+    seen = []
     with made, distributed.Client(made, timeout=60) as client:
-        yield client
+        yield client, seen
+    assert len(seen) == 3 and not any(map(sweep_trials.lives, seen))
 
 
 def test_killed_by_sigkill_in_mid_run_dask_restarts_the_worker_and_the_store_is_whole(tmp_path, cluster):
-    store, executor = tmp_path / "s", cluster.get_executor()
+    (cluster, seen), store = cluster, tmp_path / "s"
+    executor = cluster.get_executor()
     before = cluster.run(sweep_trials.process)
     assert len(set(before.values())) == 2 and os.getpid() not in before.values()
     assert (engines.Engine(executor).size, engines.Engine(executor).share) == (2, 2)
@@ -54,6 +57,8 @@ def test_killed_by_sigkill_in_mid_run_dask_restarts_the_worker_and_the_store_is_
     assert killed and 5 <= killed[0] < 100, killed
     assert report.complete and report.ran == 100
     cluster.wait_for_workers(2, timeout=60)
-    assert len(set(cluster.run(sweep_trials.process).values()) - set(before.values())) == 1
+    after = cluster.run(sweep_trials.process)
+    assert len(set(after.values()) - set(before.values())) == 1  # another in its place
+    seen += {*before.values(), *after.values()}
     sweep_trials.run(tmp_path / "plain", block=1, num_seeds=25)
     assert contents(store) == contents(tmp_path / "plain")
