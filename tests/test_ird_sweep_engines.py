@@ -83,9 +83,10 @@ def test_processes_make_the_same_store_whoever_writes_it(tmp_path, plain, spawne
     assert contents(tmp_path / "w") == plain
     assert not list(tmp_path.glob(".*"))
     before = dict(call.result() for call in [spawned.submit(sweep_trials.compiled) for _ in range(8)])
-    assert run(tmp_path / "o", executor=spawned, trial=sweep_trials.root, grid={"scale": [9.0, 8.0]}).complete
+    assert run(tmp_path / "o", executor=spawned, trial=sweep_trials.root, grid={"scale": [9.0, 8.0]}, block=1).complete
     after = dict(call.result() for call in [spawned.submit(sweep_trials.compiled) for _ in range(8)])
-    assert len(after) == 2 and {after[pid] - before[pid] for pid in after} == {1}  # once, whatever it computes
+    more = [after[pid] - before[pid] for pid in after]
+    assert len(more) == 2 and max(more) == 1  # once in each that computes anything, however many blocks
 
 
 @pytest.mark.skipif(
