@@ -47,8 +47,7 @@ def when(store):
     return {path.relative_to(store): path.stat().st_mtime_ns for path in store.glob("*/c/**/*") if path.is_file()}
 
 
-@pytest.mark.parametrize("what", MORE)
-@pytest.mark.parametrize("engine", [False, True])
+@pytest.mark.parametrize(("what", "engine"), [*((what, False) for what in MORE), ("all at once", True)])
 def test_it_takes_more_and_keeps_what_is_done_to_the_bit(store, tmp_path, what, engine):
     before, old = sweep.arrays(store), when(store)
     report = run(store, **MORE[what], extend=True, executor=Relay() if engine else None)

@@ -287,7 +287,9 @@ OF_MAP = {
          "ragged": [[1.0], 2.0]},
     ),
 }  # fmt: skip
-OF_MAP |= {x: kinds for x, kinds in ARGUMENTS.items() if x not in ("trial", "grid", "num_seeds", "key", "static")}
+OF_MAP |= {
+    name: ARGUMENTS[name] for name in ("store", "given", "executor", "write", "extend")
+}  # the rest as `run` does
 WRONG, WRONG_OF_MAP = (
     [
         (argument, kind, value)
