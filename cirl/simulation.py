@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from cirl.game import Game, Names
 from cirl.host_game import HostGame
 from cirl.human import Human, check_game, fitted
-from cirl.policy_graph import Nodes, PolicyGraph, values_of
+from cirl.policy_graph import Nodes, PolicyGraph, lengthened, values_of, with_room
 from cirl.solvers import GameSolution, solve
 from mdps.checks import check_count, check_key, shown
 from mdps.pytrees import frozen_pytree
@@ -115,8 +115,10 @@ def simulate(
     check_count("num_steps", num_steps, most=T)
     check_count("num_episodes", num_episodes)
     play = solution.human_policy if human is None else _play_with(game, solution.robot, human)
-    unnamed = (replace(x, names=Names()) for x in (game, solution.robot))  # names are no reason to compile anew
-    return _simulate(*unnamed, play, key, num_steps, num_episodes)
+    # Neither names nor a few nodes more are a reason to compile anew.
+    game, robot = replace(game, names=Names()), replace(with_room(solution.robot), names=Names())
+    play = lengthened(play, len(robot.state) - len(play), 0.0)
+    return _simulate(game, robot, play, key, num_steps, num_episodes)
 
 
 @frozen_pytree

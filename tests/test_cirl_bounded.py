@@ -1,12 +1,27 @@
 """The bounded solver: its bounds hold the exact value, on random games and on the games of references C."""
 
+import functools
+import itertools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles_cirl as oracles
 import pytest
 
-from cirl import Bounded, Exact, Game, Order, SubgameConsistent, coordination_pomdp, evaluate, solve
-from cirl.bounded import HeuristicSearch
+from cirl import (
+    Bounded,
+    Exact,
+    Game,
+    Order,
+    SubgameConsistent,
+    coordination_pomdp,
+    evaluate,
+    simulate,
+    simulation,
+    solve,
+)
+from cirl.bounded import HeuristicSearch, _search
 from cirl.bounded._backup import backup
 from cirl.exact import best_replies, solve_plans, solve_subsets
 from cirl.games import apprenticeship, chefworld, fork, meal_choice, red_blue, tiger, wormy_apples
@@ -226,6 +241,59 @@ def test_games_of_one_shape_compile_once(x64):
         HeuristicSearch(game, EpsilonGreedy(0.1), Bounded(max_backups=10)).run(1e-6)
         sizes.append(backup._cache_size())
     assert sizes[0] == sizes[-1] > 0
+
+
+def told_of_slips(game, epsilon):
+    """The value for a robot that is told which actions were slips, over subsets of Θ; simultaneous, certain moves."""
+    P, R = np.asarray(game.mdp.to_dense(), float), np.asarray(game.reward, float) * np.asarray(game.prior, float)
+    S, AH, AR, Theta = R.shape
+    ahead = P.reshape(S, AH, AR, S).argmax(-1)
+
+    @functools.cache
+    def value(t, s, left):
+        if t == game.mdp.horizon or not left:
+            return 0.0
+
+        def paid(a, r, some):
+            return R[s, a, r, list(some)].sum() + value(t + 1, int(ahead[s, a, r]), some)
+
+        def shared(a, r, some):  # the best division of some θ among the actions from a on
+            if a == AH - 1:
+                return paid(a, r, some)
+            parts = (c for n in range(len(some) + 1) for c in itertools.combinations(sorted(some), n))
+            return max(paid(a, r, frozenset(c)) + shared(a + 1, r, some - frozenset(c)) for c in parts)
+
+        slipped = [np.mean([paid(a, r, left) for a in range(AH)]) for r in range(AR)]
+        return max((1 - epsilon) * shared(0, r, left) + epsilon * slipped[r] for r in range(AR))
+
+    return value(0, int(np.argmax(game.mdp.initial)), frozenset(range(Theta)))
+
+
+def test_who_is_told_of_slips_is_worth_more_and_bounds_come_down_to_that(monkeypatch, x64):
+    game = apprenticeship.game(4, 3, lesson=2, work=2)
+    told = told_of_slips(game, 0.3)
+    exact = solve(game, human=EpsilonGreedy(0.3), method=Bounded(), tol=1e-5)
+    assert float(exact.upper) < told - 1e-3
+    monkeypatch.setattr(_search.Turns, "next", lambda *_: True)
+    search = HeuristicSearch(game, EpsilonGreedy(0.3), Bounded(max_backups=150))
+    search.run(1e-5)
+    assert float(exact.lower) <= search.upper() <= told + 1e-6
+    assert told_of_slips(game, 0.0) == pytest.approx(float(solve(game, method=Exact()).lower), abs=1e-6)
+
+
+def test_a_second_game_of_the_same_size_compiles_nothing_neither_solved_nor_played():
+    """Though their policy graphs differ in size."""
+    sizes, compiled = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        tables = rng.dirichlet(np.ones(5) / 2, (5, 3, 3)), rng.normal(size=(5, 3, 3, 5))
+        game = Game.from_dense(*tables, rng.dirichlet(np.ones(5)), rng.dirichlet(np.ones(5)), horizon=5)
+        solution = solve(game, human=EpsilonGreedy(0.2), method=Bounded(max_backups=60))
+        simulate(game, solution, key=jax.random.key(seed), num_steps=5, num_episodes=10)
+        sizes.append(len(solution.robot.state))
+        compiled.append((backup._cache_size(), simulation._simulate._cache_size()))
+    assert min(sizes) > 128 and len(set(sizes)) > 1
+    assert compiled[0] == compiled[1] == compiled[2]
 
 
 def test_what_the_robot_believes_at_its_nodes(x64):

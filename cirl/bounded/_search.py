@@ -84,6 +84,35 @@ def _of_dtype(human: Human, dtype) -> Human:
     return human
 
 
+class Turns:
+    """Which trials follow a robot that is told of slips: those of the kind that last closed more of the gap a backup.
+
+    Where only few beliefs matter, the others close it all; where there are many, hardly anything.  So both are tried,
+    first once each, then the worse kind every fourth time.
+    """
+
+    def __init__(self, slips: bool):
+        self.slips, self.count, self.told, self.barren = slips, 0, False, set()
+        self.rate, self.before = {True: np.inf, False: np.inf}, (np.inf, 0)
+
+    def next(self, gap: float, backups: int) -> bool:
+        """Whether the next trial is one of those; `gap` and `backups` are what the last one left."""
+        closed, done = self.before[0] - gap, backups - self.before[1]
+        if self.count:
+            self.rate[self.told] = closed / max(done, 1)
+        self.before, self.count = (gap, backups), self.count + 1
+        better = self.rate[True] > self.rate[False]
+        self.told = self.slips and (better if self.count % 4 else not better)
+        if self.slips and self.barren:
+            self.told = False in self.barren
+        return self.told
+
+    def another(self) -> bool:
+        """Where one kind finds nothing more: whether the other is left to try."""
+        self.barren.add(self.told)
+        return self.slips and (not self.told) not in self.barren
+
+
 class HeuristicSearch:
     """One run of the solver; bounds are valid after any number of trials."""
 
@@ -98,6 +127,8 @@ class HeuristicSearch:
         # A rational human is worth no less to a robot than any other: their bound is everybody's.
         self.human = EpsilonGreedy(0.0) if isinstance(human, Rational) else human
         self.team = self.human if isinstance(self.human, EpsilonGreedy | Fixed) else EpsilonGreedy(0.0)
+        self.told = False
+        self.slips = isinstance(self.team, EpsilonGreedy) and float(np.asarray(self.team.epsilon)) > 0
         self.losses = Losses(g, self.team)
         first = first_bounds(self.losses, self.human, dtype)
         self.robots, self.bounds = first.robots, Bounds(self.losses, first, human.monotone)
@@ -140,22 +171,27 @@ class HeuristicSearch:
         self.watch.doing = "first backups, which are compiled"
         self._visit_all(list(self.roots.values()))
         share, self.watch.stuck = 0.3, False
+        turns = Turns(self.slips)
         while True:
             lower, upper = self.lower(), self.upper()
             gap = upper - lower
+            self.told = turns.next(gap, self.backups)
             self.history.append((self.watch.seconds(), self.backups, lower, upper))
             self.watch.doing = f"{self.backups:,} backups, {lower:.5g} <= value <= {upper:.5g}"
             if gap <= tol or self._spent():
                 return
             self.loose, self.least = False, 1e-4 * tol
-            if not self._trial(share * gap):
-                if share * gap > 0.03 * tol:
-                    share *= 0.3
-                elif self.loose and self.width < self.WIDEST:
-                    self.width *= 4
-                else:
-                    self.watch.stuck = True
-                    return
+            if self._trial(share * gap):
+                turns.barren.clear()
+            elif share * gap > 0.03 * tol:
+                share *= 0.3
+            elif self.loose and self.width < self.WIDEST:
+                self.width *= 4
+            elif turns.another():
+                share = 0.3
+            else:
+                self.watch.stuck = True
+                return
 
     def _spent(self) -> bool:
         """Whether the budget is, or somebody wants to stop."""
@@ -198,7 +234,7 @@ class HeuristicSearch:
         """Back up some nodes; whether any bound moved, and what was found."""
         size = self.method.batch
         batch, index = self.bounds.batch(nodes, size)
-        found = backup(self.human, self.team, batch, width=self.width)
+        found = backup(self.human, self.team, batch, self.told, width=self.width, slips=self.slips)
         found = jax.tree.map(np.asarray, found)
         self.backups += len(nodes)
         self.loose |= bool(found.loose[: len(nodes)].any())
@@ -210,13 +246,21 @@ class HeuristicSearch:
             step, state = self.bounds.node_place[node]
             if self.last is not None and step + 1 >= self.last:
                 continue
-            mass = found.split[k].sum(axis=-1)  # [A_H]
-            pairs = state, np.arange(len(mass)), found.answer[k]
-            weight = reach * mass[:, None] * self.bounds.chance[pairs]  # discounted, [A_H, E]
-            gap = np.where(weight > 0, found.gap[k] / np.maximum(mass, 1e-30)[:, None], 0)
-            excess = weight * (gap - target / max(self.gamma ** (depth + 1), 1e-30))
-            columns = self.bounds.columns[pairs]
-            for a, e in np.argwhere(excess > 0):
-                ahead = int(self.bounds.next_state[state, columns[a, e]])
-                child = self.bounds.node(self.bounds.after(step), ahead, np.asarray(found.split[k, a]))
-                yield child, float(weight[a, e]), float(excess[a, e])
+            ways = [found.split[k]]
+            if self.told and found.meant[k].any():  # the bound is that of a robot that is told which actions were slips
+                ways = [np.zeros_like(found.split[k]), found.meant[k], found.split[k] - found.meant[k]]
+            far = target / max(self.gamma ** (depth + 1), 1e-30)
+            for n, parts in enumerate(ways):
+                mass = parts.sum(axis=-1)  # [A_H]
+                pairs = state, np.arange(len(mass)), found.answer[k]
+                weight = reach * mass[:, None] * self.bounds.chance[pairs]  # discounted, [A_H, E]
+                gap = np.where(weight > 0, found.gap[k] / np.maximum(mass, 1e-30)[:, None], 0) if n == 0 else None
+                columns = self.bounds.columns[pairs]
+                for a, e in np.argwhere(weight > 0):
+                    if gap is not None and gap[a, e] <= far:
+                        continue
+                    at = self.bounds.after(step), int(self.bounds.next_state[state, columns[a, e]])
+                    child = self.bounds.node(*at, np.asarray(parts[a]))
+                    apart = gap[a, e] if gap is not None else self.bounds.upper(child) - self.bounds.lower(child)[0]
+                    if apart > far:
+                        yield child, float(weight[a, e]), float(weight[a, e] * (apart - far))

@@ -161,6 +161,20 @@ class PolicyGraph:
         )
 
 
+def with_room(robot: PolicyGraph) -> PolicyGraph:
+    """The graph with nodes that nothing leads to, up to a power of four, so that many graphs share compiled code."""
+    N = len(robot.state)
+    more = max(64, 1 << 2 * ((N - 1).bit_length() + 1 >> 1)) - N
+    none = {"state": 0, "step": 0, "decision": 0, "child": -1, "belief": 1.0}
+    return replace(robot, **{name: lengthened(getattr(robot, name), more, fill) for name, fill in none.items()})
+
+
+def lengthened(x: Array, more: int, fill: float) -> Any:
+    """With `more` rows; on the host where that can be, since every length would be another program."""
+    pad: Any = np.pad if is_concrete(x) else jnp.pad
+    return pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
+
+
 def evaluate(game: Game, robot: PolicyGraph, human: Human, *, sweeps: int) -> tuple[Array, Array, Array]:
     """What a robot is worth to a human who knows what it will do.
 
@@ -186,12 +200,7 @@ def evaluate(game: Game, robot: PolicyGraph, human: Human, *, sweeps: int) -> tu
             raise ValueError(f"{name} is {shown(x)}; give a cirl.{kind.__name__}.")
     check_count("sweeps", sweeps)
     human = fitted(human, game)
-    N = len(robot.state)
-    # As many nodes as the next power of two, so that graphs of similar size share compiled code.
-    more = (1 << (N - 1).bit_length()) - N
-    none = {"state": 0, "step": 0, "decision": 0, "child": -1, "belief": 1.0}
-    pad = lambda x, fill: jnp.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)  # noqa: E731
-    larger = replace(robot, **{name: pad(getattr(robot, name), fill) for name, fill in none.items()})
+    N, larger = len(robot.state), with_room(robot)
     unnamed = (replace(x, names=Names()) for x in (game, larger))  # names are no reason to compile anew
     value, policy, change = _evaluate(*unnamed, human, sweeps=sweeps)
     return value[:N], policy[:N], change
