@@ -210,7 +210,7 @@ class Fixed(_Model):
 @frozen_pytree
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Literal(_Model):
-    """Demonstration by an expert: acts as if the robot knew θ as well, so that nothing need be shown.
+    """An expert who shows nothing on purpose: acts as if the robot knew θ as well, so that nothing need be shown.
 
         π_H(a_H | s, θ) ∝ exp(β Q*(s, a_H; θ)),    Q* = R + γ E[V*],    V* = max over both actions of Q*
 

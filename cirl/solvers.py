@@ -1,7 +1,8 @@
 """Solve a game: the robot that is best for the team, with bounds on its value."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +18,19 @@ from cirl.exact import (
     solve_plans,
     solve_subsets,
 )
-from cirl.game import Game
+from cirl.game import Game, grounded
 from cirl.host_game import HostGame
-from cirl.human import Boltzmann, Human, Literal, Pedagogic, Rational, check_game, check_sharpness, fitted
+from cirl.human import (
+    Boltzmann,
+    EpsilonGreedy,
+    Human,
+    Literal,
+    Pedagogic,
+    Rational,
+    check_game,
+    check_sharpness,
+    fitted,
+)
 from cirl.policy_graph import Nodes, PolicyGraph, Values, believed, values_of
 from mdps.checks import check_count, check_number, check_truth, shown
 from mdps.pytrees import frozen_pytree
@@ -65,7 +76,7 @@ class GameSolution:
             that was asked for is spent, or the bounds of a pedagogic human stay apart though a fixed point was found.
         robot: the robot's policy graph.
         human_policy: π_H at each of its nodes, `[N, Θ, A_H]`.
-        values: value of each node under each θ, `[N, Θ]`.
+        values: value of each node under each θ, `[N, Θ]`; with groundings up to half of `tol` more.
         concept: the solution concept.
         human: the human planned for.
         residual: with a pedagogic human, how far (in probability) people's play at any node is from the play that
@@ -100,6 +111,7 @@ def solve(
     method: Exact | Bounded | None = None,
     max_steps: int | None = None,
     progress: bool | None = None,
+    groundings: Mapping | None = None,
 ) -> GameSolution:
     """Solve a cooperative game (Hadfield-Menell et al. 2016; Malik et al. 2018).
 
@@ -116,6 +128,10 @@ def solve(
         method: `Exact()` or `Bounded(...)`; None: exact where it is cheap.
         max_steps: most rounds of policy iteration of an endless game that is solved exactly; None: 100,000.
         progress: whether to write a line of status to stderr after three seconds; None: where that is a terminal.
+
+        groundings: what signals mean: from each θ, by number or name, to the human action that means it, such as
+            `{"tea": "say tea"}`.  Among plans that are worth as much, within half of `tol`, one in which people
+            say what they mean is chosen; for rational and ε-greedy humans.
 
     Ctrl-C stops the bounded solver, which returns the bounds that it has (pressed again it raises).
 
@@ -156,14 +172,21 @@ def solve(
     if game.mdp.horizon is None and not model.monotone:
         raise ValueError(f"the game is endless, and {model} needs a horizon; game with Rational(), or give a horizon.")
     progress = progress if progress is None else check_truth("progress", progress)
+    given, added = game, 0.0
+    if groundings is not None:
+        if not isinstance(model, Rational | EpsilonGreedy):
+            raise ValueError(f"groundings break ties of rational and ε-greedy humans; {model} has none to break.")
+        game, added = grounded(game, groundings, float(tol) / 2)
     watch = Watch(method.max_seconds if isinstance(method, Bounded) else None, progress)
-    job = _Job(game, HostGame(game), model, concept, float(tol), method, max_steps, watch)
+    # With groundings the gap leaves room for what they add, and is so narrow that they decide.
+    wanted = float(tol) if given is game else float(tol) / 4
+    job = _Job(game, HostGame(game), model, concept, wanted, method, max_steps, watch)
     if isinstance(model, Boltzmann):
         size = float(np.abs(job.g.reward).max()) * (game.mdp.horizon or 0)
         check_sharpness(float(np.asarray(model.beta)), size, 0.0)
     with watch:
         solution = _solve(job)
-    return _told(job, solution)
+    return _told(job, solution if given is game else _without(job, solution, added, float(tol)))
 
 
 class _Job(NamedTuple):
@@ -177,6 +200,12 @@ class _Job(NamedTuple):
     method: Exact | Bounded | None
     max_steps: int | None
     watch: Watch
+
+
+def _without(job: _Job, solution: GameSolution, added: float, tol: float) -> GameSolution:
+    """The solution of a game with bonuses that add up to at most so much, for the game without them."""
+    below, above = _outward(float(solution.lower) - added, float(solution.upper), job.game.prior.dtype)
+    return replace(solution, lower=below, upper=above, converged=held(float(above) - float(below) <= tol))
 
 
 def _solve(job: _Job) -> GameSolution:
