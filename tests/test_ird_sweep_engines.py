@@ -18,7 +18,7 @@ from test_ird_sweep_stores import ROOT, contents
 
 from benchmarks import block_plan
 from ird import sweep
-from ird.sweep import compilation, engines, processors, workers
+from ird.sweep import compilation, engines, processors, runner, workers
 from ird.sweep.stores import open_store
 
 pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # of sweeps, tests/test_ird_sweep.py checks them
@@ -316,6 +316,14 @@ def test_another_processor_is_warned_of_once(tmp_path, plain):
     assert len([w for w in warned if "another make" in str(w.message)]) == 1
     assert open_store(tmp_path / "s").identity["processor"] == workers.processor()
     assert contents(tmp_path / "s") == plain
+
+
+def test_a_run_that_goes_on_elsewhere_warns_too(tmp_path, monkeypatch):
+    run(tmp_path / "s", shard=(0, 2))
+    monkeypatch.setattr(runner, "processor", lambda: "another make")
+    with pytest.warns(UserWarning, match="this machine computes on another make"):
+        assert run(tmp_path / "s").complete
+    run(tmp_path / "s")  # nothing left to do: nothing to warn of
 
 
 REFUSED = {
