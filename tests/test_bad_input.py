@@ -975,6 +975,8 @@ def rows_of_measures(w, k) -> Iterator[Row]:
     yield Row("Regret.above", lost.above, {"tolerance": number(negative=-1.0)})
     yield Row("Regret.tail", lost.tail, {"alpha": share().but(zero=0.0)})
     yield Row("performance", alignment.performance, {"mdp": k.mdp, "written": written, "true": true})
+    meant = {"mdp": k.mdp, "policy": at_random, "written": written, "meant": true}
+    yield Row("outer_inner", alignment.outer_inner, meant)
     form = one_of(alignment.Minimal()).or_none()
     yield Row("geometry", alignment.geometry, {**endless, "canonical": form})
     shape = alignment.geometry(w.endless)

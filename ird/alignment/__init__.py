@@ -1,6 +1,7 @@
 """How far a written reward is from a meant one: what it may cost, and how differently it ranks policies.
 
-`regret` and `performance` ask what a plan loses under what may be meant, on a map; `geometry` measures rewards by how
+`regret` and `performance` ask what a plan loses under what may be meant, on a map, and `outer_inner` how much of that
+is the reward's fault and how much the policy's; `geometry` measures rewards by how
 they rank all policies of a map (STARC), `epic` and `dard` without planning; `correlation` under a reference policy,
 with what it guarantees of others; `hackable` finds two policies on which written and meant reward disagree, or a proof
 that there are none; `order_among` and `simplification` do so among a few.
@@ -13,6 +14,7 @@ from ird.alignment._hackable import Hack, hackable
 from ird.alignment._pearson import dard, epic
 from ird.alignment._performance import Performance, performance
 from ird.alignment._regret import Regret, regret, regret_on_any_map
+from ird.alignment._shortfall import OuterInner, outer_inner
 
 __all__ = [
     "Advantage",
@@ -21,6 +23,7 @@ __all__ = [
     "Hack",
     "Minimal",
     "Order",
+    "OuterInner",
     "Performance",
     "Regret",
     "correlation",
@@ -29,6 +32,7 @@ __all__ = [
     "geometry",
     "hackable",
     "order_among",
+    "outer_inner",
     "performance",
     "regret",
     "regret_on_any_map",
