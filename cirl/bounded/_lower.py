@@ -26,12 +26,14 @@ class Plan(NamedTuple):
         alpha: what it is worth to each θ, `[K, Θ]`.
         answer: the robot's action for each human action, `[K, A_H]`.
         ahead: which of the successor's vectors follows, `[K, A_H, E]`.
+        parts: of the belief, by what the human does with it, `[K, A_H, Θ]`.
     """
 
     value: Float[Array, " K"]
     alpha: Float[Array, " K Theta"]
     answer: Int[Array, " K AH"]
     ahead: Int[Array, " K AH E"]
+    parts: Float[Array, " K AH Theta"]
 
 
 def best_plan(
@@ -87,10 +89,11 @@ def best_plan(
         value = jnp.sum(alpha * belief[:, None], axis=-1)
         which = jnp.argmax(value, axis=-1)[:, None, None]
         pick = lambda x: jnp.take_along_axis(x.reshape(K, O * n, -1), which, axis=1)[:, 0]  # noqa: E731
-        met = Plan(jnp.max(value, axis=-1), pick(alpha), pick(answer), pick(ahead).reshape(K, AH, E))
+        plays = own * jnp.swapaxes(pi, 1, 2).reshape(L, n, AH, Theta)
+        parts = pick(plays).reshape(K, AH, Theta)
+        met = Plan(jnp.max(value, axis=-1), pick(alpha), pick(answer), pick(ahead).reshape(K, AH, E), parts)
         better = met.value > best.value
         keep = lambda new, old: jnp.where(better.reshape(K, *(1,) * (new.ndim - 1)), new, old)  # noqa: E731
-        plays = own * jnp.swapaxes(pi, 1, 2).reshape(L, n, AH, Theta)
         return (plays, jax.tree.map(keep, met, best)), None
 
     dtype, integer = belief.dtype, base.dtype
@@ -99,6 +102,7 @@ def best_plan(
         jnp.zeros((K, Theta), dtype),
         jnp.zeros((K, AH), integer),
         jnp.zeros((K, AH, E), integer),
+        jnp.zeros((K, AH, Theta), dtype),
     )
     (_, best), _ = jax.lax.scan(alternate, (plays.reshape(L, n, AH, Theta), none), None, length=rounds)
     return best

@@ -7,6 +7,7 @@ together, so that their backups are one batch.  The lower bound is the adapted b
 one a search over the human's assignments (`_upper`).  No chance is involved.
 """
 
+import enum
 from dataclasses import dataclass, replace
 
 import jax
@@ -84,33 +85,42 @@ def _of_dtype(human: Human, dtype) -> Human:
     return human
 
 
-class Turns:
-    """Which trials follow a robot that is told of slips: those of the kind that last closed more of the gap a backup.
+class Follow(enum.Enum):
+    """Whose decisions a trial follows from the start on: those of the highest upper bound, or other ones."""
 
-    Where only few beliefs matter, the others close it all; where there are many, hardly anything.  So both are tried,
-    first once each, then the worse kind every fourth time.
+    HIGHEST = 0
+    TOLD = 1  # of the highest bound for a robot that is told which actions were slips
+    OWN = 2  # of the best robot found, and what the human makes of it: where it is played, it is improved
+
+
+class Turns:
+    """Which kind of trial comes next: the one that last closed most of the gap a backup.
+
+    Where only few beliefs matter the highest bound's decisions close it all; where slips leave many, the others do
+    more.  So with slips all are tried, first once each, then another than the best every fourth time.
     """
 
     def __init__(self, slips: bool):
-        self.slips, self.count, self.told, self.barren = slips, 0, False, set()
-        self.rate, self.before = {True: np.inf, False: np.inf}, (np.inf, 0)
+        self.kinds = (Follow.TOLD, Follow.HIGHEST, Follow.OWN) if slips else (Follow.HIGHEST,)
+        self.count, self.before, self.barren = 0, (np.inf, 0), set()
+        self.rate = dict.fromkeys(self.kinds, np.inf)
+        self.kind = Follow.HIGHEST
 
-    def next(self, gap: float, backups: int) -> bool:
-        """Whether the next trial is one of those; `gap` and `backups` are what the last one left."""
+    def next(self, gap: float, backups: int) -> Follow:
+        """The next trial's; `gap` and `backups` are what the last one left."""
         closed, done = self.before[0] - gap, backups - self.before[1]
         if self.count:
-            self.rate[self.told] = closed / max(done, 1)
+            self.rate[self.kind] = closed / max(done, 1)
         self.before, self.count = (gap, backups), self.count + 1
-        better = self.rate[True] > self.rate[False]
-        self.told = self.slips and (better if self.count % 4 else not better)
-        if self.slips and self.barren:
-            self.told = False in self.barren
-        return self.told
+        left = [kind for kind in self.kinds if kind not in self.barren] or [Follow.HIGHEST]
+        left.sort(key=lambda kind: -self.rate[kind])
+        self.kind = left[self.count // 4 % len(left)] if self.count % 4 == 0 else left[0]
+        return self.kind
 
     def another(self) -> bool:
-        """Where one kind finds nothing more: whether the other is left to try."""
-        self.barren.add(self.told)
-        return self.slips and (not self.told) not in self.barren
+        """Where one kind finds nothing more: whether another is left to try."""
+        self.barren.add(self.kind)
+        return len(self.barren) < len(self.kinds)
 
 
 class HeuristicSearch:
@@ -127,7 +137,7 @@ class HeuristicSearch:
         # A rational human is worth no less to a robot than any other: their bound is everybody's.
         self.human = EpsilonGreedy(0.0) if isinstance(human, Rational) else human
         self.team = self.human if isinstance(self.human, EpsilonGreedy | Fixed) else EpsilonGreedy(0.0)
-        self.told = False
+        self.follow = Follow.HIGHEST
         self.slips = isinstance(self.team, EpsilonGreedy) and float(np.asarray(self.team.epsilon)) > 0
         self.losses = Losses(g, self.team)
         first = first_bounds(self.losses, self.human, dtype)
@@ -175,7 +185,7 @@ class HeuristicSearch:
         while True:
             lower, upper = self.lower(), self.upper()
             gap = upper - lower
-            self.told = turns.next(gap, self.backups)
+            self.follow = turns.next(gap, self.backups)
             self.history.append((self.watch.seconds(), self.backups, lower, upper))
             self.watch.doing = f"{self.backups:,} backups, {lower:.5g} <= value <= {upper:.5g}"
             if gap <= tol or self._spent():
@@ -234,7 +244,8 @@ class HeuristicSearch:
         """Back up some nodes; whether any bound moved, and what was found."""
         size = self.method.batch
         batch, index = self.bounds.batch(nodes, size)
-        found = backup(self.human, self.team, batch, self.told, width=self.width, slips=self.slips)
+        told = self.follow is Follow.TOLD
+        found = backup(self.human, self.team, batch, told, width=self.width, slips=self.slips)
         found = jax.tree.map(np.asarray, found)
         self.backups += len(nodes)
         self.loose |= bool(found.loose[: len(nodes)].any())
@@ -246,15 +257,18 @@ class HeuristicSearch:
             step, state = self.bounds.node_place[node]
             if self.last is not None and step + 1 >= self.last:
                 continue
-            ways = [found.split[k]]
-            if self.told and found.meant[k].any():  # the bound is that of a robot that is told which actions were slips
-                ways = [np.zeros_like(found.split[k]), found.meant[k], found.split[k] - found.meant[k]]
+            ways, answer = [found.split[k]], found.answer[k]
+            if self.follow is Follow.TOLD:
+                ways = [found.meant[k], found.split[k] - found.meant[k]]
+            elif self.follow is Follow.OWN:
+                ways, answer = [found.plan.parts[k]], found.plan.answer[k]
+            known = self.follow is Follow.HIGHEST  # how far the bounds are apart there
             far = target / max(self.gamma ** (depth + 1), 1e-30)
-            for n, parts in enumerate(ways):
+            for parts in ways:
                 mass = parts.sum(axis=-1)  # [A_H]
-                pairs = state, np.arange(len(mass)), found.answer[k]
+                pairs = state, np.arange(len(mass)), answer
                 weight = reach * mass[:, None] * self.bounds.chance[pairs]  # discounted, [A_H, E]
-                gap = np.where(weight > 0, found.gap[k] / np.maximum(mass, 1e-30)[:, None], 0) if n == 0 else None
+                gap = np.where(weight > 0, found.gap[k] / np.maximum(mass, 1e-30)[:, None], 0) if known else None
                 columns = self.bounds.columns[pairs]
                 for a, e in np.argwhere(weight > 0):
                     if gap is not None and gap[a, e] <= far:
