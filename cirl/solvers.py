@@ -186,7 +186,9 @@ def solve(
         check_sharpness(float(np.asarray(model.beta)), size, 0.0)
     with watch:
         solution = _solve(job)
-    return _told(job, solution if given is game else _without(job, solution, added, float(tol)))
+    return _told(
+        job._replace(tol=float(tol)), solution if given is game else _without(job, solution, added, float(tol))
+    )
 
 
 class _Job(NamedTuple):

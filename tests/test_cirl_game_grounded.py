@@ -56,6 +56,17 @@ def test_where_a_convention_is_worth_more_meaning_gives_way():
     assert float(found.lower) == pytest.approx(float(solve(game).lower), abs=1e-3)
 
 
+@pytest.mark.parametrize("cost, tol", [(0.001, 0.004), (2.0**-10, 2.0**-8)])
+def test_a_cost_that_the_preference_undoes_makes_no_bound_wide(cost, tol):
+    P, R = np.zeros((2, 3, 3, 2)), np.zeros((2, 3, 3, 3))
+    P[..., 1], R[0], R[1] = 1, -cost, np.eye(3)[None]
+    game = Game.from_dense(P, R, [0.5, 0.3, 0.2], [1.0, 0.0], horizon=2)
+    for method in (Exact(), Bounded()):
+        found = solve(game, tol=tol, groundings={0: 0, 1: 1, 2: 2}, method=method)
+        assert bool(found.converged) and float(found.lower) <= 1 - cost <= float(found.upper)
+        assert said_and_served(found) == ([0, 1, 2], [0, 1, 2])
+
+
 def test_numbers_do_as_well_as_names_and_what_is_neither_is_refused():
     numbered = words(named=False)
     said, _ = said_and_served(solve(numbered, groundings={0: 1, 1: 2, 2: 0}))

@@ -135,6 +135,21 @@ def with_ends(rng, per_action, *, S=7, A=3, K=4, gamma=0.9):
     return [MDP.from_dense(P, x, np.eye(S)[0], discount=gamma) for x in both]
 
 
+def test_where_two_plans_are_as_good_at_the_price_the_one_that_is_carried_out_keeps_the_floor(x64):
+    """At 12.0382 a visit going and staying are as good; rounding chose to stay, which is worth less than the floor."""
+    legend, ends = LEGEND | {"p": "pit"}, {"terminal": ("goal", "pit"), "discount": 0.97}
+    train = GridWorld.from_text("S.g.\nggG.", legend, **ends)
+    written = train.weights(dirt=-0.1, grass=-0.5, goal=1.0)
+    belief, _ = belief_in(train, written, jnp.ones(5), samples=500, alternatives=100)
+    maps = [GridWorld.from_text(text, legend, **ends).mdp for text in ("S.lG\n..l.", "S.l.\n..lG")]
+    give_up = jnp.asarray([0.5, 0.6, 0.7, 0.8])
+    each = jax.vmap(lambda mdp, share: planning.plan_least_exposure(mdp, belief, give_up=share), (None, 0))
+    for mdp in maps:
+        found = each(mdp, give_up)
+        least = found.best - give_up * stake(mdp, planning._unknown.known_of(mdp, belief))
+        assert found.converged.all() and (found.known >= least - 1e-6).all() and (found.floor <= least + 1e-9).all()
+
+
 @pytest.mark.parametrize("per_action", [False, True])
 def test_what_no_plan_can_change_is_not_unknown_and_changes_no_plan(per_action, x64):
     rng = np.random.default_rng(4)

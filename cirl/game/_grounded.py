@@ -40,15 +40,24 @@ def grounded(game: Game, groundings: Mapping, most: float) -> tuple[Game, float]
             f"rounded away beside rewards of {size:.3g} in {before.dtype}; give a larger tol, or float64 "
             "(jax_enable_x64)."
         )
-    after = (before + bonus).astype(before.dtype)
+    # What was unsure of a number stays as unsure, but as a share of the new one it may be more, without bound where a
+    # bonus undoes a cost: then another bonus is as good.
+    after, more = min((_paid(before, share * bonus) for share in np.linspace(1, 0.5, 9)), key=lambda found: found[1])
     added = float((after.astype(float) - before).max()) * visits
-    # What was unsure of a number stays as unsure; as a share of the new one it may be more.
-    moved = bonus > 0
-    with np.errstate(divide="ignore"):
-        more = float(np.max(np.abs(before[moved].astype(float)) / np.abs(after[moved].astype(float)), initial=1))
     off = game.cast_error._replace(reward=game.cast_error.reward * more if game.cast_error.reward else 0.0)
     mdp = replace(game.mdp, features=held(after.reshape(game.mdp.features.shape)))
     return replace(game, mdp=mdp, cast_error=off), added * (1 + 1e-6)
+
+
+def _paid(before: np.ndarray, bonus: np.ndarray) -> tuple[np.ndarray, float]:
+    """Rewards with bonuses, and how much smaller than before a number is at most, as a share (in steps of two)."""
+    after = (before + bonus).astype(before.dtype)
+    moved = bonus > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(
+            before[moved] == 0, 1, np.abs(before[moved].astype(float)) / np.abs(after[moved].astype(float))
+        )
+    return after, float(np.exp2(np.ceil(np.log2(np.max(shares, initial=1)))))
 
 
 def _number_of(given, names: tuple[str, ...], size: int, what: str) -> int:

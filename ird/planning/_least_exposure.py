@@ -39,7 +39,8 @@ class ExposurePlan(Remembers):
             wanted, in units of return.
         floor: what a plan had to be worth, and this one is.
         best: what any plan is worth at most by what is known: K*, and the error of its value on top.
-        exposure: expected (discounted) visits to what is unknown, each as far as it is: E Σ u.
+        exposure: expected (discounted) visits to what is unknown, each as far as it is: E Σ u (by state and action,
+            where actions differ in the chance that all reward ends).
         bound: no policy that keeps the floor, randomised ones included, is exposed less.
         by_feature: the features that the exposure rests on, which add up to it, `[K]`: what to ask a person about.
         untold: the share of what the proxy's plan gained in training that the evidence could not tell: near 1, what is
@@ -171,10 +172,8 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     off = tried.off[0]
     price = jnp.where(given > 0, _bracket(tried, tried.known[0] - given)[0].price, 0)
     best = tried.known[0] + off
-    policy = _policy(two, jnp.where(given > 0, r - price * u, r), u, given > 0)
-    visits = occupancy(two, policy)
-    worth, exposure = (jnp.sum(visits * (x if x.ndim == 2 else x[:, None])) for x in (r, u))
     slack = 2 * off + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
+    price, policy, visits, worth, exposure = _carried_out(two, price, given, best - given - slack)
     sound = jnp.isfinite(worth) & jnp.isfinite(exposure) & jnp.isfinite(slack)
     # A solver that does not know K* does not know the floor either.
     sound = sound & (off <= _KNOWN * (jnp.abs(worth) + given) + 64 * jnp.finfo(dtype).eps * two.total_visits * differ)
@@ -193,6 +192,29 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
         converged=sound & (worth >= best - given - slack),
         feature_names=mdp.feature_names,
     )
+
+
+def _carried_out(two: MDP, price, given, least):
+    """The plan of a price, its visits, what it is worth and exposed to: of a lower price where it is not worth enough.
+
+    The price may be the very one at which two plans are as good, and rounding then chooses; what a plan is worth only
+    grows as the price falls, so a trifle less does.
+    """
+    r, u = two.features[..., 0], two.features[..., 1]
+
+    def tried(k):
+        less = jnp.minimum(16 * jnp.finfo(r.dtype).eps * 8.0**k, 1).astype(r.dtype)
+        now = jnp.where(k == 0, price, price * (1 - less))
+        policy = _policy(two, jnp.where(given > 0, r - now * u, r), u, given > 0)
+        visits = occupancy(two, policy)
+        return now, policy, visits, *(jnp.sum(visits * (x if x.ndim == 2 else x[:, None])) for x in (r, u))
+
+    def short(carry):
+        k, (now, _, _, worth, _) = carry
+        return (k == 0) | ((worth < least) & (now > 0))
+
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(tried, jnp.zeros((), jnp.int32)))
+    return jax.lax.while_loop(short, lambda carry: (carry[0] + 1, tried(carry[0])), (0, none))[1]
 
 
 class _Prices(NamedTuple):
