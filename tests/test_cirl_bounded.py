@@ -274,6 +274,7 @@ def test_who_is_told_of_slips_is_worth_more_and_bounds_come_down_to_that(monkeyp
     told = told_of_slips(game, 0.3)
     exact = solve(game, human=EpsilonGreedy(0.3), method=Bounded(), tol=1e-5)
     assert float(exact.upper) < told - 1e-3
+    monkeypatch.setattr(_search, "EASY", 0)
     monkeypatch.setattr(_search.Turns, "next", lambda *_: _search.Follow.TOLD)
     search = HeuristicSearch(game, EpsilonGreedy(0.3), Bounded(max_backups=150))
     search.run(1e-5)

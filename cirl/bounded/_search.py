@@ -85,6 +85,9 @@ def _of_dtype(human: Human, dtype) -> Human:
     return human
 
 
+EASY = 256  # backups after which a game with slips is not closed by what closes the others
+
+
 class Follow(enum.Enum):
     """Whose decisions a trial follows from the start on: those of the highest upper bound, or other ones."""
 
@@ -138,6 +141,7 @@ class HeuristicSearch:
         self.human = EpsilonGreedy(0.0) if isinstance(human, Rational) else human
         self.team = self.human if isinstance(self.human, EpsilonGreedy | Fixed) else EpsilonGreedy(0.0)
         self.follow = Follow.HIGHEST
+        self.hard = False  # whether slips have shown to be what keeps the bounds apart
         self.slips = isinstance(self.team, EpsilonGreedy) and float(np.asarray(self.team.epsilon)) > 0
         self.losses = Losses(g, self.team)
         first = first_bounds(self.losses, self.human, dtype)
@@ -181,8 +185,10 @@ class HeuristicSearch:
         self.watch.doing = "first backups, which are compiled"
         self._visit_all(list(self.roots.values()))
         share, self.watch.stuck = 0.3, False
-        turns = Turns(self.slips)
+        turns = Turns(self.hard)
         while True:
+            if self.slips and not self.hard and self.backups >= EASY:
+                self.hard, turns = True, Turns(True)
             lower, upper = self.lower(), self.upper()
             gap = upper - lower
             self.follow = turns.next(gap, self.backups)
@@ -199,6 +205,8 @@ class HeuristicSearch:
                 self.width *= 4
             elif turns.another():
                 share = 0.3
+            elif self.slips and not self.hard:
+                self.hard, turns, share = True, Turns(True), 0.3
             else:
                 self.watch.stuck = True
                 return
@@ -245,7 +253,7 @@ class HeuristicSearch:
         size = self.method.batch
         batch, index = self.bounds.batch(nodes, size)
         told = self.follow is Follow.TOLD
-        found = backup(self.human, self.team, batch, told, width=self.width, slips=self.slips)
+        found = backup(self.human, self.team, batch, told, width=self.width, slips=self.hard)
         found = jax.tree.map(np.asarray, found)
         self.backups += len(nodes)
         self.loose |= bool(found.loose[: len(nodes)].any())
