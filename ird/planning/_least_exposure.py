@@ -173,7 +173,7 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     price = jnp.where(given > 0, _bracket(tried, tried.known[0] - given)[0].price, 0)
     best = tried.known[0] + off
     slack = 2 * off + 64 * jnp.finfo(dtype).eps * (jnp.abs(best) + given)
-    price, policy, visits, worth, exposure = _carried_out(two, price, given, best - given - slack)
+    price, policy, visits, worth, exposure = _plan_that_keeps(two, price, given, best - given - slack)
     sound = jnp.isfinite(worth) & jnp.isfinite(exposure) & jnp.isfinite(slack)
     # A solver that does not know K* does not know the floor either.
     sound = sound & (off <= _KNOWN * (jnp.abs(worth) + given) + 64 * jnp.finfo(dtype).eps * two.total_visits * differ)
@@ -194,7 +194,7 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     )
 
 
-def _carried_out(two: MDP, price, given, least):
+def _plan_that_keeps(two: MDP, price, given, least):
     """The plan of a price, its visits, what it is worth and exposed to: of a lower price where it is not worth enough.
 
     The price may be the very one at which two plans are as good, and rounding then chooses; what a plan is worth only
