@@ -1,6 +1,5 @@
 """A sweep that grows: what was done is kept to the bit, wherever the growing is interrupted."""
 
-import os
 import shutil
 
 import jax
@@ -11,7 +10,7 @@ from sweep_of_before import trial as with_static
 from sweep_trials import GRID, Relay
 from test_ird_sweep_cases import cases
 from test_ird_sweep_cases import run as run_cases
-from test_ird_sweep_stores import Killed, contents
+from test_ird_sweep_stores import Crash, Killed, contents
 
 from ird import sweep
 from ird.sweep.stores import open_store
@@ -79,39 +78,22 @@ def test_what_has_grown_is_what_a_larger_sweep_would_have_been(store, tmp_path):
 def test_a_crash_at_every_write_of_growing_loses_nothing(small, tmp_path, monkeypatch):
     expected = tmp_path / "expected"
     run(shutil.copytree(small, expected), **MORE["all at once"], extend=True)
-    steps, originals = 0, {name: getattr(os, name) for name in ("fsync", "replace", "unlink")}
-
-    def stop_at(last):
-        nonlocal steps
-        steps = 0
-
-        def step(name):
-            def call(*arguments, **more):
-                nonlocal steps
-                if steps == last:
-                    raise Killed
-                steps += 1
-                return None if name == "fsync" else originals[name](*arguments, **more)
-
-            return call
-
-        for name in originals:
-            monkeypatch.setattr(os, name, step(name))
+    crash = Crash(monkeypatch, "fsync", "replace", "unlink")
 
     def grow(store):
         return run(store, **MORE["all at once"], extend=True, shard=(0, 10**6))  # the growing, and one block
 
-    stop_at(None)
+    crash.at(None)
     grow(shutil.copytree(small, tmp_path / "once"))
-    number, before = steps, sweep.arrays(small)
+    number, before = crash.steps, sweep.arrays(small)
     assert number > 30
     for last in range(0, number, 3):
-        monkeypatch.undo()
+        crash.never()
         store = shutil.copytree(small, tmp_path / f"killed_{last}")
-        stop_at(last)
+        crash.at(last)
         with pytest.raises(Killed):
             grow(store)
-        monkeypatch.undo()
+        crash.never()
         found = sweep.arrays(store)
         done = found["done"].values[tuple(slice(n) for n in before["done"].values.shape)]
         assert done[..., :4].all()

@@ -58,6 +58,37 @@ class Killed(BaseException):
     """As if the process ended here."""
 
 
+class Crash:
+    """Counts calls of functions of `os`, and ends the process, as it were, at one of them.
+
+    Forcing to the disk is counted, not done: the process ends there, not the machine.
+    """
+
+    def __init__(self, monkeypatch, *names):
+        self.monkeypatch, self.steps = monkeypatch, 0
+        self.originals = {name: getattr(os, name) for name in names}
+
+    def at(self, last):
+        """Count from 0 again, and end at the `last`; never for None."""
+        self.steps = 0
+        for name in self.originals:
+            self.monkeypatch.setattr(os, name, self._counting(name, last))
+
+    def never(self):
+        """Functions as they were."""
+        for name, original in self.originals.items():
+            self.monkeypatch.setattr(os, name, original)
+
+    def _counting(self, name, last):
+        def call(*arguments, **more):
+            if self.steps == last:
+                raise Killed
+            self.steps += 1
+            return None if name == "fsync" else self.originals[name](*arguments, **more)
+
+        return call
+
+
 def trial(key, *, scale):
     x = scale * jax.random.normal(key, (2,))
     return {"x": x, "big": x[0] > 1}
@@ -69,43 +100,22 @@ def small(store, **more):
 
 
 def test_a_crash_at_every_kind_of_write_loses_nothing(tmp_path, monkeypatch):
-    expected = tmp_path / "expected"
-    steps = 0  # forcing to the disk is counted, not done: the process ends here, not the machine
-    originals = {name: getattr(os, name) for name in ("fsync", "replace", "rename", "mkdir")}
-
-    def stop_at(last):
-        nonlocal steps
-        steps = 0
-
-        def step(name):
-            def call(*arguments, **more):
-                nonlocal steps
-                if steps == last:
-                    raise Killed
-                steps += 1
-                return None if name == "fsync" else originals[name](*arguments, **more)
-
-            return call
-
-        for name in originals:
-            monkeypatch.setattr(os, name, step(name))
-
-    stop_at(None)
+    expected, crash = tmp_path / "expected", Crash(monkeypatch, "fsync", "replace", "rename", "mkdir")
+    crash.at(None)
     small(expected)
-    number = steps
+    number = crash.steps
     assert number > 4 * 12  # four blocks of twelve; every fifth meets each of the twelve
     for last in range(0, number, 5):
         store = tmp_path / f"killed_{last}"
-        stop_at(last)
+        crash.at(last)
         with pytest.raises(Killed):
             small(store)
         check_what_is_there(store, expected)
-        stop_at(None)
+        crash.at(None)
         assert small(store).complete
         assert contents(store) == contents(expected)
         assert not list(tmp_path.glob(".*"))  # nor beside it
-        for name in originals:
-            monkeypatch.setattr(os, name, originals[name])
+        crash.never()
 
 
 def test_killed_again_and_again_at_random_it_ends_up_the_same(tmp_path, whole):

@@ -12,8 +12,9 @@ from ird.sweep.devices import check_devices, check_shard
 from ird.sweep.fields import check_dims
 from ird.sweep.given import check_cases, check_given
 from ird.sweep.processors import program_folder
-from ird.sweep.runner import Asked, Report, carry_out, check_engine, check_flag
+from ird.sweep.runner import Asked, Report, carry_out, check_engine
 from ird.sweep.stores import check_store_path
+from mdps.checks import check_truth
 
 __all__ = ["OfCase", "map"]
 __dir__ = __all__.copy
@@ -107,7 +108,7 @@ def map(
     """
     if not callable(function):
         raise ValueError(f"function is a {type(function).__name__}; give a function, function(case, *, ...).")
-    check_flag("extend", extend)
+    check_truth("extend", extend)
     path, trial = check_store_path(store), OfCase(function)
     engine = check_engine(trial, executor, workers, write, stop_at_error, devices)
     found, stacked = check_given(trial, given), check_cases(cases)

@@ -26,9 +26,9 @@ from ird.sweep.stores import Store, check_store_path
 from ird.sweep.trials import Trial, check_key, examine
 from ird.sweep.waiting import INTERRUPTED, STOPPED, Stopped, heard_by
 from ird.sweep.zarr_files import METADATA
-from mdps.checks import check_count
+from mdps.checks import check_count, check_truth
 
-__all__ = ["Asked", "Report", "carry_out", "check_engine", "check_flag", "run"]
+__all__ = ["Asked", "Report", "carry_out", "check_engine", "run"]
 __dir__ = __all__.copy
 
 WRITERS = ("caller", "workers")
@@ -216,7 +216,7 @@ def run(
     if not callable(trial):
         raise ValueError(f"trial is a {type(trial).__name__}; give a function, trial(key, *, ...).")
     check_key(key)
-    check_flag("extend", extend)
+    check_truth("extend", extend)
     path = check_store_path(store)
     engine = check_engine(trial, executor, workers, write, stop_at_error, devices)
     found = check_given(trial, given)
@@ -241,16 +241,6 @@ def run(
     return carry_out(asked)
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Raise unless this is True or False.
-
-    Raises:
-        ValueError: naming the argument.
-    """
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} is {brief(value)}; give True or False.")
-
-
 def check_engine(trial: Callable, executor: Any, workers: Any, write: Any, stop: Any, devices: Any) -> Engine | None:
     """The engine, if blocks are to be computed by one, once what is said of it is known to make sense.
 
@@ -259,7 +249,7 @@ def check_engine(trial: Callable, executor: Any, workers: Any, write: Any, stop:
     """
     if workers is not None:
         workers = check_count("workers", workers)
-    check_flag("stop_at_error", stop)
+    check_truth("stop_at_error", stop)
     if not isinstance(write, str) or write not in WRITERS:
         raise ValueError(f"write is {brief(write)}; give 'caller' or 'workers': who writes the store.")
     if executor is None:
@@ -286,7 +276,7 @@ def carry_out(asked: Asked) -> Report:
     for name, value in (("block", asked.block), ("memory", asked.memory)):
         if value is not None:
             check_count(name, value)
-    check_flag("progress", asked.progress)
+    check_truth("progress", asked.progress)
     i, n = asked.share
     title = "sweep" if n == 1 else f"sweep {i}/{n}"
     shown = Progress(0, bool(asked.progress) and jax.process_index() == 0, title)
