@@ -61,6 +61,9 @@ human-models: $(VENV)/example  ## what misjudging people costs, and what teachin
 lava-game: $(VENV)/example  ## a robot that may ask or be stopped, beside the careful and the literal plan
 	$(BIN)/python -m examples.lava_game $(ARGS)
 
+debate: $(VENV)/example  ## a judge who reads one leaf of a tree of claims: accuracy by depth, skill and what is hidden
+	$(BIN)/python -m examples.debate $(ARGS)
+
 sweep: $(VENV)/example  ## a phase diagram of caution: 12,000 worlds on all cores, killed and resumed at will
 	$(BIN)/python -m examples.sweep $(ARGS)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import mdps
-from cirl import games, human, teaching
+from cirl import games, human, oversight, teaching
 from cirl.bounded import Bounded
 from cirl.game import Game, Order
 from cirl.policy_graph import PolicyGraph, evaluate
@@ -29,6 +29,7 @@ __all__ = [
     "games",
     "human",
     "misspecification",
+    "oversight",
     "simulate",
     "solve",
     "teaching",

@@ -10,7 +10,9 @@ import yaml
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^(?P<indent> *)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ABOUT_GAMES = [ROOT / "docs" / f"{name}.md" for name in ("cirl", "cirl_humans", "cirl_solvers")]  # test_docs_games
+ABOUT_GAMES = [
+    ROOT / "docs" / f"{name}.md" for name in ("cirl", "cirl_humans", "cirl_solvers", "oversight")
+]  # test_docs_games
 PAGES = [page for page in PAGES if FENCE.search(page.read_text()) and page not in ABOUT_GAMES]
 
 

@@ -144,11 +144,25 @@ def _slips(garden):
     return f"{garden}, ε-greedy .1", f"{garden}, ε-greedy .3"
 
 
+def debates():
+    made = manifest("debate")
+    rows, equal, small = made["by depth"], made["equal skill"], made["certificates"]["3"]
+    assert made["settings"]["depth"] == 4 and small["leaves"] == 8
+    able, fair = (rows[f"both of skill {skill}"][3] for skill in (5, 2))
+    yield f"right with {able:.4f} at depth 4, of two of skill 2 with {fair:.4f}"
+    yield f"coins leave {rows['both toss coins'][3]:.4f}"
+    weak = rows["skill 2 against a perfect liar"]
+    yield f"falls from {weak[0]:.4f} at depth 1 to {weak[3]:.4f}."
+    yield f"the judge is right with {min(equal):.2f} to {max(equal):.2f} at depth 4"
+    yield f"{small['mean']:.2f} on average, and for {small['one is enough']:.0%} of them a single leaf"
+
+
 STUDIES = {
     "kitchen": ("cirl", kitchen),
     "lava": ("cirl", lava),
     "people": ("cirl_humans", people),
     "speed": ("cirl_solvers", speed),
+    "debates": ("oversight", debates),
 }
 
 
@@ -168,6 +182,7 @@ ASSERTED = {
         "0.85",  # by test_cirl_pomcp
         "0.3",  # the ε of the last row
     },
+    "oversight": {"2504.18530"},  # an address
 }
 
 
