@@ -64,6 +64,9 @@ lava-game: $(VENV)/example  ## a robot that may ask or be stopped, beside the ca
 debate: $(VENV)/example  ## a judge who reads one leaf of a tree of claims: accuracy by depth, skill and what is hidden
 	$(BIN)/python -m examples.debate $(ARGS)
 
+off-switch: $(VENV)/example  ## an off-switch when both sides have secrets: the smallest game in which a bit makes a robot defer less
+	$(BIN)/python -m examples.off_switch $(ARGS)
+
 sweep: $(VENV)/example  ## a phase diagram of caution: 12,000 worlds on all cores, killed and resumed at will
 	$(BIN)/python -m examples.sweep $(ARGS)
 

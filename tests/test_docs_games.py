@@ -9,7 +9,7 @@ import pytest
 from test_docs import ABOUT_GAMES, FENCE, ROOT, blocks, elsewhere  # noqa: F401 — a fixture
 
 from cirl.full_information import informed_values
-from cirl.games import chefworld
+from cirl.games import chefworld, private_off_switch
 
 PAGES = {page.stem: page for page in ABOUT_GAMES}
 NUMBER = re.compile(r"(?<![\w.^])[-−]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w^])")
@@ -157,12 +157,33 @@ def debates():
     yield f"{small['mean']:.2f} on average, and for {small['one is enough']:.0%} of them a single leaf"
 
 
+def secrets():
+    made = manifest("off_switch")
+    rows, search = made["at random"], made["search"]
+    human, robot, seeing = (
+        rows[f"a {x}"] for x in ("bit from the human", "bit from the robot", "robot that sees more")
+    )
+    assert all(row["paid less"] == 0 for row in rows.values())
+    yield f"({human['games']:,} random games, each way"
+    yield f"wait less in {human['waits less']:.1%} of the random games and more in {human['waits more']:.1%}, one"
+    yield f"from the robot less in {robot['waits less']:.1%} and more in {robot['waits more']:.1%}"
+    yield f"a robot that sees more waits less in {seeing['waits less']:.1%}."
+    assert search["states"] == 5 and search["senders"]["the robot"] == 0
+    yield f"tried {search['games']:,} games"
+    yield f"found it in {search['found']}, always with the human sending"
+    sender, utility, human_sees, robot_sees = search["by"]
+    game = private_off_switch.one_bit()  # what the search found is what is kept
+    assert sender == "the human" and game.utility.tolist() == utility
+    assert game.human_sees.argmax(1).tolist() == human_sees and game.robot_sees.argmax(1).tolist() == robot_sees
+
+
 STUDIES = {
     "kitchen": ("cirl", kitchen),
     "lava": ("cirl", lava),
     "people": ("cirl_humans", people),
     "speed": ("cirl_solvers", speed),
     "debates": ("oversight", debates),
+    "secrets": ("oversight", secrets),
 }
 
 
@@ -182,7 +203,7 @@ ASSERTED = {
         "0.85",  # by test_cirl_pomcp
         "0.3",  # the ε of the last row
     },
-    "oversight": {"2504.18530"},  # an address
+    "oversight": {"2504.18530", "1.5"},  # an address; by test_cirl_games_private_off_switch
 }
 
 

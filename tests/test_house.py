@@ -328,6 +328,7 @@ WHERE = [
     ("a posterior as a few rewards", "cirl/belief_reduction.py", "def reduce_belief"),
     ("the policy graph", "cirl/policy_graph/_policy_graph.py", "class PolicyGraph"),
     ("subgame consistency", "cirl/exact/_subgame_consistent.py", "def best_replies"),
+    ("an off-switch with secrets", "cirl/games/private_off_switch.py", "def game"),
     ("debate", "cirl/oversight/debate.py", "def accuracy"),
     ("Cassandra's file format", "cirl/pomdp/_format.py", "def parse"),
 ]

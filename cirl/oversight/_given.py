@@ -17,8 +17,9 @@ def one_real(name: str, x: Any, allowed: Callable[[float], bool], cure: str) -> 
     if not is_concrete(x):
         raise ValueError(f"{name} is a tracer; these worlds are computed on the host: call this outside jit and vmap.")
     held = isinstance(x, numbers.Real | np.ndarray | jax.Array) and not isinstance(x, bool)
-    if held and np.shape(x):
-        raise ValueError(f"{name} has shape {np.shape(x)}; {cure}")
+    shape = getattr(x, "shape", ())
+    if held and shape:
+        raise ValueError(f"{name} has shape {shape}; {cure}")
     if not held or getattr(x, "dtype", np.dtype(float)).kind not in "iuf":
         raise ValueError(f"{name} is {shown(x)}; {cure}")
     value = float(check_real(name, x))
