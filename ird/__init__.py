@@ -9,7 +9,7 @@ from ird.evidence import ProxyReward
 from ird.posterior import Posterior
 
 if TYPE_CHECKING:
-    from ird import alignment, calibration, designer, evidence, goodhart, information, interop, queries
+    from ird import alignment, calibration, designer, evidence, goodhart, impact, information, interop, queries
 
 __all__ = [
     "Posterior",
@@ -19,6 +19,7 @@ __all__ = [
     "designer",
     "evidence",
     "goodhart",
+    "impact",
     "information",
     "interop",
     "planning",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 # Imported when they are asked for.
-_LAZY = ("alignment", "calibration", "designer", "evidence", "goodhart", "information", "interop", "queries")
+_LAZY = ("alignment", "calibration", "designer", "evidence", "goodhart", "impact", "information", "interop", "queries")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,9 @@ Board = tuple[str, ...]
 DIRECTIONS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}  # in the order of the original's actions
 
 
+MOVES = {**DIRECTIONS, "stay": (0, 0)}  # with the fifth action of worlds that have one
+
+
 def find(board: Sequence[str], characters: str) -> tuple[Cell, ...]:
     """The cells with one of these characters, row by row."""
     return tuple((r, c) for r, row in enumerate(board) for c, x in enumerate(row) if x in characters)
@@ -21,7 +24,7 @@ def at(board: Sequence[str], cell: Cell) -> str:
 
 def ahead(cell: Cell, action: str) -> Cell:
     """The next cell in some direction."""
-    dr, dc = DIRECTIONS[action]
+    dr, dc = MOVES[action]
     return cell[0] + dr, cell[1] + dc
 
 

@@ -12,9 +12,9 @@ from mdps.checks import check_count, check_number, check_policy, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations
 from mdps.worlds._explore import End, Explored, explore
-from mdps.worlds.safety._boards import DIRECTIONS, Board, find, walked
+from mdps.worlds.safety._boards import DIRECTIONS, MOVES, Board, find, walked
 
-SIGNS = {"up": "↑", "down": "↓", "left": "←", "right": "→"}
+SIGNS = {"up": "↑", "down": "↓", "left": "←", "right": "→", "stay": "·"}
 MOST_STARTS = 3  # of a world with more, one is shown
 
 
@@ -130,14 +130,16 @@ class World:
         return float(counts @ np.asarray(self.written)), float(counts @ np.asarray(self.hidden))
 
     def _numbers(self, actions: str | Sequence[str]) -> list[int]:
-        names = {name[0]: a for a, name in enumerate(DIRECTIONS)} | {name: a for a, name in enumerate(DIRECTIONS)}
+        known = self.explored.actions
+        names = {name[0]: a for a, name in enumerate(known)} | {name: a for a, name in enumerate(known)}
         if not isinstance(actions, Sequence):
             raise ValueError(
                 f"actions is {shown(actions)}; give a sequence of names, or a string of their first letters."
             )
         for action in actions:
             if not isinstance(action, str) or action not in names:
-                raise ValueError(f"actions holds {shown(action)}; the actions are {', '.join(DIRECTIONS)}, or u d l r.")
+                letters = " ".join(name[0] for name in known)
+                raise ValueError(f"actions holds {shown(action)}; the actions are {', '.join(known)}, or {letters}.")
         if self.mdp.horizon is not None and len(actions) > self.mdp.horizon:
             raise ValueError(f"actions has {len(actions)} steps; a run has at most {self.mdp.horizon}.")
         return [names[action] for action in actions]
@@ -155,7 +157,7 @@ class World:
         table, chance = np.asarray(self.mdp.next_state), np.asarray(self.mdp.probability)
         state = int(np.argmax(self.mdp.initial)) if start is None else self.explored.index(start)
         steps = len(choice) if choice.ndim == 3 else self.mdp.horizon or 4 * self.mdp.num_states
-        run, action, names = [], 0, tuple(DIRECTIONS)
+        run, action, names = [], 0, self.explored.actions
         for t in range(steps):
             share = choice[t, state] if choice.ndim == 3 else choice[state]
             if share[action] < share.max() - 1e-6:
@@ -233,14 +235,20 @@ def weights_of(mdp: MDP, named: Mapping[str, float]) -> Float[Array, " K"]:
 
 
 def built(
-    title: str, source: str, rules: Rules, written: Mapping[str, float], hidden: Mapping[str, float], horizon: int
+    title: str,
+    source: str,
+    rules: Rules,
+    written: Mapping[str, float],
+    hidden: Mapping[str, float],
+    horizon: int,
+    stay: bool = False,
 ) -> World:
-    """The world of some rules, explored."""
+    """The world of some rules, explored; with `stay` there is a fifth action, to do nothing."""
     found = explore(
         rules.start,
         rules.step,
         rules.features,
-        actions=tuple(DIRECTIONS),
+        actions=tuple(MOVES if stay else DIRECTIONS),
         feature_names=rules.feature_names,
         horizon=check_count("horizon", horizon),
     )
