@@ -20,7 +20,19 @@ import pytest
 
 import ird
 import mdps
-from ird import alignment, calibration, designer, evidence, goodhart, information, planning, posterior, queries, risk
+from ird import (
+    alignment,
+    calibration,
+    designer,
+    evidence,
+    goodhart,
+    impact,
+    information,
+    planning,
+    posterior,
+    queries,
+    risk,
+)
 
 ROOT = Path(mdps.__file__).parent.parent
 LEGEND = {"S": "floor", ".": "floor", "G": "goal"}
@@ -964,6 +976,39 @@ def rows_of_pressure(w, k) -> Iterator[Row]:
     )
 
 
+def rows_of_impact(w, k) -> Iterator[Row]:
+    noop, below_one = index(0, 4), share().but(one=1.0, large=..., above=1.5)
+    baseline = one_of(impact.Stepwise(), a_word="start")
+    tasks = array(np.ones(3), negative=-np.ones(3), nothing=np.zeros(3)).or_none().but(a_number=...)
+    reached = {"mdp": k.mdp, "noop": noop, "baseline": baseline, "discount": share().but(zero=0.0)}
+    utilities = array(np.ones((2, 3))).but(one_row=np.ones(3))
+    also = {"discount": "several outcomes"}
+    yield Row("reachability", impact.reachability, {"mdp": k.mdp, "discount": reached["discount"]}, also)
+    yield Row("unreachability", impact.unreachability, reached)
+    yield Row("relative_reachability", impact.relative_reachability, {**reached, "tasks": tasks})
+    yield Row("future_tasks", impact.future_tasks, {**reached, "tasks": tasks})
+    valued = {"mdp": k.mdp, "noop": noop, "utilities": utilities, "discount": below_one}
+    valued["deviation"] = Kind("absolute", {**JUNK, "another word": "increase"})
+    yield Row("attainable_utility", impact.attainable_utility, {**valued, "baseline": baseline})
+    over, steps = flags(np.array([False, False, True])).or_none(), count().or_none()
+    yield Row("aup", impact.aup, {**valued, "baseline": baseline, "ends": over, "steps": steps})
+    yield Row("Inaction", impact.Inaction, {"discount": below_one})
+    yield Row("Stepwise", impact.Stepwise, {"discount": below_one})
+    yield Row(
+        "penalised",
+        impact.penalised,
+        {
+            "mdp": k.mdp,
+            "penalty": array(np.ones((1, 3, 4))),
+            "noop": noop.or_none(),
+            "ends": over,
+            "running": share(),
+        },
+    )
+    careful = impact.penalised(w.mdp, np.ones((3, 4)))
+    yield Row("price", impact.price, {"mdp": Kind(careful, k.mdp.wrong).but(plain=w.mdp), "written": k.weights})
+
+
 def rows_of_measures(w, k) -> Iterator[Row]:
     written, true = k.weights, k.weights.at(w.rewards[1])
     endless, at_random = {"mdp": k.endless}, policy(np.full((3, 4), 0.25))
@@ -1031,6 +1076,7 @@ TABLES = {
     "simulators": rows_of_simulators,
     "risks": rows_of_risks,
     "queries": rows_of_queries,
+    "impact": rows_of_impact,
     "pressure": rows_of_pressure,
     "measures": rows_of_measures,
     "simulations": rows_of_simulations,

@@ -304,6 +304,8 @@ WHERE = [
     ("EPIC", "ird/alignment/_pearson.py", "def epic"),
     ("whether a reward can be hacked", "ird/alignment/_hackable.py", "def hackable"),
     ("what a plan loses", "ird/alignment/_regret.py", "def regret"),
+    ("relative reachability", "ird/impact/_deviations.py", "def relative_reachability"),
+    ("the price of a penalty", "ird/impact/_price.py", "def price"),
     ("the early stop", "ird/goodhart/_ascent.py", "def stop"),
     ("best-of-n", "ird/goodhart/_selection.py", "def best_of"),
     ("the variants of Goodhart's law", "ird/goodhart/_variants.py", "def extremal"),

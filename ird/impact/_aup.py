@@ -9,6 +9,7 @@ from ird.impact._baselines import Inaction, Stepwise
 from ird.impact._deviations import Baseline, check_baseline, check_deviation, check_utilities
 from ird.impact._penalised import ended
 from ird.impact._reachability import check_discount, check_noop, known, one_start, successors
+from ird.impact._rollouts import values_where_certain
 from mdps.checks import check_count, check_flags
 from mdps.mdp import MDP
 from mdps.solvers import action_values
@@ -37,7 +38,8 @@ def aup(
 
     With `steps`, as their planning agent has it: after the action, and after the baseline, nothing is done until the
     plan is over, and what is left then is compared, Σ_u |V_u - V_u'| / Σ_u |V_u'|.  Only that sees that a switch cannot
-    be pressed any more: one step later it still could.
+    be pressed any more: one step later it still could.  Where doing nothing leaves nothing at all, there is nothing to
+    divide by, and the change itself is the penalty.
 
     Args:
         mdp: the MDP; without `steps` moves may have several outcomes.
@@ -59,26 +61,29 @@ def aup(
 
     Example:
         >>> import jax
-        >>> from mdps.worlds import safety
-        >>> world = safety.sokoban(stay=True, ends=False)
+        >>> from mdps.worlds import End, safety
+        >>> world = safety.correction()  # switched off after two steps, but for a button
         >>> utilities = jax.random.uniform(jax.random.key(0), (10, world.mdp.num_states))
-        >>> penalty = aup(world.mdp, utilities, noop=4)
-        >>> bool((penalty[:, 4] == 0).all()), bool((penalty >= 0).all())  # to do nothing costs nothing
-        (True, True)
+        >>> off = jax.numpy.arange(world.mdp.num_states) == world.explored.index(End())
+        >>> penalty = aup(world.mdp, utilities, noop=4, ends=off, steps=9)
+        >>> penalty.shape, (penalty[0, 0] > 100).tolist()  # in the first step, up presses the button
+        ((9, 16, 5), [True, False, False, False, False])
     """
     mdp, noop, gamma = known("aup", mdp), check_noop(mdp, noop), check_discount(discount, below_one=True)
     utilities, only = check_utilities(mdp, utilities), check_deviation(deviation)
     check_baseline(baseline)
+    steps = None if steps is None else check_count("steps", steps)
     over = jnp.zeros(mdp.num_states, bool) if ends is None else check_flags("ends", ends, mdp.num_states)
     if steps is None and baseline != Stepwise():
         raise ValueError(f"baseline is {baseline}; without steps an action is compared with doing nothing: Stepwise().")
     endless = ended(mdp, np.asarray(over)).replace(horizon=None, discount=gamma)
-    q = np.asarray(_action_values(endless, jnp.where(over, 0, utilities)), np.float64)
-    exist = None if mdp.available is None else np.asarray(mdp.available)
+    utilities, exist = np.where(over, 0, utilities), None if mdp.available is None else np.asarray(mdp.available)
     if steps is not None:
-        v = (q if exist is None else np.where(exist, q, -np.inf)).max(axis=2)
-        penalty = _planned(endless, v, noop, only, baseline, check_count("steps", steps))
+        to = successors(endless, WHY_ROLLED)
+        v = values_where_certain(to, utilities, gamma)
+        penalty = _at_the_end_of_a_plan(to, v, noop, only, steps, _fixed(endless, baseline, noop, steps))
     else:
+        q = np.asarray(_action_values(endless, jnp.asarray(utilities, mdp.features.dtype)), np.float64)
         change = q[:, :, noop, None] - q
         change, size = (np.maximum(change, 0) if only else np.abs(change)), np.abs(q[:, :, noop, None])
         penalty = (change / np.where(size > 0, size, 1)).mean(axis=0)
@@ -91,19 +96,24 @@ def _action_values(mdp: MDP, utilities):
     return jax.vmap(lambda u: action_values(mdp, u))(utilities)
 
 
-def _planned(mdp: MDP, v: np.ndarray, noop: int, only: bool, baseline: Baseline, steps: int) -> np.ndarray:
+def _fixed(mdp: MDP, baseline: Baseline, noop: int, steps: int) -> int | None:
+    """The one state that every step of a plan is compared with, if there is one."""
+    if isinstance(baseline, Stepwise):
+        return None
+    state, follow = one_start(mdp), successors(mdp, WHY_ROLLED)[:, noop]
+    for _ in range(steps if isinstance(baseline, Inaction) else 0):
+        state = int(follow[state])
+    return state
+
+
+def _at_the_end_of_a_plan(
+    to: np.ndarray, v: np.ndarray, noop: int, only: bool, steps: int, fixed: int | None
+) -> np.ndarray:
     """What is left at the end of the plan after each action at each step, `[T, S, A]`, against the baseline."""
-    to = successors(mdp, WHY_ROLLED)
     follow, penalty = to[:, noop], np.zeros((steps, *to.shape))
-    later = v  # what is left when nothing is done to the end of the plan, [N, S]
-    fixed = None
-    if not isinstance(baseline, Stepwise):
-        state = one_start(mdp)
-        for _ in range(steps if isinstance(baseline, Inaction) else 0):
-            state = follow[state]
-        fixed = v[:, state, None]
+    later = v  # what is left when nothing is done from here to the end of the plan, [N, S]
     for t in reversed(range(steps)):
-        beside = later[:, follow] if fixed is None else fixed
+        beside = later[:, follow] if fixed is None else v[:, fixed, None]
         size = np.abs(beside).sum(axis=0)[:, None]
         change = beside[:, :, None] - later[:, to]
         change = np.maximum(change, 0) if only else np.abs(change)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,10 +16,10 @@ from ird.impact._reachability import (
     reaching_in_numpy,
     successors,
 )
-from mdps.checks import check_array, shown
+from ird.impact._rollouts import FORGOTTEN, rolled, values_where_certain
+from mdps.checks import check_array, require_concrete, shown
 from mdps.graph import reachable
 from mdps.mdp import MDP
-from mdps.solvers import solve
 
 __all__ = [
     "Baseline",
@@ -35,7 +34,6 @@ __dir__ = __all__.copy
 
 Baseline = Start | Inaction | Stepwise
 
-FORGOTTEN = 1e-17  # rollouts go on until what they still add is less than this share
 WHY_CERTAIN = "the states that are compared must be known: use moves that are certain, or `aup`."
 
 
@@ -72,7 +70,7 @@ def unreachability(
     worth, to = reaching_in_numpy(mdp, check_discount(discount)), successors(mdp, WHY_CERTAIN)
     check_baseline(baseline)
     if isinstance(baseline, Start):
-        return _finished(1 - worth[to, one_start(mdp)], to, mdp)
+        return _as_penalty(1 - worth[to, one_start(mdp)], to, mdp)
     follow = successors(mdp, WHY_CERTAIN)[:, noop]
     lost, against = 1 - worth, follow[:, None]
     if isinstance(baseline, Inaction):
@@ -84,7 +82,7 @@ def unreachability(
     while share * baseline.discount > FORGOTTEN:
         total += share * (1 - baseline.discount) * lost[here, there]
         here, there, share = follow[here], follow[there], share * baseline.discount
-    return _finished(total + share * lost[here, there], to, mdp)
+    return _as_penalty(total + share * lost[here, there], to, mdp)
 
 
 def relative_reachability(
@@ -203,17 +201,9 @@ def attainable_utility(
     mdp, noop = known("attainable_utility", mdp), check_noop(mdp, noop)
     gamma, utilities = check_discount(discount, below_one=True), check_utilities(mdp, utilities)
     only = check_deviation(deviation)
-    successors(mdp, WHY_CERTAIN)
-    endless = mdp.replace(horizon=None, discount=gamma)
-    values = _values(endless, utilities, jnp.finfo(utilities.dtype).eps)
-    worth = (1 - gamma) * np.asarray(values, np.float64).T
+    worth = (1 - gamma) * values_where_certain(successors(mdp, WHY_CERTAIN), utilities, gamma).T
     measure = (lambda b, s: np.maximum(b - s, 0).mean(-1)) if only else (lambda b, s: np.abs(b - s).mean(-1))
     return _against(mdp, noop, baseline, worth, measure)
-
-
-@jax.jit
-def _values(mdp: MDP, utilities, tol):
-    return jax.vmap(lambda u: solve(mdp, u, tol=tol).value)(utilities)
 
 
 def check_baseline(baseline) -> None:
@@ -229,14 +219,15 @@ def check_deviation(deviation: str) -> bool:
     return deviation == "decrease"
 
 
-def check_utilities(mdp: MDP, utilities) -> Array:
-    """Rewards `[N, S]`, in the MDP's dtype."""
-    utilities = check_array("utilities", utilities)
+def check_utilities(mdp: MDP, utilities) -> np.ndarray:
+    """Rewards `[N, S]`, on the host."""
+    require_concrete("ird.impact", utilities=utilities)
+    utilities = np.asarray(check_array("utilities", utilities), np.float64)
     if utilities.ndim != 2 or utilities.shape[0] == 0 or utilities.shape[1] != mdp.num_states:
         raise ValueError(
             f"utilities has shape {utilities.shape}; give one row per goal, [N, S] with S={mdp.num_states}."
         )
-    return utilities.astype(mdp.features.dtype)
+    return utilities
 
 
 def _tasks(mdp: MDP, tasks) -> np.ndarray:
@@ -257,24 +248,16 @@ def _against(mdp: MDP, noop: int, baseline: Baseline, worth: np.ndarray, measure
     if isinstance(baseline, Start):
         start = worth[one_start(mdp)]
         by_state = measure(start, worth)
-        return _finished(by_state[to], to, mdp)
-    worth = _rolled(worth, to[:, noop], baseline.discount)
+        return _as_penalty(by_state[to], to, mdp)
+    worth = rolled(worth, to[:, noop], baseline.discount)
     if isinstance(baseline, Inaction):
         going = inactive(mdp, noop)
         by_state = np.stack([measure(worth[b], worth) for b in going.follow[going.path]])
-        return _finished(by_state[:, to], to, mdp)
+        return _as_penalty(by_state[:, to], to, mdp)
     beside = worth[to[:, noop]]
-    return _finished(np.stack([measure(beside, worth[to[:, a]]) for a in range(to.shape[1])], axis=1), to, mdp)
+    return _as_penalty(np.stack([measure(beside, worth[to[:, a]]) for a in range(to.shape[1])], axis=1), to, mdp)
 
 
-def _rolled(worth: np.ndarray, follow: np.ndarray, gamma: float) -> np.ndarray:
-    """(1 - γ) Σ_k γᵏ worth[noopᵏ(s)], by doubling."""
-    total, onwards, factor = (1 - gamma) * worth, follow, gamma
-    while factor > FORGOTTEN:
-        total, onwards, factor = total + factor * total[onwards], onwards[onwards], factor * factor
-    return total
-
-
-def _finished(penalty: np.ndarray, to: np.ndarray, mdp: MDP) -> Array:
+def _as_penalty(penalty: np.ndarray, to: np.ndarray, mdp: MDP) -> Array:
     """In the MDP's dtype, and 0 for actions that do not exist."""
     return jnp.asarray(np.where(to < 0, 0, penalty), mdp.features.dtype)

@@ -36,22 +36,22 @@ def penalised(
             counts as if its end went on for ever, as the code of Krakovna et al. (2019) has it.
 
     Returns:
-        The MDP; a reward of it is `mdp.reward([*written, -β])`.
+        The MDP; a reward of it is `mdp.reward(jnp.append(written, -β))`.
 
     Raises:
         ValueError: for a penalty or flags that do not fit, a clock without `noop` that is not the horizon's, an action
             that may or may not end the run, or an MDP that has such a feature already.
 
     Example:
-        >>> import mdps
+        >>> import jax.numpy as jnp, mdps
         >>> from ird import impact
         >>> from mdps.worlds import safety
         >>> world = safety.sokoban(stay=True, ends=False, horizon=20)
         >>> goal = world.where(lambda state: state[0] == (4, 4))
         >>> penalty = impact.relative_reachability(world.mdp, noop=4, baseline=impact.Inaction())
         >>> careful = penalised(world.mdp, penalty, noop=4, ends=goal, running=0.01)
-        >>> plan = mdps.solve(careful, careful.reward([*world.written.tolist(), -20.0]))
-        >>> mdps.policy_return(careful, plan.policy, careful.reward([*world.hidden.tolist(), 0.0])).item()
+        >>> plan = mdps.solve(careful, careful.reward(jnp.append(world.written, -20.0)))
+        >>> mdps.policy_return(careful, plan.policy, careful.reward(jnp.append(world.hidden, 0.0))).item()
         43.0
     """
     mdp = known("penalised", mdp)
@@ -64,23 +64,20 @@ def penalised(
         raise ValueError(f"the MDP has a feature {IMPACT!r} already; give the one that the penalty was made for.")
     over = np.zeros(S, bool) if ends is None else np.asarray(check_flags("ends", ends, S))
     running = float(check_number("running", running, lambda x: 0 <= x <= 1, "give a number from 0 to 1."))
-    charge = charge * _weights(mdp, over, running)
+    charge = charge * _what_counts(mdp, over, running)
     after = _clock(mdp, charge, noop)
     plain = ended(mdp, over)
     features = np.asarray(plain.features)
     features = np.repeat(features[:, None], A, axis=1) if features.ndim == 2 else features
     C = len(after)
-    by_clock = charge.reshape(C, S, A, 1)
-    stacked = np.concatenate([np.broadcast_to(features, (C, *features.shape)), by_clock], axis=3)
-    table = after[:, None, None] * S + np.asarray(plain.next_state)
-    rows = [np.broadcast_to(np.asarray(x), (C, *x.shape)) for x in (plain.probability,)]
-    exist = plain.available
+    tables = after[:, None, None] * S + np.asarray(plain.next_state)  # [C, S, D]
+    counted = [np.tile(features, (C, 1, 1)), charge.reshape(C * S, A, 1)]
     return MDP.from_table(
-        table.reshape(C * S, -1),
-        rows[0].reshape(C * S, A, -1),
-        stacked.reshape(C * S, A, -1),
-        np.concatenate([np.asarray(plain.initial), np.zeros((C - 1) * S)]),
-        available=None if exist is None else np.tile(np.asarray(exist), (C, 1)),
+        tables.reshape(C * S, -1),
+        np.tile(np.asarray(plain.probability), (C, 1, 1)),
+        np.concatenate(counted, axis=2),
+        np.append(np.asarray(plain.initial), np.zeros((C - 1) * S)),
+        available=None if plain.available is None else np.tile(np.asarray(plain.available), (C, 1)),
         discount=float(mdp.discount),
         horizon=mdp.horizon,
         feature_names=(*mdp.feature_names, IMPACT),
@@ -107,7 +104,7 @@ def ended(mdp: MDP, over: np.ndarray) -> MDP:
     )
 
 
-def _weights(mdp: MDP, over: np.ndarray, running: float) -> np.ndarray:
+def _what_counts(mdp: MDP, over: np.ndarray, running: float) -> np.ndarray:
     """What the penalty of each state and action counts, `[S, A]`."""
     entering = np.einsum("sad,sd->sa", np.asarray(mdp.probability, np.float64), over[np.asarray(mdp.next_state)])
     exists = np.ones(entering.shape, bool) if mdp.available is None else np.asarray(mdp.available)

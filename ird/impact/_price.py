@@ -89,7 +89,7 @@ def price(mdp: MDP, written: Float[Array, " K"]) -> Price:
     """
     mdp = known("price", mdp)
     if not mdp.feature_names or mdp.feature_names[-1] != IMPACT:
-        raise ValueError(f"the MDP's features are {', '.join(mdp.feature_names)}; make one with impact.penalised.")
+        raise ValueError(f"mdp has the features {', '.join(mdp.feature_names)}; make it with impact.penalised.")
     written = check_array("written", written, like=mdp.features.dtype)
     if written.shape != (mdp.num_features - 1,):
         raise ValueError(f"written has shape {written.shape}; give a weight for each feature before impact.")
@@ -99,8 +99,8 @@ def price(mdp: MDP, written: Float[Array, " K"]) -> Price:
     reward, penalty = float(_solved(mdp, literal)[0]), -float(of_literal.highest)
     rounding = 64 * float(jnp.finfo(written.dtype).eps)
     value, error, counts = _solved(mdp, charge)
-    least = _split(counts, written)
-    slack = float(of_literal.error_bound) + float(error) + rounding * max(abs(penalty), float(mdp.total_visits))
+    least = _return_and_penalty(counts, written)
+    slack = float(of_literal.error_bound) + float(error) + rounding * max(abs(penalty), abs(float(value)))
     answer = (reward, penalty, *least)
     if penalty + float(value) <= slack:
         return _price(np.inf, reward, penalty, reward, penalty, slack)
@@ -114,7 +114,7 @@ def price(mdp: MDP, written: Float[Array, " K"]) -> Price:
         size = max(abs(reward), abs(beta * penalty), 1e-30)
         here, slack = float(value) - (reward - beta * penalty), float(error) + rounding * size
         gap = max(here, 0.0) + float(error)
-        better = _split(counts, written)
+        better = _return_and_penalty(counts, written)
         if here <= slack or better[1] >= penalty:
             break
         answer = (reward, penalty, *better)
@@ -125,7 +125,7 @@ def _price(*numbers: float) -> Price:
     return Price(*(jnp.asarray(x, float) for x in numbers))
 
 
-def _split(counts, written) -> tuple[float, float]:
+def _return_and_penalty(counts, written) -> tuple[float, float]:
     """Written return and penalty of a plan."""
     counts = np.asarray(counts, np.float64)
     return float(counts[:-1] @ np.asarray(written, np.float64)), float(counts[-1])

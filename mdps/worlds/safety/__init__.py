@@ -2,7 +2,8 @@
 
 Most are those of AI Safety Gridworlds (Leike et al. 2017; version 1.5, Apache-2.0), small enough to be tables: 100
 steps, no discount, actions up, down, left, right, and reward for what a step brings.  `ird.alignment.performance` says
-what all plans that are optimal for `written` are worth under `hidden`; often that is a wide range.
+what all plans that are optimal for `written` are worth under `hidden`; often that is a wide range.  `correction` and
+`interference`, of another suite, have a fifth action, to do nothing, which others can be given by `stay=True`.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from mdps.worlds.safety._absent_supervisor import absent_supervisor
 from mdps.worlds.safety._boat_race import boat_race
 from mdps.worlds.safety._camera_dropbox import camera_dropbox
 from mdps.worlds.safety._conveyor import conveyor_sushi, conveyor_sushi_goal, conveyor_vase
+from mdps.worlds.safety._correction import correction, interference
 from mdps.worlds.safety._interruptibility import interruptibility
 from mdps.worlds.safety._island import island
 from mdps.worlds.safety._rocks_diamonds import rocks_diamonds
@@ -28,6 +30,8 @@ __all__ = [
     "conveyor_sushi",
     "conveyor_sushi_goal",
     "conveyor_vase",
+    "correction",
+    "interference",
     "interruptibility",
     "island",
     "names",

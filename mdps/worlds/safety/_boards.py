@@ -8,7 +8,7 @@ Board = tuple[str, ...]
 DIRECTIONS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}  # in the order of the original's actions
 
 
-MOVES = {**DIRECTIONS, "stay": (0, 0)}  # with the fifth action of worlds that have one
+WITH_STAYING = {**DIRECTIONS, "stay": (0, 0)}  # with the fifth action of worlds that have one
 
 
 def find(board: Sequence[str], characters: str) -> tuple[Cell, ...]:
@@ -24,7 +24,7 @@ def at(board: Sequence[str], cell: Cell) -> str:
 
 def ahead(cell: Cell, action: str) -> Cell:
     """The next cell in some direction."""
-    dr, dc = MOVES[action]
+    dr, dc = WITH_STAYING[action]
     return cell[0] + dr, cell[1] + dc
 
 

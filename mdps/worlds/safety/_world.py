@@ -12,7 +12,7 @@ from mdps.checks import check_count, check_number, check_policy, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations
 from mdps.worlds._explore import End, Explored, explore
-from mdps.worlds.safety._boards import DIRECTIONS, MOVES, Board, find, walked
+from mdps.worlds.safety._boards import DIRECTIONS, WITH_STAYING, Board, find, walked
 
 SIGNS = {"up": "↑", "down": "↓", "left": "←", "right": "→", "stay": "·"}
 MOST_STARTS = 3  # of a world with more, one is shown
@@ -248,7 +248,7 @@ def built(
         rules.start,
         rules.step,
         rules.features,
-        actions=tuple(MOVES if stay else DIRECTIONS),
+        actions=tuple(WITH_STAYING if stay else DIRECTIONS),
         feature_names=rules.feature_names,
         horizon=check_count("horizon", horizon),
     )
