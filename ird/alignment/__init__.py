@@ -13,6 +13,7 @@ from ird.alignment._geometry import Advantage, Geometry, Minimal, geometry, star
 from ird.alignment._hackable import Hack, hackable
 from ird.alignment._pearson import dard, epic
 from ird.alignment._performance import Performance, performance
+from ird.alignment._process import Myopic, ProcessRewards, myopic, process_rewards
 from ird.alignment._regret import Regret, regret, regret_on_any_map
 from ird.alignment._shortfall import OuterInner, outer_inner
 
@@ -22,18 +23,22 @@ __all__ = [
     "Geometry",
     "Hack",
     "Minimal",
+    "Myopic",
     "Order",
     "OuterInner",
     "Performance",
+    "ProcessRewards",
     "Regret",
     "correlation",
     "dard",
     "epic",
     "geometry",
     "hackable",
+    "myopic",
     "order_among",
     "outer_inner",
     "performance",
+    "process_rewards",
     "regret",
     "regret_on_any_map",
     "simplification",
