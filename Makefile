@@ -43,6 +43,9 @@ best-of-n: $(VENV)/example  ## the best of n answers by a learnt reward: when do
 goodhart: $(VENV)/example  ## written and meant reward under pressure, on worlds that drop and worlds that do not; four variants
 	$(BIN)/python -m examples.goodhart $(ARGS)
 
+process: $(VENV)/example  ## how far may an agent look ahead before it hacks, and what if its overseer errs? rewards paid by the step
+	$(BIN)/python -m examples.process $(ARGS)
+
 value-of-information: $(VENV)/example  ## when is it worth asking rather than being careful? 400 Lavaland maps
 	$(BIN)/python -m examples.value_of_information $(ARGS)
 

@@ -1022,6 +1022,11 @@ def rows_of_measures(w, k) -> Iterator[Row]:
     yield Row("performance", alignment.performance, {"mdp": k.mdp, "written": written, "true": true})
     meant = {"mdp": k.mdp, "policy": at_random, "written": written, "meant": true}
     yield Row("outer_inner", alignment.outer_inner, meant)
+    given = array(np.zeros(3)).or_none()
+    sight = {"steps": count(), "approval": given, "noise": given}
+    yield Row("myopic", alignment.myopic, {"mdp": k.mdp, "written": written, "meant": true} | sight)
+    yield Row("process_rewards", alignment.process_rewards, {
+        "mdp": k.mdp, "reward": reward, "policy": at_random.or_none()})  # fmt: skip
     form = one_of(alignment.Minimal()).or_none()
     yield Row("geometry", alignment.geometry, {**endless, "canonical": form})
     shape = alignment.geometry(w.endless)

@@ -106,7 +106,7 @@ def test_against_plain_numpy_on_mdps_that_are_no_grids(horizon, per_action, x64)
                     assert float(got[i, j]) == pytest.approx(worth(P, start, reward, policy, discount, steps), abs=1e-6)
 
 
-def test_the_shortest_sight_is_one_step_and_the_longest_is_a_plan(dtype):
+def test_the_shortest_sight_is_one_step_and_the_longest_is_a_plan(x64):
     """M >= T is `solve` for what is written, whoever approves; M = 1 never gains by what takes two steps."""
     hall = GridWorld.from_text("oS..m", {"o": "coin", "S": "floor", ".": "floor", "m": "machine"}, horizon=8, goal=None)
     written, meant = hall.weights(coin=1.0, machine=2.0), hall.weights(coin=1.0, machine=-2.0)
@@ -172,8 +172,10 @@ def test_the_advantage_asks_what_the_outcome_asks_and_the_action_value_often_doe
     gamma, lost = 0.9, {"advantage": 0, "action_value": 0}
     start = np.full(3, 1 / 3)
     tables = [(rng.dirichlet(np.full(3, 0.3), (3, 2)), rng.normal(size=(3, 2))) for _ in range(600)]
-    stack = mdps.stack([MDP.from_dense(P, r[..., None], start, discount=gamma) for P, r in tables])
-    paid = jax.jit(jax.vmap(lambda m: alignment.process_rewards(m, m.reward(jnp.ones(1)))))(stack)
+    P, r = (np.concatenate(x) for x in zip(*tables, strict=True))
+    there = 3 * np.repeat(np.arange(600), 3)[:, None] + np.arange(3)  # side by side, in one MDP
+    paid = alignment.process_rewards(MDP.from_table(there, P, r[..., None], np.full(1800, 1 / 1800), discount=gamma), r)
+    paid = jax.tree.map(lambda x: np.asarray(x).reshape(600, 3, *x.shape[1:]), paid)
     for i, (P, r) in enumerate(tables):
         meant = returns_of_all(P, start, r, gamma)
         for name in lost:

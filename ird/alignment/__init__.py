@@ -5,6 +5,8 @@ is the reward's fault and how much the policy's; `geometry` measures rewards by 
 they rank all policies of a map (STARC), `epic` and `dard` without planning; `correlation` under a reference policy,
 with what it guarantees of others; `hackable` finds two policies on which written and meant reward disagree, or a proof
 that there are none; `order_among` and `simplification` do so among a few.
+
+`myopic` looks a few steps ahead and takes an overseer's word for the rest; `process_rewards` pays for steps.
 """
 
 from ird.alignment._correlation import Correlation, correlation

@@ -164,7 +164,7 @@ def _by_action(mdp: MDP, reward) -> Array:
 
 def _looking_ahead(mdp: MDP, by_written, by_meant, approval, noise, steps) -> Array:
     """The policy; beside all values goes a bound on their error by state, which says what are ties."""
-    kind, T = (mdp.layout, mdp.horizon), mdp.horizon or 1
+    T = mdp.horizon or 1
     absent = jnp.zeros(()) if mdp.available is None else jnp.where(mdp.available, 0, -jnp.inf)
     absent = jnp.broadcast_to(absent.astype(by_meant.dtype), by_meant.shape)
     tables = mdp.next_state, mdp.probability, jnp.asarray(mdp.discount, by_meant.dtype), absent
@@ -177,7 +177,7 @@ def _looking_ahead(mdp: MDP, by_written, by_meant, approval, noise, steps) -> Ar
         found = solve(mdp, by_meant / unit)
         value, within = unit * found.value, jnp.full(mdp.num_states, unit * found.error_bound)
     else:
-        value, within = _worth(*kind)(*tables, by_meant)
+        value, within = _most_to_be_had(mdp.layout, T)(*tables, by_meant)  # pyright: ignore[reportCallIssue]
     if noise is not None:
         value = value + noise.astype(value.dtype)
         within = within + jnp.finfo(value.dtype).eps * jnp.abs(value)
@@ -185,12 +185,12 @@ def _looking_ahead(mdp: MDP, by_written, by_meant, approval, noise, steps) -> Ar
         most = jnp.log(jnp.finfo(value.dtype).tiny) / jnp.log(jnp.maximum(tables[2], 0.5))
         steps = jnp.minimum(steps, jnp.minimum(most, 1e9).astype(steps.dtype))
     by_step = [jnp.moveaxis(jnp.broadcast_to(x, (T, mdp.num_states)), 0, 1) for x in (value, within)]
-    return jnp.moveaxis(_ahead(*kind)(*tables, by_written, *by_step, steps)[0], 2, 0).reshape(
-        *(() if mdp.horizon is None else (T,)), *by_meant.shape
-    )
+    policy = _ahead(mdp.layout, mdp.horizon)(*tables, by_written, *by_step, steps)[0]  # pyright: ignore[reportCallIssue]
+    policy = jnp.moveaxis(policy, 2, 0)
+    return policy[0] if mdp.horizon is None else policy
 
 
-class _Look(NamedTuple):
+class _Sight(NamedTuple):
     """One step of looking ahead, batch axes last, from values of the next states and bounds on their errors."""
 
     q: bellman.ByAction
@@ -198,11 +198,11 @@ class _Look(NamedTuple):
     passed_on: bellman.ByAction  # of the error of the values that it leads to
 
     @staticmethod
-    def at(table, rewards, gamma, relative: float, value, within) -> "_Look":
+    def at(table, rewards, gamma, relative: float, value, within) -> "_Sight":
         q = bellman.q_values(table.expect(value), rewards, gamma)
         sizes = bellman.sizes_of(table.expect(jnp.abs(value)), rewards, gamma)
         rounding = bellman.rounding_of(q, sizes, relative)
-        return _Look(q, rounding, bellman.each(lambda e: gamma * e, table.expect(within)))
+        return _Sight(q, rounding, bellman.each(lambda e: gamma * e, table.expect(within)))
 
     def largest(self) -> tuple[Array, Array]:
         """The value of the best action, and a bound on its error."""
@@ -215,7 +215,7 @@ class _Look(NamedTuple):
 
 
 @functools.cache
-def _worth(layout, horizon: int):
+def _most_to_be_had(layout, horizon: int):
     """Kernel for the most that can be had from every state at every step, `[T, S]`, and a bound on its error."""
 
     @batch_last(core_in=(2, 3, 0, 2, 2), core_out=(2, 2))
@@ -224,7 +224,7 @@ def _worth(layout, horizon: int):
         rewards, relative = table.by_action(reward + absent), bellman.unit(next_state.shape[1], reward.dtype)
 
         def back(carry, _):
-            carry = _Look.at(table, rewards, gamma, relative, *carry).largest()
+            carry = _Sight.at(table, rewards, gamma, relative, *carry).largest()
             return carry, carry
 
         batch = np.broadcast_shapes(probability.shape[3:], gamma.shape, reward.shape[2:], absent.shape[2:])
@@ -252,8 +252,8 @@ def _ahead(layout, horizon: int | None):
         def later(x):
             return x if horizon is None else jnp.concatenate([x[:, 1:], jnp.zeros_like(x[:, :1])], axis=1)
 
-        def look(value, within) -> _Look:
-            return _Look.at(table, rewards, gamma, relative, later(value), later(within))
+        def look(value, within) -> _Sight:
+            return _Sight.at(table, rewards, gamma, relative, later(value), later(within))
 
         def more(now):
             m, value, within, _ = now
@@ -267,8 +267,7 @@ def _ahead(layout, horizon: int | None):
 
         start = jnp.asarray(1, steps.dtype), value, within, jnp.asarray(True)
         _, value, within, _ = jax.lax.while_loop(unfinished, more, start)
-        reach = 1 / (1 - gamma) if horizon is None else None
-        counts = bellman.share_of_error(reach) if horizon is None else bellman.shares_by_step(gamma, horizon)
+        counts = bellman.share_of_error(1 / (1 - gamma)) if not horizon else bellman.shares_by_step(gamma, horizon)
         best = look(value, within).interval(counts).contenders()
         return (bellman.stacked(bellman.shared(best, reward.dtype)),)
 
