@@ -27,6 +27,7 @@ from test_bad_input import (
 import cirl
 from cirl import Bounded, Commitment, Exact, Game, Order, Pomcp, games, teaching
 from cirl.human import Boltzmann, EpsilonGreedy, Fixed, Literal, Pedagogic, Rational
+from cirl.oversight import amplification, debate, principles, recursive
 from ird import posterior
 from mdps import GridWorld
 
@@ -239,6 +240,52 @@ def rows_of_known_games(w, k) -> Iterator[Row]:
     yield Row("apprenticeship.game", games.apprenticeship.game, sizes | prices)
 
 
+def rows_of_secrets(w, k) -> Iterator[Row]:
+    made, bit = games.private_off_switch.script(), one_of(games.private_off_switch.Bit.NONE, a_name="NONE", true=True)
+    sees = Kind(
+        np.array([0, 1]), {**JUNK, "one row": np.ones((1, 2)), "unnormalised": np.ones((2, 2)), "outside": [0, 5]}
+    )
+    both = {"prior": policy(np.array([0.5, 0.5])), "human_sees": sees, "robot_sees": sees}
+    both["prior"] = both["prior"].but(beyond_float32=...)
+    utility = array(np.array([1.0, -1.0])).but(beyond_float32=...)
+    yield Row("private_off_switch.game", games.private_off_switch.game, {"utility": utility} | both)
+    many = array(np.array([[1.0, -1.0], [0.0, 2.0]])).but(beyond_float32=...)
+    yield Row("outcomes", games.private_off_switch.outcomes, {"utilities": many, "bit": bit} | both)
+    yield Row("best", made.best, {"bit": bit})
+
+
+def rows_of_oversight(w, k) -> Iterator[Row]:
+    claim = Kind([[True, False], True], {**JUNK, "numbers": [0, 1], "none": [], "an array": np.zeros((2, 2))})
+    skill, either = number(2.0, negative=-1.0, true=True), {"or_first": truth()}
+    pair = {"honest": skill, "liar": skill}
+    one = number(0.1, negative=-0.1, large=1.1, true=True)
+    error = one.but(two=..., of_another_shape=[0.1, 0.1, 0.1], too_large=[[0.1, 2.0], 0.1])
+    yield Row("verdict", debate.verdict, {"claim": claim, "error": error} | pair | either)
+    sizes = {"depth": count(2, least=0), "branching": count(2)}
+    yield Row("accuracy", debate.accuracy, {"error": one, "share": one} | sizes | pair | either)
+    yield Row("certificate", debate.certificate, {"claim": claim} | either)
+    hidden = {"width": count(3), "depth": count(2, least=0), "budget": count(1, least=0)}
+    yield Row("obfuscated", debate.obfuscated, {"error": one, "guess": truth()} | hidden)
+    rounds = count(3, least=0).or_none().but(true=True)
+    summed = {"error": number(0.1, negative=-1.0, infinite=np.inf), "discount": number(0.9, negative=-1.0, large=1.5)}
+    yield Row("accumulated", amplification.accumulated, {"rounds": rounds} | summed)
+    mdp = Kind(w.endless.mdp, {**JUNK, "a game": w.game, "an array": np.zeros((2, 2))})
+    off = array(np.zeros(2), shape=False, another_shape=np.zeros((7, 3))).but(beyond_float32=...)
+    steps = {"mdp": mdp, "reward": array(np.zeros(2)), "rounds": count(3), "error": off}
+    yield Row("amplify", amplification.amplify, steps)
+    payoff, prior = array(np.eye(2)).but(beyond_float32=...), policy(np.array([0.5, 0.5])).but(beyond_float32=...)
+    channel = policy(np.array([[0.25, 0.75], [0.75, 0.25]])).but(
+        beyond_float32=..., negative=np.array([[-1.0, 2.0]] * 2)
+    )
+    tables = {"payoff": payoff, "prior": prior, "channel": channel}
+    yield Row("expected_payoff", recursive.expected_payoff, tables | {"believed": channel.or_none()})
+    yield Row("beside", recursive.beside, {"first": channel, "second": channel})
+    yield Row("adversary", recursive.adversary, tables | {"messages": count(2).but(too_many=2000)})
+    yield Row("levels", recursive.levels, {"right": one, "count": count(2, least=0), "together": one})
+    rule = Kind(np.zeros(2, bool), {**JUNK, "others": np.full(2, 2), "too few": [True]})
+    yield Row("forbid", principles.forbid, {"mdp": mdp, "where": rule})
+
+
 TABLES = {
     "games": rows_of_games,
     "people": rows_of_people,
@@ -246,6 +293,8 @@ TABLES = {
     "pomcp": rows_of_pomcp,
     "lessons": rows_of_lessons,
     "known games": rows_of_known_games,
+    "secrets": rows_of_secrets,
+    "oversight": rows_of_oversight,
 }
 
 

@@ -331,6 +331,8 @@ WHERE = [
     ("the policy graph", "cirl/policy_graph/_policy_graph.py", "class PolicyGraph"),
     ("subgame consistency", "cirl/exact/_subgame_consistent.py", "def best_replies"),
     ("an off-switch with secrets", "cirl/games/private_off_switch.py", "def game"),
+    ("amplification", "cirl/oversight/amplification.py", "def amplify"),
+    ("a rule kept as a constraint", "cirl/oversight/principles.py", "def forbid"),
     ("debate", "cirl/oversight/debate.py", "def accuracy"),
     ("Cassandra's file format", "cirl/pomdp/_format.py", "def parse"),
 ]
