@@ -46,6 +46,9 @@ goodhart: $(VENV)/example  ## written and meant reward under pressure, on worlds
 process: $(VENV)/example  ## how far may an agent look ahead before it hacks, and what if its overseer errs? rewards paid by the step
 	$(BIN)/python -m examples.process $(ARGS)
 
+side-effects: $(VENV)/example  ## impact measures of every weight beside the careful planner: box, vase, sushi; tables and one picture
+	$(BIN)/python -m examples.side_effects $(ARGS)
+
 value-of-information: $(VENV)/example  ## when is it worth asking rather than being careful? 400 Lavaland maps
 	$(BIN)/python -m examples.value_of_information $(ARGS)
 
