@@ -1025,6 +1025,9 @@ def rows_of_measures(w, k) -> Iterator[Row]:
     given = array(np.zeros(3)).or_none()
     sight = {"steps": count(), "approval": given, "noise": given}
     yield Row("myopic", alignment.myopic, {"mdp": k.mdp, "written": written, "meant": true} | sight)
+    yield Row("current_reward", alignment.current_reward, {
+        "mdp": k.mdp, "rewards": array(w.rewards).but(one_row=w.rewards[0]), "meant": true,
+        "in_force": indices(np.array([0, 1, 2]), 3), "aware": truth()})  # fmt: skip
     yield Row("process_rewards", alignment.process_rewards, {
         "mdp": k.mdp, "reward": reward, "policy": at_random.or_none()})  # fmt: skip
     form = one_of(alignment.Minimal()).or_none()

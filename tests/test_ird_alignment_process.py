@@ -145,6 +145,8 @@ def test_units_ties_and_small_worlds(dtype):
     two = MDP.from_dense(np.eye(2)[None].repeat(2, 0), np.eye(2), [1, 0], horizon=3, available=[[1, 0], [1, 1]])
     only = alignment.myopic(two, np.array([-5.0, 1.0]), np.array([-5.0, 1.0]), 2)
     np.testing.assert_array_equal(only.policy[:, 0], [[1, 0]] * 3)
+    paid = alignment.process_rewards(two, np.array([-5.0, 1.0]))
+    assert not np.asarray(paid.advantage[:, 0]).any() and not np.asarray(paid.action_value[:, 0, 1]).any()
 
 
 def test_returns_have_the_derivatives_of_a_policy_that_stays(x64):

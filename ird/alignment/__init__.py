@@ -7,6 +7,7 @@ with what it guarantees of others; `hackable` finds two policies on which writte
 that there are none; `order_among` and `simplification` do so among a few.
 
 `myopic` looks a few steps ahead and takes an overseer's word for the rest; `process_rewards` pays for steps.
+`current_reward` plans for the reward in force now, where that can be changed.
 """
 
 from ird.alignment._correlation import Correlation, correlation
@@ -18,10 +19,12 @@ from ird.alignment._performance import Performance, performance
 from ird.alignment._process import Myopic, ProcessRewards, myopic, process_rewards
 from ird.alignment._regret import Regret, regret, regret_on_any_map
 from ird.alignment._shortfall import OuterInner, outer_inner
+from ird.alignment._tampering import CurrentReward, current_reward
 
 __all__ = [
     "Advantage",
     "Correlation",
+    "CurrentReward",
     "Geometry",
     "Hack",
     "Minimal",
@@ -32,6 +35,7 @@ __all__ = [
     "ProcessRewards",
     "Regret",
     "correlation",
+    "current_reward",
     "dard",
     "epic",
     "geometry",

@@ -16,7 +16,7 @@ from mdps.policies import policy_return
 from mdps.pytrees import frozen_pytree, in_one_line
 from mdps.solvers import solve
 
-__all__ = ["Performance", "performance"]
+__all__ = ["Performance", "performance", "range_among"]
 __dir__ = __all__.copy
 
 
@@ -79,15 +79,23 @@ def _performance(mdp: MDP, written, true) -> Performance:
     policy = solve(mdp, wanted / unit_of(wanted)).policy
     best = solve(mdp, reward)
     shared = policy_return(mdp, policy, reward)
-    if mdp.horizon is not None:
-        lowest, highest = (sign * _best_among(mdp, policy > 0, sign * reward) for sign in (-1, 1))
-        rounding = best.error_bound
-    else:
-        # Where only its optimal actions exist every policy is optimal for the written reward.
-        only = dataclasses.replace(mdp, available=policy > 0)
-        (low, highest), errors = jax.lax.map(lambda r: _return_of_best(only, r), jnp.stack([-reward, reward]))
-        lowest, rounding = -low, jnp.maximum(jnp.max(errors), best.error_bound)
+    lowest, highest, rounding = range_among(mdp, policy > 0, reward)
+    rounding = jnp.maximum(rounding, best.error_bound)
     return Performance(lowest, shared, highest, mdp.initial @ best.value, rounding)
+
+
+def range_among(mdp: MDP, allowed, reward) -> tuple[Array, Array, Array]:
+    """The lowest and the highest return of the policies that take only `allowed` actions, `[S, A]` or `[T, S, A]`.
+
+    And a bound on the error of both, but for what rounds in a horizon's sums.
+    """
+    if mdp.horizon is not None:
+        lowest, highest = (sign * _best_among(mdp, allowed, sign * reward) for sign in (-1, 1))
+        return lowest, highest, jnp.zeros_like(lowest)
+    # Where only these actions exist every policy takes them.
+    only = dataclasses.replace(mdp, available=allowed)
+    (low, highest), errors = jax.lax.map(lambda r: _return_of_best(only, r), jnp.stack([-reward, reward]))
+    return -low, highest, jnp.max(errors)
 
 
 def _return_of_best(mdp: MDP, reward) -> tuple[Array, Array]:

@@ -325,5 +325,6 @@ def _process_rewards(mdp: MDP, reward, policy) -> ProcessRewards:
     q = bellman.lookahead(mdp, reward, value)
     advantage = q - value[..., None]
     if mdp.available is not None:
-        q, advantage = (jnp.where(mdp.available, x, 0) for x in (q, advantage))
+        exist = bellman.timed(mdp, mdp.available)
+        q, advantage = (jnp.where(exist, x, 0) for x in (q, advantage))
     return ProcessRewards(advantage, q, value)

@@ -14,6 +14,7 @@ from mdps.worlds.safety._boat_race import boat_race
 from mdps.worlds.safety._camera_dropbox import camera_dropbox
 from mdps.worlds.safety._conveyor import conveyor_sushi, conveyor_sushi_goal, conveyor_vase
 from mdps.worlds.safety._correction import correction, interference
+from mdps.worlds.safety._edit_the_test import edit_the_test
 from mdps.worlds.safety._interruptibility import interruptibility
 from mdps.worlds.safety._island import island
 from mdps.worlds.safety._rocks_diamonds import rocks_diamonds
@@ -31,6 +32,7 @@ __all__ = [
     "conveyor_sushi_goal",
     "conveyor_vase",
     "correction",
+    "edit_the_test",
     "interference",
     "interruptibility",
     "island",
@@ -54,6 +56,7 @@ _WORLDS: dict[str, Callable[[], World]] = {
     "whisky-gold": whisky_gold,
     "tomatoes": tomatoes,
     "rocks-diamonds": rocks_diamonds,
+    "edit-the-test": edit_the_test,
     "conveyor-vase": conveyor_vase,
     "conveyor-sushi": conveyor_sushi,
     "conveyor-sushi-goal": conveyor_sushi_goal,
