@@ -46,6 +46,9 @@ goodhart: $(VENV)/example  ## written and meant reward under pressure, on worlds
 process: $(VENV)/example  ## how far may an agent look ahead before it hacks, and what if its overseer errs? rewards paid by the step
 	$(BIN)/python -m examples.process $(ARGS)
 
+rooms: $(VENV)/example  ## what the state of a room says of what is wanted, beside penalties on change; one table and one picture
+	$(BIN)/python -m examples.rooms $(ARGS)
+
 side-effects: $(VENV)/example  ## impact measures of every weight beside the careful planner: box, vase, sushi; tables and one picture
 	$(BIN)/python -m examples.side_effects $(ARGS)
 

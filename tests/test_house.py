@@ -312,6 +312,7 @@ WHERE = [
     ("which Goodhart is this", "ird/goodhart/_diagnose.py", "def diagnose"),
     ("worlds by others", "mdps/worlds/_families.py", "def families"),
     ("a simulator as a table", "mdps/worlds/_explore.py", "def explore"),
+    ("a room that somebody has left", "mdps/worlds/rooms.py", "class Room"),
     ("a world with a hidden reward", "mdps/worlds/safety/_world.py", "class World"),
     ("the careful plan per step", "ird/planning/_per_step.py", "def plan_per_step"),
     ("the offset that returns are measured from", "ird/planning/_offsets.py", "def training_offset"),

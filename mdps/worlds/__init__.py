@@ -7,7 +7,7 @@ that belong together.
 from pathlib import Path
 
 from mdps.gridworld import GridWorld
-from mdps.worlds import lavaland, potts, safety
+from mdps.worlds import lavaland, potts, rooms, safety
 from mdps.worlds._case import Case
 from mdps.worlds._explore import End, Explored, explore
 from mdps.worlds._families import Families, families
@@ -25,6 +25,7 @@ __all__ = [
     "paper",
     "path",
     "potts",
+    "rooms",
     "safety",
 ]
 __dir__ = __all__.copy
