@@ -10,9 +10,10 @@ import yaml
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^(?P<indent> *)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Of these test_docs_games runs the programs.
 ABOUT_GAMES = [
-    ROOT / "docs" / f"{name}.md" for name in ("cirl", "cirl_humans", "cirl_solvers", "oversight")
-]  # test_docs_games
+    ROOT / "docs" / f"{name}.md" for name in ("cirl", "cirl_humans", "cirl_solvers", "oversight", "encyclopedia")
+]
 PAGES = [page for page in PAGES if FENCE.search(page.read_text()) and page not in ABOUT_GAMES]
 
 
@@ -73,3 +74,23 @@ def test_the_navigation_holds_every_page_in_five_groups():
     assert list(groups) == ["Start", "How it works", "Studies", "At scale", "Reference"]
     listed = {path for pages in groups.values() for page in pages for path in page.values()}
     assert listed == {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+
+
+ENTRIES = """Reward hacking; Specification gaming; Side effects; The four Goodharts; King Midas and the Monkey's Paw;
+Sycophancy; Length, and other biases of preference data; Editing the test; Scheming, and the absent supervisor; Inverse
+reinforcement learning; Supervised fine-tuning: demonstrations alone; Inverse reward design; Cooperative inverse
+reinforcement learning; Learning from human feedback (RLHF); AI feedback and constitutional AI; Two layers: fine-tuning
+and a reward model; Recursive reward modelling; Debate; Amplification; Process supervision; Deliberative alignment"""
+
+
+def test_the_encyclopedia_has_every_entry_with_five_lines_at_most_and_what_is_left_out():
+    page = ROOT / "docs/encyclopedia.md"
+    found = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", page.read_text(), re.MULTILINE | re.DOTALL))
+    assert set(found) == set(" ".join(ENTRIES.split()).split("; "))
+    for name, text in found.items():
+        programs = FENCE.findall(text)
+        assert programs or name == "Inverse reward design", name  # whose program is Midas's
+        for _, code in programs:
+            lines = [line for line in code.splitlines() if line.strip() and not line.startswith("#")]
+            assert len(lines) <= 5, f"{name}: {len(lines)} lines"
+        assert "*Left out*: " in text, name

@@ -203,6 +203,7 @@ ASSERTED = {
         "0.85",  # by test_cirl_pomcp
         "0.3",  # the ε of the last row
     },
+    "encyclopedia": set(),
     "oversight": {"2504.18530", "1.5"},  # an address; by test_cirl_games_private_off_switch
 }
 
