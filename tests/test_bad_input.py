@@ -1025,6 +1025,10 @@ def rows_of_measures(w, k) -> Iterator[Row]:
     given = array(np.zeros(3)).or_none()
     sight = {"steps": count(), "approval": given, "noise": given}
     yield Row("myopic", alignment.myopic, {"mdp": k.mdp, "written": written, "meant": true} | sight)
+    yield Row("inflation", alignment.inflation, {
+        "mdp": k.mdp, "policy": at_random, "seen": written, "true": true})  # fmt: skip
+    looks = alignment.inflation(w.mdp, np.full((3, 4), 0.25), w.rewards[0], w.rewards[1])
+    yield Row("Inflation.beside", looks.beside, {"reference": one_of(looks)})
     yield Row("current_reward", alignment.current_reward, {
         "mdp": k.mdp, "rewards": array(w.rewards).but(one_row=w.rewards[0]), "meant": true,
         "in_force": indices(np.array([0, 1, 2]), 3), "aware": truth()})  # fmt: skip

@@ -7,13 +7,15 @@ with what it guarantees of others; `hackable` finds two policies on which writte
 that there are none; `order_among` and `simplification` do so among a few.
 
 `myopic` looks a few steps ahead and takes an overseer's word for the rest; `process_rewards` pays for steps.
-`current_reward` plans for the reward in force now, where that can be changed.
+`inflation` says by how much runs look better than they are.  `current_reward` plans for the reward in force now,
+where that can be changed.
 """
 
 from ird.alignment._correlation import Correlation, correlation
 from ird.alignment._finite import Order, order_among, simplification
 from ird.alignment._geometry import Advantage, Geometry, Minimal, geometry, starc
 from ird.alignment._hackable import Hack, hackable
+from ird.alignment._inflation import Beside, Inflation, inflation
 from ird.alignment._pearson import dard, epic
 from ird.alignment._performance import Performance, performance
 from ird.alignment._process import Myopic, ProcessRewards, myopic, process_rewards
@@ -23,10 +25,12 @@ from ird.alignment._tampering import CurrentReward, current_reward
 
 __all__ = [
     "Advantage",
+    "Beside",
     "Correlation",
     "CurrentReward",
     "Geometry",
     "Hack",
+    "Inflation",
     "Minimal",
     "Myopic",
     "Order",
@@ -40,6 +44,7 @@ __all__ = [
     "epic",
     "geometry",
     "hackable",
+    "inflation",
     "myopic",
     "order_among",
     "outer_inner",
