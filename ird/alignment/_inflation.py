@@ -190,7 +190,7 @@ def _inflation(mdp: MDP, policy, seen, true) -> Inflation:
     return Inflation(of_seen, of_true, over_lowest, over_highest, under_lowest, under_highest, rounding)
 
 
-def _spread(mdp: MDP, policy, apart, mean, ahead) -> Array:
+def _variance_of_step(mdp: MDP, policy, apart, mean, ahead) -> Array:
     """The variance that a step's action and its successor add to what is known to be `mean` `[S]`, from `ahead`."""
     gamma = jnp.asarray(mdp.discount, mean.dtype)
     after = apart[:, :, None] + gamma * ahead[mdp.next_state][:, None] - mean[:, None, None]
@@ -208,7 +208,7 @@ def _with_horizon(mdp: MDP, policy, apart) -> _Runs:
     def back(later: _Runs, now):
         taken = (now[:, :, None] > 0) & leads
         mean = jnp.sum(now * apart, axis=-1) + gamma * expected(now, later.mean)
-        variance = _spread(mdp, now, apart, mean, later.mean) + gamma**2 * expected(now, later.variance)
+        variance = _variance_of_step(mdp, now, apart, mean, later.mean) + gamma**2 * expected(now, later.variance)
         over = jnp.sum(now * jnp.maximum(apart, 0), axis=-1) + gamma * expected(now, later.over)
         highest, lowest = (
             pick(jnp.where(taken, apart[:, :, None] + gamma * x[mdp.next_state][:, None], none), axis=(1, 2))
@@ -226,7 +226,7 @@ def _endless(mdp: MDP, policy, apart) -> _Runs:
         for x in (apart, jnp.maximum(apart, 0), jnp.maximum(-apart, 0))
     )
     squared = replace(mdp, discount=jnp.asarray(mdp.discount) ** 2)
-    variance = evaluate(squared, policy, _spread(mdp, policy, apart, mean, mean))
+    variance = evaluate(squared, policy, _variance_of_step(mdp, policy, apart, mean, mean))
     # How far a run can be off is not looked for; where no step errs to a side, no run does.
     highest, lowest = jnp.where(over > 0, jnp.inf, 0), jnp.where(under > 0, -jnp.inf, 0)
     return _Runs(mean, jnp.maximum(variance, 0), over, highest, lowest)
