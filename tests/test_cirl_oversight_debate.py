@@ -182,7 +182,15 @@ def test_more_skill_helps_on_the_whole_and_a_gap_alone_does_not_decide():
 def test_huge_skills_and_extreme_judges():
     assert debate.accuracy(3, honest=1e9, liar=1e9) == pytest.approx(0.9, abs=1e-9)
     assert debate.accuracy(3, honest=2.0, liar=2.0, error=0.5) == pytest.approx(0.5)
+    # Of 500 leaves hardly ever all are false: a true one and many others to pick from, by weight e^2.4.
+    true, tilt = np.arange(1, 501), math.exp(3.0 * 0.8)
+    chance = np.exp([math.lgamma(501) - math.lgamma(k + 1) - math.lgamma(501 - k) - 500 * math.log(2) for k in true])
+    wide = chance @ ((0.9 * tilt * true + 0.1 * (500 - true)) / (tilt * true + 500 - true))
+    assert debate.accuracy(1, branching=500, honest=3.0, liar=3.0) == pytest.approx(wide, abs=1e-9)
     assert debate.verdict(True, error=1.0).accuracy == 0
+    # A judge who is mostly wrong: of one true leaf the right side must show the one that reads as true.
+    assert debate.verdict([True, False], error=0.9).accuracy == pytest.approx(0.9)
+    assert debate.verdict([True, True], error=0.9).accuracy == pytest.approx(0.1)
     assert debate.verdict(np.ones((2, 3), bool), honest=np.float32(2), liar=np.int64(2)).accuracy == pytest.approx(0.9)
 
 

@@ -112,14 +112,14 @@ def amplify(
         raise ValueError(f"error has shape {off.shape}; give one number, [S] = [{S}], or [h, S] = [{h}, {S}].")
     check_finite("error", off)
     off = np.broadcast_to(off, (h, S))
-    P, gamma = np.asarray(mdp.to_dense(), float), _double(mdp.discount)
+    to, P, gamma = np.asarray(mdp.next_state), np.asarray(mdp.probability, float), _double(mdp.discount)
     P = P / np.maximum(
         P.sum(axis=2, keepdims=True), 0.5
     )  # rows that float32 rounded; those of no action stay as they are
     shut = 0.0 if mdp.available is None else np.where(np.asarray(mdp.available), 0.0, -np.inf)
     model, exact = np.zeros(S), np.zeros(S)
     for each in off:
-        model, exact = ((r + gamma * (P @ v) + shut).max(axis=1) for v in (model, exact))
+        model, exact = ((r + gamma * (P * v[to][:, None]).sum(axis=2) + shut).max(axis=1) for v in (model, exact))
         model = model + each
     return Amplified(model, exact, float(np.abs(model - exact).max()), accumulated(float(np.abs(off).max()), gamma, h))
 

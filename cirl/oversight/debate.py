@@ -96,7 +96,8 @@ def verdict(
 ) -> Verdict:
     """The debate about one claim, by backward recursion; exact.
 
-    With two perfect debaters and one error ε for all leaves, the judge is right with probability 1 - ε at any depth.
+    With two perfect debaters and one error ε ≤ 1/2 for all leaves, the judge is right with probability 1 - ε at any
+    depth.  (A judge who is wrong more often than right turns the game around: who is right has to seem wrong.)
 
     Args:
         claim: a truth, or a sequence of claims: lists of lists of truths, ragged or not; a boolean array will do.
@@ -172,8 +173,9 @@ def accuracy(
     values = np.array([[error, 1 - error]] * 2).T
     for level in reversed(range(depth)):
         at_or = or_first == (level % 2 == 0)
-        picked, ways = _multisets(len(truth), b)
-        weight = ways * weight[picked].prod(axis=1)
+        picked, log_ways = _multisets(len(truth), b)
+        with np.errstate(divide="ignore"):  # kinds that do not occur
+            weight = np.exp(log_ways + np.log(weight)[picked].sum(axis=1))
         truth = np.asarray((np.any if at_or else np.all)(truth[picked], axis=1))
         movers = skills if at_or else skills[::-1]
         sign = 1 if at_or else -1
@@ -292,7 +294,7 @@ def _worth_to_mover(values: np.ndarray, sign: int, skill: float) -> np.ndarray:
 
 
 def _multisets(kinds: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """All ways to have `size` children of so many kinds, whatever their order, and how many orders each has."""
+    """All ways to have `size` children of so many kinds, whatever their order, and log how many orders each has."""
     count = math.comb(kinds + size - 1, size)
     if count > MOST_KINDS:
         raise ValueError(
@@ -301,11 +303,11 @@ def _multisets(kinds: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         )
     flat: Iterator[int] = itertools.chain.from_iterable(itertools.combinations_with_replacement(range(kinds), size))
     picked = np.fromiter(flat, np.int64, count * size).reshape(count, size)
-    run, repeats = np.ones(count), np.ones(count)
+    run, repeats = np.ones(count), np.zeros(count)
     for j in range(1, size):
         run = np.where(picked[:, j] == picked[:, j - 1], run + 1, 1)
-        repeats *= run
-    return picked, float(math.factorial(size)) / repeats
+        repeats += np.log(run)
+    return picked, math.lgamma(size + 1) - repeats
 
 
 def _merged(truth: np.ndarray, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

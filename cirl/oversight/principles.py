@@ -52,11 +52,11 @@ def forbid(mdp: MDP, where: Bool[Array, " S"] | np.ndarray) -> MDP:
     check_mdp(mdp)
     require_concrete("forbid", mdp=mdp.probability, flags=where)
     broken = np.asarray(check_flags("where", where, mdp.num_states))
-    moves = np.asarray(mdp.to_dense()) > 0  # [S, A, S']
-    exists = np.ones(moves.shape[:2], bool) if mdp.available is None else np.asarray(mdp.available)
+    to, likely = np.asarray(mdp.next_state), np.asarray(mdp.probability) > 0  # [S, D], [S, A, D]
+    exists = np.ones(likely.shape[:2], bool) if mdp.available is None else np.asarray(mdp.available)
     lost = broken.copy()
     while True:
-        safe = exists & ~(moves & lost).any(axis=2)
+        safe = exists & ~(likely & lost[to][:, None]).any(axis=2)
         more = lost | ~safe.any(axis=1)
         if (more == lost).all():
             break
