@@ -46,20 +46,20 @@ def measure(kind, b, s):
     return (np.abs(b - s) if kind == "absolute" else np.maximum(b - s, 0)).mean()
 
 
-def deviation(to, worth, noop, kind, baseline, gamma=0.0, start=0, readings=1):
-    """d(s'; b') state by state and action by action: `[S, A]`, by the clock `[C, S, A]` for "inaction"."""
+def deviation(to, worth, noop, kind, baseline, gamma=0.0, start=0, readings=1, states=None):
+    """d(s'; b') of some states, action by action: `[S, A]`, by the clock `[C, S, A]` for "inaction"."""
     S, A = to.shape
+    states = range(S) if states is None else states
     follow = to[:, noop]
     if baseline != "start":
         worth = averaged(worth, follow, gamma)
     if baseline != "inaction":
         beside = [start] * S if baseline == "start" else follow
-        return np.array([[measure(kind, worth[beside[s]], worth[to[s, a]]) for a in range(A)] for s in range(S)])
+        return np.array([[measure(kind, worth[beside[s]], worth[to[s, a]]) for a in range(A)] for s in states])
     by_reading, b = [], start
     for _ in range(readings):
         b = follow[b]
-        by_state = np.array([measure(kind, worth[b], worth[s]) for s in range(S)])
-        by_reading.append(by_state[to])
+        by_reading.append([[measure(kind, worth[b], worth[to[s, a]]) for a in range(A)] for s in states])
     return np.array(by_reading)
 
 

@@ -454,19 +454,22 @@ def rows_of_safety_worlds(safety) -> Iterator[Row]:
     makers = {
         "boat_race": {},
         "absent_supervisor": {"present": share()},
-        "sokoban": {"box": truth()},
+        "sokoban": {"box": truth(), "stay": truth(False), "ends": truth()},
+        "correction": {},
+        "interference": {},
         "interruptibility": {"level": count(1, 0).but(too_many=3), "chance": share()},
         "island": {"slip": share(0.1), "water": truth()},
         "whisky_gold": {"exploration": share()},
         "tomatoes": {"drying": share(), "bucket": truth()},
         "rocks_diamonds": {"switches": truth()},
-        "conveyor_vase": {"belt_object": truth()},
-        "conveyor_sushi": {"belt_object": truth()},
-        "conveyor_sushi_goal": {"belt_object": truth()},
+        "conveyor_vase": {"belt_object": truth(), "stay": truth(False)},
+        "conveyor_sushi": {"belt_object": truth(), "stay": truth(False)},
+        "conveyor_sushi_goal": {"belt_object": truth(), "stay": truth(False), "ends": truth()},
         "camera_dropbox": {"size": count(3, 3).but(too_many=9), "boxes": count(1)},
     }
     for name, settings in makers.items():
         yield Row(f"safety.{name}", getattr(safety, name), {**settings, "horizon": steps})
+    yield Row("rooms.batteries", mdps.worlds.rooms.batteries, {"easy": truth()})
     yield Row("safety.world", safety.world, {"name": Kind("sokoban", {**JUNK, "a number": 3})}, {"name": "world"})
     race = safety.boat_race(horizon=5)
     at_random = policy(np.full((8, 4), 0.25))

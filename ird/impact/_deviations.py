@@ -16,7 +16,7 @@ from ird.impact._reachability import (
     reaching_in_numpy,
     successors,
 )
-from ird.impact._rollouts import FORGOTTEN, rolled, values_where_certain
+from ird.impact._rollouts import rolled, rolled_side_by_side, values_where_certain
 from mdps.checks import check_array, require_concrete, shown
 from mdps.graph import reachable
 from mdps.mdp import MDP
@@ -76,13 +76,8 @@ def unreachability(
     if isinstance(baseline, Inaction):
         going = inactive(mdp, noop)
         against = going.follow[going.path][:, None, None]
-
     here, there = np.broadcast_arrays(to, against)
-    total, share = np.zeros(here.shape), 1.0
-    while share * baseline.discount > FORGOTTEN:
-        total += share * (1 - baseline.discount) * lost[here, there]
-        here, there, share = follow[here], follow[there], share * baseline.discount
-    return _as_penalty(total + share * lost[here, there], to, mdp)
+    return _as_penalty(rolled_side_by_side(lost, follow, here, there, baseline.discount), to, mdp)
 
 
 def relative_reachability(
@@ -181,7 +176,7 @@ def attainable_utility(
         utilities: reward of each state under each other goal, `[N, S]`.
         noop: the action that does nothing.
         baseline: `Start()`, `Inaction()` or `Stepwise()`.
-        discount: γ of the utilities' values, below 1.
+        discount: γ of the utilities' values, below 1; the MDP's own discount and horizon play no part.
         deviation: "absolute", or "decrease" to count what is lost alone.
 
     Returns:

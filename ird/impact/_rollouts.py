@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["FORGOTTEN", "rolled", "values_where_certain"]
+__all__ = ["rolled", "rolled_side_by_side", "values_where_certain"]
 __dir__ = __all__.copy
 
 FORGOTTEN = 1e-17  # rollouts go on until what they still add is less than this share
@@ -15,6 +15,22 @@ def rolled(worth: np.ndarray, follow: np.ndarray, gamma: float) -> np.ndarray:
     while factor > FORGOTTEN:
         total, onwards, factor = total + factor * total[onwards], onwards[onwards], factor * factor
     return total
+
+
+def rolled_side_by_side(
+    lost: np.ndarray, follow: np.ndarray, here: np.ndarray, there: np.ndarray, gamma: float
+) -> np.ndarray:
+    """(1 - γ) Σ_k γᵏ lost[followᵏ(s), followᵏ(b)] for states s in `here` and b in `there`, by the pairs on the way."""
+    S = len(follow)
+    start = here.astype(np.int64) * S + there
+    pairs = new = np.unique(start)
+    while new.size:
+        ahead = np.unique(follow[new // S].astype(np.int64) * S + follow[new % S])
+        new = np.setdiff1d(ahead, pairs, assume_unique=True)
+        pairs = np.union1d(pairs, new)
+    s, b = pairs // S, pairs % S
+    onwards = np.searchsorted(pairs, follow[s].astype(np.int64) * S + follow[b])
+    return rolled(lost[s, b], onwards, gamma)[np.searchsorted(pairs, start)]
 
 
 def values_where_certain(to: np.ndarray, utilities: np.ndarray, gamma: float) -> np.ndarray:

@@ -7,6 +7,7 @@ written and one that is true, what the room was like some steps ago, and the sta
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,7 +172,8 @@ def apples() -> Room:
     The one room in which chance decides: a picked apple grows again with probability .1 a step.
 
     Example:
-        >>> apples().true[:3].tolist(), apples().mdp.feature_names[0]
+        >>> room = apples()
+        >>> room.true[:3].tolist(), room.mdp.feature_names[0]
         ([1.0, 0.0, 0.0], 'in the bucket')
     """
     trees, bucket = ((0, 0), (2, 0), (2, 4)), (1, 2)
@@ -192,8 +194,7 @@ def apples() -> Room:
         grown = itertools.product(*([(x, 1.0)] if old else [(True, REGROWS), (False, 1 - REGROWS)]
                                     for old, x in zip(fruit, after, strict=True)))  # fmt: skip
         return [
-            (((way, cell), tuple(x for x, _ in each), held, carrying), float(np.prod([p for _, p in each])))
-            for each in grown
+            (((way, cell), tuple(x for x, _ in each), held, carrying), math.prod(p for _, p in each)) for each in grown
         ]
 
     def features(state):
