@@ -177,7 +177,8 @@ def game(utility: Numbers, prior: Numbers, *, human_sees: Sees, robot_sees: Sees
         utility: what acting is worth in each state, `[S]`; being off is worth 0.
         prior: probability of each, `[S]`.
         human_sees: the number of what the human sees in each state, `[S]`, or probabilities `[S, O_H]`.
-        robot_sees: the same for the robot; given the state the two are independent.
+        robot_sees: the same for the robot; given the state the two are independent (noise that both see alike belongs
+            into the state).
 
     Returns:
         A `PrivateOffSwitch`.
