@@ -145,21 +145,23 @@ def measured(place: Place, options: argparse.Namespace, done: Callable[[], None]
         done()
     literal = outcomes(impact.penalised(mdp, np.zeros((mdp.num_states, 5)), ends=over),
                        np.append(written, 0)[None], np.append(meant, 0)[None])  # fmt: skip
-    least = careful_plan(place, options) + place.first
-    done()
+    least = []
+    for draw in range(options.beliefs):
+        least.append(careful_plan(place, options, jax.random.fold_in(jax.random.key(options.seed), draw)) + place.first)
+        done()
     return {"rows": rows, "literal": [float(x[0]) + place.first for x in literal], "least exposure": least}
 
 
-def careful_plan(place: Place, options: argparse.Namespace) -> float:
+def careful_plan(place: Place, options: argparse.Namespace, key: jax.Array) -> float:
     """Meant return of the plan of least exposure, its reward written where what matters is missing."""
     field, training = (place.make(stay=True, horizon=STEPS, **more) for more in ({}, place.without))
     mdp, known = (world.mdp.replace(discount=GAMMA) for world in (field, training))
     written = field.weights(place.written)
     prior = dist.Uniform(-jnp.ones(written.shape), 1.0).to_event(1)
-    for_rewards, for_belief = jax.random.split(jax.random.key(options.seed))
+    for_rewards, for_belief = jax.random.split(key)
     rewards = jnp.concatenate([written[None], prior.sample(for_rewards, (options.alternatives,))])
     proxy = ProxyReward(written, known, beta=options.care, alternatives=rewards)
-    belief = posterior.importance(proxy, prior=prior, num_samples=5_000, key=for_belief)
+    belief = posterior.importance(proxy, prior=prior, num_samples=options.samples, key=for_belief)
     plan = planning.plan_least_exposure(mdp, belief)
     counts = mdps.feature_expectations(field.mdp, plan.policy)  # judged without a discount
     return float(counts @ field.weights(place.meant))
@@ -216,7 +218,7 @@ def main_table(found: dict[str, Any], options: argparse.Namespace) -> list[list[
             name,
             span(*result["literal"]),
             *(cell(row, at) for row in result["rows"].values()),
-            span(result["least exposure"], result["least exposure"]),
+            drawn(result["least exposure"]),
         ]
         for name, result in found.items()
     ]
@@ -254,10 +256,10 @@ def conclusion(found: dict[str, Any]) -> str:
     ways = np.array([[safely(name, result, row) for name, result in found.items()] for row in rows])  # [row, world, β]
     most = ways.sum(axis=1)
     best = ", ".join(row for row, x in zip(rows, most, strict=True) if x.max() == most.max())
-    careful = sum(result["least exposure"] >= PLACES[name].safe - 0.01 for name, result in found.items())
+    careful = sum(min(result["least exposure"]) >= PLACES[name].safe - 0.01 for name, result in found.items())
     lines = [
         f"With one weight for all, a penalty is right in at most {most.max()} of {len(found)} worlds ({best}); the "
-        f"plan of least exposure is right in {careful}."
+        f"plan of least exposure is right in {careful}, whatever is drawn."
     ]
     for name, result in found.items():
         right = {row: safely(name, result, row) for row in rows}
@@ -287,7 +289,7 @@ def draw(found: dict[str, Any], options: argparse.Namespace) -> Figure:
         rows = result["rows"]
         worst = np.array([row["low"].mean(axis=0) for row in rows.values()])
         above = np.full((1, worst.shape[1]), result["literal"][0])
-        below = np.full((1, worst.shape[1]), result["least exposure"])
+        below = np.full((1, worst.shape[1]), np.mean(result["least exposure"]))
         short = PLACES[name].safe - np.vstack([above, worst, below])
         image = axis.imshow(short, cmap=colours, vmin=0, vmax=2, aspect="auto")
         best = [np.full(worst.shape[1], result["literal"][1])]
@@ -313,7 +315,9 @@ def draw(found: dict[str, Any], options: argparse.Namespace) -> Figure:
 
 def page(tables: dict[str, list[list[str]]], found: dict[str, Any], options: argparse.Namespace) -> str:
     """The tables as a page of the documentation."""
-    command = f"python -m examples.side_effects --draws {options.draws} --seed {options.seed}"
+    command = (
+        f"python -m examples.side_effects --draws {options.draws} --beliefs {options.beliefs} --seed {options.seed}"
+    )
     lines = ["# Side effects: the tables", "", f"Made by `{command}`. [What they say](../side-effects.md).", ""]
     lines += [conclusion(found).replace("\n", "\n\n"), ""]
     for title, rows in tables.items():
@@ -331,6 +335,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", metavar="WORLD", choices=PLACES, help="these worlds (default: all)")
     parser.add_argument("--draws", type=int, default=8, help="draws of other utilities (default %(default)s)")
+    parser.add_argument("--beliefs", type=int, default=8, help="draws of rewards for the careful plan (default 8)")
+    parser.add_argument("--samples", type=int, default=50_000, help="draws of a belief (default %(default)s)")
     parser.add_argument("--betas", type=float, nargs="+", help="weights (default: 0.1 to 300, four a decade)")
     parser.add_argument("--shown", type=float, help="the weight in the table (default: 10, or the first)")
     parser.add_argument("--alternatives", type=int, default=200, help="rewards to choose from (default %(default)s)")
@@ -338,7 +344,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default 0)")
     parser.add_argument("--out", type=Path, default=Path("out/side_effects"), help="folder (default %(default)s)")
     options = parser.parse_args(arguments)
-    for name in ("draws", "alternatives"):
+    for name in ("draws", "beliefs", "samples", "alternatives"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}; give at least 1.")
     if options.care <= 0 or (options.betas and min(options.betas) < 0):
@@ -356,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     began, options, console = time.perf_counter(), parse(arguments), Console(width=max(150, Console().width))
     names = options.only or list(PLACES)
     with _report.progress(console) as bar, jax.enable_x64(True):
-        job = bar.add_task("penalties", total=len(names) * (len(ROWS) + 1))
+        job = bar.add_task("penalties", total=len(names) * (len(ROWS) + options.beliefs))
         found = {name: measured(PLACES[name], options, lambda: bar.advance(job)) for name in names}
         job = bar.add_task("attainable utility", total=len(SUITE))
         suite = {}
@@ -374,7 +380,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     picture = _style.save(draw(found, options), options.out / "side_effects.png")
     (options.out / "side_effects.md").write_text(page(tables, found, options), encoding="utf-8")
     results = {"worlds": found, "suite": suite}
-    settings = {"betas": options.betas, "draws": options.draws, "alternatives": options.alternatives}
+    settings = {
+        "betas": options.betas,
+        "draws": options.draws,
+        "beliefs": options.beliefs,
+        "alternatives": options.alternatives,
+    }
     manifest = _report.save(options.out, began, settings, options.seed, results, pictures=[picture])
     console.print(_report.told(manifest, options.out))
     return manifest

@@ -12,11 +12,28 @@ pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run t
 
 
 def test_a_box_is_left_where_it_can_be_fetched_back(tmp_path):
-    made = side_effects.main(["--only", "sokoban", "--draws", "1", "--betas", "0", "1", "10", "--out", str(tmp_path)])
+    made = side_effects.main(
+        [
+            "--only",
+            "sokoban",
+            "--draws",
+            "1",
+            "--beliefs",
+            "1",
+            "--samples",
+            "2000",
+            "--betas",
+            "0",
+            "1",
+            "10",
+            "--out",
+            str(tmp_path),
+        ]
+    )
     assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8")) == made
     assert matplotlib.image.imread(tmp_path / "side_effects.png").shape[0] > 200
     result = made["results"]["worlds"]["sokoban"] if "results" in made else made["worlds"]["sokoban"]
-    assert result["literal"] == [-1, -1] and result["least exposure"] == pytest.approx(1, abs=0.01)
+    assert result["literal"] == [-1, -1] and result["least exposure"] == pytest.approx([1], abs=0.01)
     low = {name: np.array(row["low"])[0] for name, row in result["rows"].items()}
     np.testing.assert_allclose(low["UR start"], [-1, 0, 0], atol=1e-9)
     np.testing.assert_allclose(low["RR start"], [-1, 1, 0], atol=1e-9)

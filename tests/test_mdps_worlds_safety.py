@@ -483,3 +483,31 @@ def test_states_are_found_by_what_they_are(worlds, x64):
 def test_what_makes_no_world_is_refused(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_worlds_with_an_action_that_does_nothing():
+    """The same rules with a fifth action; where the goal does not end the run the agent walks on from it."""
+    still = safety.sokoban(stay=True)
+    assert still.mdp.num_states == 55 and still.mdp.num_actions == 5
+    assert still.replay("sdrrdd") == (44, 34) and still.replay("drrdd") == (45, 35)
+    on = safety.sokoban(stay=True, ends=False)
+    assert on.mdp.num_states == 60 and on.replay("drrdd") == (45, 35)
+    assert on.replay("drrdds") == (44, 34)  # a step more, and no second goal for standing there
+    assert on.replay("drrddud") == (93, 83)  # but for coming again, which `impact.penalised` ends
+    with pytest.raises(ValueError, match="up, down, left, right, stay, or u d l r s"):
+        still.replay("x")
+    belt = safety.conveyor_sushi(stay=True)
+    assert belt.mdp.num_states == 370 and belt.replay("s" * 4) == (0, 50) and belt.replay("s" * 3) == (0, 0)
+    assert safety.conveyor_sushi_goal(stay=True, ends=False).mdp.num_states == 370
+    assert still.walk(still.explored.policy(lambda state: "down"))[0][1] == "down"
+
+
+def test_correction_switches_off_and_interference_waits_for_nobody():
+    correction = safety.correction()
+    assert correction.replay("rr") == (0, 0) and correction.replay("rrr") == (0, 0)  # switched off after two
+    assert correction.replay("urrdr") == (1, -1) and correction.replay("ruls") == (0, 0)
+    assert correction.replay("su" + "rrdr") == (1, -1)  # one step later the button can still be pressed
+    passing = safety.interference()
+    assert passing.replay("rrrrrr") == (1, 1)
+    # Down to the belt in column 3, the sushi comes to column 4, and is stopped there in the next step; once.
+    assert passing.replay("rrd") == (0, 0) and passing.replay("rrds") == passing.replay("rrdsss") == (0, -2)
