@@ -59,25 +59,23 @@ def by_action(features, w):
 
 
 @pytest.mark.usefixtures("optimised")
-@pytest.mark.parametrize("bits", [32, 64])
-def test_the_camera_is_hacked_by_who_looks_far_enough_ahead(bits):
-    with jax.enable_x64(bits == 64):
-        world = safety.camera_dropbox()
-        others = world.mdp.feature_names.index("others")
+def test_the_camera_is_hacked_by_who_looks_far_enough_ahead(x64):
+    """In float64; the example's test does it in float32."""
+    world = safety.camera_dropbox()
+    others = world.mdp.feature_names.index("others")
 
-        @jax.vmap
-        def looked(M):
-            found = alignment.myopic(world.mdp, world.written, world.hidden, M)
-            return found.meant, found.written, mdps.feature_expectations(world.mdp, found.policy)[others]
+    @jax.vmap
+    def looked(M):
+        found = alignment.myopic(world.mdp, world.written, world.hidden, M)
+        return found.meant, found.written, mdps.feature_expectations(world.mdp, found.policy)[others]
 
-        ahead = sorted(HACKS.keys() | RETURNS.keys())
-        meant, written, hacked = looked(jnp.array(ahead))
-        tolerance = 5e-5 if bits == 64 else 2e-4
-        for M, share in HACKS.items():
-            assert float(hacked[ahead.index(M)]) == pytest.approx(share, abs=tolerance)
-        for M, (good, seen) in RETURNS.items():
-            assert float(meant[ahead.index(M)]) == pytest.approx(good, abs=tolerance)
-            assert float(written[ahead.index(M)]) == pytest.approx(seen, abs=tolerance)
+    ahead = sorted(HACKS.keys() | RETURNS.keys())
+    meant, written, hacked = looked(jnp.array(ahead))
+    for M, share in HACKS.items():
+        assert float(hacked[ahead.index(M)]) == pytest.approx(share, abs=5e-5)
+    for M, (good, seen) in RETURNS.items():
+        assert float(meant[ahead.index(M)]) == pytest.approx(good, abs=5e-5)
+        assert float(written[ahead.index(M)]) == pytest.approx(seen, abs=5e-5)
 
 
 @pytest.mark.parametrize(("horizon", "per_action"), [(5, True), (None, False)])
