@@ -92,16 +92,15 @@ def test_every_way_to_break_ties_is_bracketed(x64):
 def test_where_one_reward_is_in_force_it_is_a_plan_for_it(x64):
     rng = np.random.default_rng(2)
     moves, rewards, _, meant = drawn(rng)
-    for settings in ({"horizon": T}, {"discount": 0.9}):
-        mdp, weights = made(moves, rewards, meant, **settings)
-        plan = alignment.performance(mdp, weights[0], weights[G])
-        for aware in (False, True)[: 1 + ("horizon" in settings)]:
-            found = alignment.current_reward(mdp, weights[:1], np.zeros(S, int), weights[G], aware=aware)
-            got = found.at_least, found.lowest, found.shared, found.highest, found.at_most
-            expected = plan.lowest, plan.lowest, plan.shared, plan.highest, plan.highest
-            np.testing.assert_allclose(got, expected, atol=1e-6)
-            best = mdp.initial @ mdps.solve(mdp, mdp.reward(weights[0])).value
-            assert float(found.observed) == pytest.approx(float(best), abs=1e-6)
+    mdp, weights = made(moves, rewards, meant, horizon=T)
+    plan = alignment.performance(mdp, weights[0], weights[G])
+    expected = plan.lowest, plan.lowest, plan.shared, plan.highest, plan.highest
+    best = mdp.initial @ mdps.solve(mdp, mdp.reward(weights[0])).value
+    for aware in (False, True):
+        found = alignment.current_reward(mdp, weights[:1], np.zeros(S, int), weights[G], aware=aware)
+        got = found.at_least, found.lowest, found.shared, found.highest, found.at_most
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+        assert float(found.observed) == pytest.approx(float(best), abs=1e-6)
 
 
 def test_endless_without_knowing_later_selves(x64):
