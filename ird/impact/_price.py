@@ -96,7 +96,7 @@ def price(mdp: MDP, written: Float[Array, " K"]) -> Price:
     literal, charge = (jnp.zeros(mdp.num_features, written.dtype) for _ in range(2))
     literal, charge = literal.at[:-1].set(written), charge.at[-1].set(-1.0)
     of_literal = performance(mdp, literal, charge)
-    reward, penalty = float(_solved(mdp, literal)[0]), -float(of_literal.highest)
+    reward, penalty = float(_solved(mdp, literal)[0]), 0.0 - float(of_literal.highest)
     rounding = 64 * float(jnp.finfo(written.dtype).eps)
     value, error, counts = _solved(mdp, charge)
     least = _return_and_penalty(counts, written)
