@@ -12,7 +12,6 @@ pytestmark = pytest.mark.usefixtures("unannotated_throughout")  # as users run t
 
 SHARES = {
     "room": ([0.486, 1], [1, 1], [1, 1], [1, 1]),
-    "train": ([0.472, 1], [1, 1], [1, 1], [1, 1]),
     "far vase": ([0.559, 0.559], [1, 1], [1, 1], [0.559, 0.559]),
 }
 
