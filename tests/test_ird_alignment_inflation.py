@@ -117,3 +117,15 @@ def test_endless_runs_that_are_certain_or_one_coin(x64):
     sure = alignment.inflation(coin.replace(initial=np.array([0, 0.25, 0.75])), np.ones((3, 1)), SEEN, TRUE)
     np.testing.assert_allclose([sure.over_lowest, sure.over_highest, sure.under_lowest], [2.5, 2.5, 7.5], atol=1e-6)
     assert sure.exact and str(sure).endswith("overestimated by 2.5, underestimated by 7.5")
+
+
+def test_the_unit_of_the_rewards_does_not_matter():
+    """In float32, whose squares end at 1e38 and begin at 1e-38."""
+    case = drawn(np.random.default_rng(6), False, False)
+    mdp = MDP.from_dense(*case[:3], horizon=T)
+    one = alignment.inflation(mdp, case[3], SEEN, TRUE)
+    for unit in (2.0**-80, 2.0**80):
+        other = alignment.inflation(mdp, case[3], unit * SEEN, unit * TRUE)
+        for name in ("over_lowest", "over_highest", "under_lowest", "under_highest"):
+            assert float(getattr(other, name)) == pytest.approx(unit * float(getattr(one, name)), rel=1e-5)
+        assert not other.exact

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ird.flows import unit_of
 from mdps.checks import (
     check_mdp,
     check_part,
@@ -167,7 +168,8 @@ def _inflation(mdp: MDP, policy, seen, true) -> Inflation:
     by_seen, by_true = mdp.reward(seen), mdp.reward(true)
     apart = by_seen - by_true
     apart = jnp.broadcast_to(apart[:, None] if apart.ndim == 1 else apart, mdp.probability.shape[:2])
-    runs = (_endless if mdp.horizon is None else _with_horizon)(mdp, policy, apart)
+    unit = unit_of(apart)  # so that squares are neither too large for their kind of number nor too small
+    runs = (_endless if mdp.horizon is None else _with_horizon)(mdp, policy, apart / unit)
     mean, start = runs.mean, mdp.initial
     # E max(D, 0) for a run's D, from each start.
     spread = (mean + jnp.sqrt(mean**2 + runs.variance)) / 2
@@ -185,8 +187,8 @@ def _inflation(mdp: MDP, policy, seen, true) -> Inflation:
     of_seen, of_true = (policy_return(mdp, policy, r) for r in (by_seen, by_true))
     size = mdp.total_visits * jnp.maximum(jnp.max(jnp.abs(by_seen)), jnp.max(jnp.abs(by_true)))
     rounding = 64 * jnp.finfo(size.dtype).eps * size
-    over_lowest, over_highest = (start @ jnp.maximum(x, 0) for x in (least, most))
-    under_lowest, under_highest = (start @ jnp.maximum(x - mean, 0) for x in (least, most))
+    over_lowest, over_highest = (unit * (start @ jnp.maximum(x, 0)) for x in (least, most))
+    under_lowest, under_highest = (unit * (start @ jnp.maximum(x - mean, 0)) for x in (least, most))
     return Inflation(of_seen, of_true, over_lowest, over_highest, under_lowest, under_highest, rounding)
 
 
