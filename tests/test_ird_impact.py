@@ -370,8 +370,8 @@ def test_the_price_is_where_the_upper_envelope_of_all_policies_leaves_the_litera
     prices = []
     for _ in range(6):
         mdp = drawn(rng, S=5, A=2, certain=False)
-        careful = impact.penalised(mdp, rng.random((5, 2)))
-        written = rng.normal(size=2)
+        charge = rng.random((5, 2))
+        careful, written = impact.penalised(mdp, charge), rng.normal(size=2)
         found = impact.price(careful, written)
         counts = returns_of_all(careful)
         reward, penalty = counts[:, :2] @ written, counts[:, 2]
@@ -381,6 +381,9 @@ def test_the_price_is_where_the_upper_envelope_of_all_policies_leaves_the_litera
         expected = ((reward.max() - reward[less]) / (literal - penalty[less])).min() if less.any() else np.inf
         assert float(found.beta) == pytest.approx(expected, rel=1e-4)
         assert float(found.penalty) == pytest.approx(literal, abs=1e-5)
+        for paid, charged in [(1e-6, 1.0), (1e6, 1e-6), (1e-6, 1e6)]:  # an endless run's solver stops at some error
+            in_units = impact.price(impact.penalised(mdp, charged * charge), paid * written)
+            assert float(in_units.beta) * charged / paid == pytest.approx(expected, rel=1e-4)
         beta = min(expected, 1e6)
         assert (reward - beta * penalty).max() <= reward.max() - beta * literal + float(found.gap) + 1e-5
         prices.append(expected)
@@ -432,6 +435,8 @@ def test_aup_compares_expectations_where_chance_decides(x64):
     lost = np.maximum(q[:, :, 1:2] - q, 0) / np.abs(q[:, :, 1:2])
     found = impact.aup(mdp, utilities, noop=1, discount=gamma, deviation="decrease")
     np.testing.assert_allclose(found, lost.mean(axis=0), atol=1e-6)
+    tiny = impact.aup(mdp, 1e-7 * utilities, noop=1, discount=gamma, deviation="decrease")
+    np.testing.assert_allclose(tiny, found, atol=1e-6)  # it has no unit
 
 
 SUITE = {

@@ -77,11 +77,10 @@ def performance(mdp: MDP, written: Any, true: Float[Array, " K"]) -> Performance
 def _performance(mdp: MDP, written, true) -> Performance:
     wanted, reward = mdp.reward(written), mdp.reward(true)
     policy = solve(mdp, wanted / unit_of(wanted)).policy
-    best = solve(mdp, reward)
+    best, error = _return_of_best(mdp, reward)
     shared = policy_return(mdp, policy, reward)
     lowest, highest, rounding = range_among(mdp, policy > 0, reward)
-    rounding = jnp.maximum(rounding, best.error_bound)
-    return Performance(lowest, shared, highest, mdp.initial @ best.value, rounding)
+    return Performance(lowest, shared, highest, best, jnp.maximum(rounding, error))
 
 
 def range_among(mdp: MDP, allowed, reward) -> tuple[Array, Array, Array]:
@@ -99,8 +98,9 @@ def range_among(mdp: MDP, allowed, reward) -> tuple[Array, Array, Array]:
 
 
 def _return_of_best(mdp: MDP, reward) -> tuple[Array, Array]:
-    found = solve(mdp, reward)
-    return mdp.initial @ found.value, found.error_bound
+    unit = unit_of(reward)  # a solver's errors do not shrink with the reward
+    found = solve(mdp, reward / unit)
+    return unit * (mdp.initial @ found.value), unit * found.error_bound
 
 
 def _best_among(mdp: MDP, allowed, reward) -> Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ird.flows import unit_of
 from ird.impact._baselines import Inaction, Stepwise
 from ird.impact._deviations import Baseline, check_baseline, check_deviation, check_utilities
 from ird.impact._penalised import ended
@@ -83,10 +84,12 @@ def aup(
         v = values_where_certain(to, utilities, gamma)
         penalty = _at_the_end_of_a_plan(to, v, noop, only, steps, _fixed(endless, baseline, noop, steps))
     else:
-        q = np.asarray(_action_values(endless, jnp.asarray(utilities, mdp.features.dtype)), np.float64)
+        unit = np.asarray(jax.vmap(unit_of)(jnp.asarray(utilities, mdp.features.dtype)), np.float64)[:, None, None]
+        near_one = jnp.asarray(utilities / unit[:, 0], mdp.features.dtype)  # a solver's errors do not shrink with them
+        q = np.asarray(_action_values(endless, near_one), np.float64)
         change = q[:, :, noop, None] - q
         change, size = (np.maximum(change, 0) if only else np.abs(change)), np.abs(q[:, :, noop, None])
-        penalty = (change / np.where(size > 0, size, 1)).mean(axis=0)
+        penalty = np.where(size > 0, change / np.where(size > 0, size, 1), unit * change).mean(axis=0)
     penalty = np.where(np.asarray(over)[:, None], 0, penalty)
     return jnp.asarray(penalty if exist is None else np.where(exist, penalty, 0), mdp.features.dtype)
 

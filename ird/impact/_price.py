@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ird.alignment import performance
+from ird.flows import unit_of
 from ird.impact._penalised import IMPACT
 from ird.impact._reachability import known
 from mdps.checks import check_array, is_concrete, shown
@@ -96,23 +97,24 @@ def price(mdp: MDP, written: Float[Array, " K"]) -> Price:
     literal, charge = (jnp.zeros(mdp.num_features, written.dtype) for _ in range(2))
     literal, charge = literal.at[:-1].set(written), charge.at[-1].set(-1.0)
     of_literal = performance(mdp, literal, charge)
-    reward, penalty = float(_solved(mdp, literal)[0]), 0.0 - float(of_literal.highest)
-    rounding = 64 * float(jnp.finfo(written.dtype).eps)
+    value, off, counts = _solved(mdp, literal)
+    reward, penalty = max(float(value), _return_and_penalty(counts, written)[0]), 0.0 - float(of_literal.highest)
+    unsure, rounding = of_literal.error_bound, 64 * float(jnp.finfo(written.dtype).eps)
     value, error, counts = _solved(mdp, charge)
     least = _return_and_penalty(counts, written)
-    slack = float(of_literal.error_bound) + float(error) + rounding * max(abs(penalty), abs(float(value)))
+    slack = float(unsure) + float(error) + rounding * max(abs(penalty), abs(float(value)))
     answer = (reward, penalty, *least)
     if penalty + float(value) <= slack:
         return _price(np.inf, reward, penalty, reward, penalty, slack)
     beta, gap = np.inf, np.inf
     for _ in range(MOST_CUTS):
         cut = (reward - answer[2]) / (penalty - answer[3])
-        if not cut < beta:
+        if not 0 < cut < beta:  # a plan of the same reward is a tie that rounding broke
             break
         beta = cut
         value, error, counts = _solved(mdp, literal + beta * charge)
         size = max(abs(reward), abs(beta * penalty), 1e-30)
-        here, slack = float(value) - (reward - beta * penalty), float(error) + rounding * size
+        here, slack = float(value) - (reward - beta * penalty), float(error + off + beta * unsure) + rounding * size
         gap = max(here, 0.0) + float(error)
         better = _return_and_penalty(counts, written)
         if here <= slack or better[1] >= penalty:
@@ -134,5 +136,7 @@ def _return_and_penalty(counts, written) -> tuple[float, float]:
 @jax.jit
 def _solved(mdp: MDP, weights):
     """The best return for some weights, its error, and the features of the plan that attains it."""
-    found = solve(mdp, mdp.reward(weights))
-    return mdp.initial @ found.value, found.error_bound, feature_expectations(mdp, found.policy)
+    reward = mdp.reward(weights)
+    unit = unit_of(reward)  # a solver's errors do not shrink with the reward
+    found = solve(mdp, reward / unit)
+    return unit * (mdp.initial @ found.value), unit * found.error_bound, feature_expectations(mdp, found.policy)
