@@ -192,6 +192,10 @@ def test_performance_brackets_every_deterministic_policy_that_is_optimal_for_the
             returns = np.array(returns)
             best = returns[returns @ written > (returns @ written).max() - 1e-9] @ true
             np.testing.assert_allclose([found.lowest, found.highest], [best.min(), best.max()], atol=1e-6)
+            small = alignment.performance(mdp, written, 2.0**-20 * true)  # the solver's error is no share of it
+            np.testing.assert_allclose(
+                [small.lowest * 2**20, small.highest * 2**20], [best.min(), best.max()], atol=4e-6
+            )
             off = 2 * found.error_bound + 1e-9
             assert found.lowest - off <= found.shared <= found.highest + off
             assert float(found.best) == pytest.approx((returns @ true).max(), abs=1e-6)

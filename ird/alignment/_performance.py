@@ -98,7 +98,7 @@ def range_among(mdp: MDP, allowed, reward) -> tuple[Array, Array, Array]:
 
 
 def _return_of_best(mdp: MDP, reward) -> tuple[Array, Array]:
-    unit = unit_of(reward)  # a solver's errors do not shrink with the reward
+    unit = jnp.minimum(unit_of(reward), 1)  # a solver's errors do not shrink with a small reward
     found = solve(mdp, reward / unit)
     return unit * (mdp.initial @ found.value), unit * found.error_bound
 
