@@ -5,11 +5,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
-from numpyro.distributions import Distribution
+from numpyro.distributions import (
+    Distribution,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    MultivariateStudentT,
+)
 
 from mdps.checks import shown
 
-__all__ = ["check_prior", "draw_from"]
+__all__ = ["check_prior", "covariance_of_prior", "draw_from"]
 __dir__ = __all__.copy
 
 # How many prior draws are kept to draw the prior beside the posterior.
@@ -46,3 +51,17 @@ def draw_from(prior: Distribution, num_samples: int, key: Key[Array, ""]) -> Flo
     """Draws from a prior that `check_prior` has passed, `[N, K]`."""
     with jax.numpy_rank_promotion("allow"):  # numpyro relies on it
         return jnp.asarray(prior.sample(key, (num_samples,)))
+
+
+def covariance_of_prior(prior: Any) -> Float[Array, " K K"] | None:
+    """The covariance of a prior whose weights go together, `[K, K]`; None of any other, or where it has none.
+
+    A Student's distribution of two degrees of freedom or fewer has none: its scale stands in for it.
+    """
+    if isinstance(prior, MultivariateStudentT):
+        df, root = jnp.asarray(prior.df), prior.scale_tril
+        spread = jnp.where(df > 2, df / jnp.where(df > 2, df - 2, 1), 1)
+        return spread * jnp.matmul(root, jnp.swapaxes(root, -1, -2), precision=jax.lax.Precision.HIGHEST)
+    if isinstance(prior, LowRankMultivariateNormal | MultivariateNormal):
+        return jnp.asarray(prior.covariance_matrix)
+    return None

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 from ird.beliefs import Belief
 from ird.evidence.protocol import Evidence
 from ird.planning._explain import Remembers, explanation_of, remember, what_was_met
-from ird.planning._unknown import Known, above, as_features, known_of, rests_on, unknown_of
+from ird.planning._unknown import Known, as_features, known_of, rests_on, unknown_of, worth_of
 from mdps import bellman
 from mdps.checks import check_number, check_sums, is_concrete, shown
 from mdps.mdp import MDP
@@ -160,8 +160,7 @@ def plan_least_exposure(
 def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
     dtype = jnp.result_type(known.weights, mdp.probability)
     u = unknown_of(mdp, known, cut).astype(dtype)
-    gained = above(mdp, known.reference[None])[..., 0, :]
-    r = jnp.matmul(gained, known.weights, precision=jax.lax.Precision.HIGHEST).astype(dtype)
+    r = worth_of(mdp, known).astype(dtype)
     r = jnp.where(u > 0, jnp.minimum(r, 0), r)
     two = dataclasses.replace(mdp, features=jnp.stack([r, u], axis=-1), feature_names=("known", "unknown"))
     given = give_up * _stake(two, known)
@@ -197,14 +196,15 @@ def _plan_least_exposure(mdp: MDP, known: Known, give_up, cut) -> ExposurePlan:
 def _plan_that_keeps(two: MDP, price, given, least):
     """The plan of a price, its visits, what it is worth and exposed to: of a lower price where it is not worth enough.
 
-    The price may be the very one at which two plans are as good, and rounding then chooses; what a plan is worth only
-    grows as the price falls, so a trifle less does.
+    The price is the very one at which the plan that keeps the floor and a less exposed one that does not are as good,
+    and a policy that shares ties would toss a coin between them at every step.  A trifle less is paid, so that it is
+    the plan which keeps the floor; what a plan is worth only grows as the price falls.
     """
     r, u = two.features[..., 0], two.features[..., 1]
+    trifle = jnp.finfo(r.dtype).eps ** 0.6  # more than rounding, and less than what plans differ by
 
     def tried(k):
-        less = jnp.minimum(16 * jnp.finfo(r.dtype).eps * 8.0**k, 1).astype(r.dtype)
-        now = jnp.where(k == 0, price, price * (1 - less))
+        now = price * (1 - jnp.minimum(trifle * 8.0**k, 1).astype(r.dtype))
         policy = _policy(two, jnp.where(given > 0, r - now * u, r), u, given > 0)
         visits = occupancy(two, policy)
         return now, policy, visits, *(jnp.sum(visits * (x if x.ndim == 2 else x[:, None])) for x in (r, u))

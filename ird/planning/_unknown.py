@@ -4,6 +4,8 @@ With I what the evidence was able to tell (`ird.evidence.fisher`) and D the prio
 
     D I D = V diag(ι) Vᵀ
 
+(of a prior whose weights go together, a normal one of covariance P, D is a root of it, D Dᵀ = P, and Dᵀ I D is taken)
+
 ι is what one prior standard deviation along a direction changes in the log-likelihood, and ι/(1 + ι) the share of
 that direction which the evidence speaks about.  A visit is compared with normal ones, b_e:
 
@@ -13,6 +15,11 @@ over all visits that can be reached, and 0 where that is small: below `cut`, or 
 proxy's plan gained in training, g = b - φ̄ (the untold share of the gain).  What is at stake is known no better than
 that, and who is more careful about each visit hides from all of them: with `cut` alone a designer of β = 1 left the
 whole of an office unknown, its charger too (`tests/test_ird_planning_office.py`).
+
+It is 0, too, where a visit is known to be good: where what is known of it is worth more above a visit in which nothing
+in particular is wanted than SURE standard deviations of what is not known, k·(φ - φ̄) > SURE |(1 + ι)⁻¹ Vᵀ D (φ - b)|.
+Where readings are noisy every place is new along some direction, the goal as well; what it brings is worth many times
+what may be hidden in it.  A hazard that the evidence said nothing about brings nothing that is known.
 
 Without a horizon the visit before all reward ends decides over all that are missed: it is compared with as many normal
 ones as it decides, `visits_decided`.  Otherwise goals that end everything would never be known: of their visits and
@@ -42,6 +49,10 @@ from mdps.mdp import MDP
 from mdps.policies import feature_expectations, uniform_policy
 from mdps.reaching import can_be_reached
 
+# Standard deviations of what is hidden in a visit that its known worth must exceed: 96% of a normal one.  Chosen on
+# noisy readings of maps of their own (the IRD paper's, seeds 1 to 3); on one-hot terrains nothing hangs on it.
+SURE = 1.75
+
 
 class Known(NamedTuple):
     """What the evidence told, and what a visit is compared with.
@@ -50,7 +61,7 @@ class Known(NamedTuple):
         weights: k, what is known of each weight, `[K]`.
         hidden: (1 + ι)⁻¹ Vᵀ D, what remains of a visit's features where nothing was told, `[K, K]`.
         directions: V, `[K, K]`.
-        scale: D, `[K]`.
+        scale: D, `[K]`, or `[K, K]` of a prior whose weights go together.
         normal: features of normal visits, `[E, K]`.
         reference: features of a visit where nothing in particular is wanted, `[K]`.
         gains: what normal behaviour collects per visit above that, `[E, K]`.
@@ -60,7 +71,7 @@ class Known(NamedTuple):
     weights: Float[Array, " K"]
     hidden: Float[Array, " K K"]
     directions: Float[Array, " K K"]
-    scale: Float[Array, " K"]
+    scale: Float[Array, " K"] | Float[Array, " K K"]
     normal: Float[Array, " E K"]
     reference: Float[Array, " K"]
     gains: Float[Array, " E K"]
@@ -158,7 +169,7 @@ def known_of(mdp: MDP | Visits, belief: Belief, *evidence: Evidence, value: Floa
             "or some of its evidence does not say); pass the evidence after the belief, as evidence."
         )
     by = mean if value is None else check_value(value, mean)
-    return _known_of(mdp, by, belief.prior_mean, _scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
+    return _known_of(mdp, by, belief.prior_mean, *_scale(belief), kept)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def check_value(value, mean: Array | jax.ShapeDtypeStruct) -> Array:
@@ -169,29 +180,58 @@ def check_value(value, mean: Array | jax.ShapeDtypeStruct) -> Array:
     return value.astype(mean.dtype)
 
 
-def _scale(belief) -> Array:
-    """The prior's standard deviations; of a prior without a variance half of what 68% of its draws span."""
+def _scale(belief) -> tuple[Array, Array]:
+    """The prior's standard deviations `[K]`, or a root of its covariance where weights go together, and the inverse.
+
+    Of a prior without a variance half of what 68% of its draws span.  What has no spread has an inverse of 0.
+    """
+    if getattr(belief, "prior_covariance", None) is not None:
+        return _root(belief.prior_covariance)
     sd, draws = belief.prior_sd, belief.prior_sample
     low, high = jnp.quantile(jnp.where(jnp.isfinite(draws), draws, 0), jnp.asarray([0.16, 0.84], draws.dtype), axis=0)
-    return jnp.where(jnp.isfinite(sd), sd, (high - low) / 2)
+    sd = jnp.where(jnp.isfinite(sd), sd, (high - low) / 2)
+    return sd, jnp.where(sd > 0, 1 / jnp.where(sd > 0, sd, 1), 0)
 
 
 @jax.jit
-def _known_of(mdp: MDP | Visits, mean, prior_mean, scale, kept) -> Known:
-    whitened = scale[:, None] * kept["information"] * scale[None]
+def _root(covariance: Float[Array, " K K"]) -> tuple[Array, Array]:
+    """A root of a covariance and its inverse: diag(σ) C^½, with C the correlations, so that units change σ alone."""
+    sd = jnp.sqrt(jnp.diagonal(covariance))
+    inverse = jnp.where(sd > 0, 1 / jnp.where(sd > 0, sd, 1), 0)
+    size, axes = jnp.linalg.eigh(covariance * inverse[:, None] * inverse[None])
+    half = jnp.sqrt(jnp.maximum(size, 0))
+    there = half > jnp.sqrt(size.shape[0] * jnp.finfo(sd.dtype).eps)  # of the correlations; less is rounding
+
+    def with_sizes(x):
+        return jnp.matmul(axes * x[None], axes.T, precision=jax.lax.Precision.HIGHEST)
+
+    half = jnp.where(there, half, 0)
+    return sd[:, None] * with_sizes(half), with_sizes(jnp.where(there, 1 / jnp.where(there, half, 1), 0)) * inverse[None]
+
+
+def in_prior_units(scale: Float[Array, " K"] | Float[Array, " K K"], features: Array) -> Array:
+    """Dᵀ φ, features as they come in standard deviations of the prior, `[..., K]`."""
+    if scale.ndim == 1:
+        return features * _lifted(scale, features.ndim)
+    return jnp.matmul(features, scale, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.jit
+def _known_of(mdp: MDP | Visits, mean, prior_mean, scale, inverse, kept) -> Known:
+    whitened = in_prior_units(scale, in_prior_units(scale, kept["information"]).T)
     iota, V = jnp.linalg.eigh((whitened + whitened.T) / 2)
     # What is left of a zero after a decomposition is rounding of the largest.
     iota = jnp.where(iota > 8 * iota.shape[0] * jnp.finfo(iota.dtype).eps * jnp.max(iota), iota, 0)
     share = iota / (1 + iota)
-    moved = jnp.where(scale > 0, (mean - prior_mean) / jnp.where(scale > 0, scale, 1), 0)
-    weights = prior_mean + scale * (V @ (share * (V.T @ moved)))
-    hidden = (V / (1 + iota)[None]).T * scale[None]
+    moved = in_prior_units(inverse.T, mean - prior_mean)
+    weights = prior_mean + in_prior_units(scale.T, V @ (share * (V.T @ moved)))
+    hidden = in_prior_units(scale.T, (V / (1 + iota)[None]).T)
     normal, reference, gains = kept["normal"], kept["reference"], kept["gains"]
     if normal.shape[0] == 0:  # nothing shows what is normal: what is here at first, and what acting at random brings
         first, reference = _ordinary(mdp)
         normal = first[None]
-    gain = jnp.mean(gains, axis=0) if gains.shape[0] else jnp.zeros_like(scale)
-    left, whole = jnp.linalg.norm(hidden @ gain), jnp.linalg.norm(scale * gain)
+    gain = jnp.mean(gains, axis=0) if gains.shape[0] else jnp.zeros_like(mean)
+    left, whole = jnp.linalg.norm(hidden @ gain), jnp.linalg.norm(in_prior_units(scale, gain))
     untold = jnp.where(whole > 0, left / jnp.where(whole > 0, whole, 1), 0)
     return Known(weights, hidden, V, scale, normal, reference, gains, untold)
 
@@ -266,7 +306,7 @@ def unknown_of(mdp: MDP, known: Known, cut) -> Array:
     """What is unknown about each visit, `[S]`, or `[S, A]` where features depend on the action or without a horizon."""
     whole = size_of(visits_apart(mdp.features, known.normal), known)  # [S, (A,) E]
     largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))
-    return counted_from(left_of(above(mdp, known.normal), known), largest, known, cut)
+    return counted_from(left_of(above(mdp, known.normal), known), worth_of(mdp, known), largest, known, cut)
 
 
 def as_features(mdp: MDP, u: Array) -> Array:
@@ -286,10 +326,11 @@ def share_unknown(every: Visits, known: Known, cut) -> Array:
 
     def compared(rows):
         apart = visits_apart(rows, known.normal)
-        return left_of(apart, known), size_of(apart, known)
+        worth = jnp.matmul(rows - known.reference[None], known.weights, precision=jax.lax.Precision.HIGHEST)
+        return left_of(apart, known), size_of(apart, known), worth
 
-    left, whole = in_blocks(compared, every.features, rows_per_block(2 * known.normal.size))
-    return counted_from(left, jnp.max(whole, axis=0), known, cut)
+    left, whole, worth = in_blocks(compared, every.features, rows_per_block(2 * known.normal.size))
+    return counted_from(left, worth, jnp.max(whole, axis=0), known, cut)
 
 
 def visits_apart(features: Array, normal: Array) -> Array:
@@ -304,14 +345,21 @@ def left_of(apart: Array, known: Known) -> Array:
 
 def size_of(apart: Array, known: Known) -> Array:
     """A distance in standard deviations of the prior, `[..., E]`."""
-    return jnp.linalg.norm(apart * _lifted(known.scale, apart.ndim), axis=-1)
+    return jnp.linalg.norm(in_prior_units(known.scale, apart), axis=-1)
 
 
-def counted_from(left: Array, largest: Array, known: Known, cut) -> Array:
+def worth_of(mdp: MDP, known: Known) -> Array:
+    """What visits are worth by what is known, above as many of a plan for nothing in particular, `[S]` or `[S, A]`."""
+    gained = above(mdp, known.reference[None])[..., 0, :]
+    return jnp.matmul(gained, known.weights, precision=jax.lax.Precision.HIGHEST)
+
+
+def counted_from(left: Array, worth: Array, largest: Array, known: Known, cut) -> Array:
     """What is left of each visit as a share of the `largest`, 0 where that counts as nothing."""
     largest = _lifted(largest, left.ndim)
     share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
-    return jnp.where((share >= cut) & (share > known.untold), share, 0)
+    counts = (share >= cut) & (share > known.untold) & (worth <= SURE * jnp.min(left, axis=-1))
+    return jnp.where(counts, share, 0)
 
 
 def _lifted(x: Array, rank: int) -> Array:

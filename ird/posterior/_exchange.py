@@ -116,7 +116,7 @@ def exchange(
     drawn = _run_chains(as_pytrees(evidence), ready, beta_prior, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     belief = chains_as_posterior(*drawn, num_chains=num_chains, names=names)
-    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None)))
+    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None), prior=prior))
 
 
 @functools.partial(jax.jit, static_argnames="sizes")

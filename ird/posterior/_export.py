@@ -25,6 +25,7 @@ _SHAPES = {  # of one posterior; of a batch each has the batch's axes in front
     "prior_mean": ("K",),
     "prior_sd": ("K",),
     "prior_sample": ("P", "K"),
+    "prior_covariance": ("K", "K"),
     "feature_covariance": ("K", "K"),
 }
 _FIRST = {"parameters": "N", "prior_parameters": "P", "sample_stats": "N"}  # of each array of a dictionary

@@ -72,4 +72,4 @@ def importance(
     check_finite_likelihood(found["log_weights"])
     found["pareto_k"] = pareto_k(likely)
     belief = Posterior(feature_covariance=sum_of_covariances(evidence), feature_names=names, **found)
-    return telling(belief, evidence, betas)
+    return telling(belief, evidence, betas, prior=prior)

@@ -90,7 +90,7 @@ def laplace(
     how = (jnp.asarray(weighted), jnp.asarray(heavy))
     belief = _approximate(as_pytrees(evidence), ready, beta_prior, how, key, sizes=sizes, names=names)
     check_finite_likelihood(belief.log_weights)
-    return telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None))
+    return telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None), prior=prior)
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names"))

@@ -97,7 +97,7 @@ def nuts(
     drawn = run(as_pytrees(evidence), ready, beta_prior, target_accept, key, sizes=sizes)
     check_finite_likelihood(drawn[0])
     belief = chains_as_posterior(*drawn, num_chains=num_chains, names=names)
-    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None)))
+    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None), prior=prior))
 
 
 def _sample(evidence, prior, beta, target_accept, key, *, sizes, progress_bar=False):

@@ -32,6 +32,8 @@ class Posterior:
         prior_sd: its standard deviation, `[K]`.
         prior_sample: a few equally weighted draws from the prior, `[P, K]`, for _plots.
         prior_parameters: the same draws of everything in `parameters`, each `[P, ...]`.
+        prior_covariance: of the prior, `[K, K]`, where it is one whose weights go together (a multivariate normal or
+            Student's); None where they are taken to be independent.
         feature_covariance: covariance of the alternatives' feature expectations, summed over the
             evidence, `[K, K]`; None if some evidence has none.  Its null space is what the evidence
             says nothing about.
@@ -52,6 +54,7 @@ class Posterior:
     prior_mean: Float[Array, " K"]
     prior_sd: Float[Array, " K"]
     prior_sample: Float[Array, " P K"]
+    prior_covariance: Float[Array, " K K"] | None = None
     feature_covariance: Float[Array, " K K"] | None = None
     told: dict[str, Array] = field(default_factory=dict)
     parameters: dict[str, Array] = field(default_factory=dict)

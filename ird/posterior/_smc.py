@@ -90,7 +90,7 @@ def smc(
     settings = {"sizes": (num_samples, num_moves), "names": names, "blackjax": blackjax}
     belief = _temper(as_pytrees(evidence), ready, beta_prior, limits, key, **settings)
     check_finite_likelihood(belief.log_weights)
-    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None)))
+    return tell(telling(belief, evidence, betas_of(evidence, belief.parameters, beta is not None), prior=prior))
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "names", "blackjax"))

@@ -1,6 +1,7 @@
 """What the evidence of a posterior was able to tell, kept with it: what careful plans stand on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,21 @@ from ird.evidence import Evidence
 from ird.evidence.fisher import told
 from ird.likelihood import as_pytrees, names_of_unknown, opened
 from ird.posterior._posterior import Posterior
+from ird.priors import covariance_of_prior
 from mdps.pytrees import with_fields
 
 
-def telling(belief: Posterior, evidence: Sequence[Evidence], betas: dict[str, Array] | None = None) -> Posterior:
-    """The posterior, with what its evidence was able to tell (`ird.evidence.fisher`); `betas`: samples of unknown β."""
-    return with_fields(belief, told=_told(as_pytrees(evidence), belief.weights, belief.log_weights, betas or {}))
+def telling(
+    belief: Posterior, evidence: Sequence[Evidence], betas: dict[str, Array] | None = None, *, prior: Any = None
+) -> Posterior:
+    """The posterior, with what its evidence was able to tell (`ird.evidence.fisher`), and how its prior goes together.
+
+    `betas` are samples of unknown β; `prior` may be anything that a sampler takes.
+    """
+    kept = _told(as_pytrees(evidence), belief.weights, belief.log_weights, betas or {})
+    together = covariance_of_prior(prior)
+    together = None if together is None else together.astype(belief.weights.dtype)
+    return with_fields(belief, told=kept, prior_covariance=together)
 
 
 @jax.jit
