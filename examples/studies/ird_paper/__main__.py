@@ -103,8 +103,8 @@ class Study:
     def __init__(self, settings: dict[str, Any], quick: bool, tell: Callable[[str], None]):
         self.settings, self.tell = settings, tell
         self.options = QUICK if quick else {}
-        # Plans per trajectory factor matrices; two such programs at once can wait for each other for ever on a
-        # machine with few cores (jaxlib 0.10).
+        # Plans per trajectory and those of least exposure factor matrices; two such programs at once can wait for each
+        # other for ever on a machine with few cores (jaxlib 0.10).
         self.alone = Lock()
         compiled = partial(jax.jit, compiler_options=self.options)
         self.weigh = {
@@ -150,7 +150,9 @@ class Study:
         plain = self.plain(pairs, sensed, (means[0], means[-1]))
         found = {name: _column(plain, i) for i, name in enumerate(planners.PLAIN)}
         if everything:
-            found[report.LEAST] = self.least_exposure(pairs, sensed, scale, proxy, keys)
+            with self.alone:
+                least = self.least_exposure(pairs, sensed, scale, proxy, keys)
+                found[report.LEAST] = jax.block_until_ready(least)
         else:
             del found["mean, MaxEnt-Z"]
         for name, belief in weighed.items():
