@@ -203,14 +203,14 @@ def lava_world():
     return train, field, train.weights(dirt=-0.1, grass=-0.5, goal=1.0)
 
 
-@pytest.mark.parametrize(("praised", "least", "most"), [(True, 1, 16), (False, 4, 256)])
+@pytest.mark.parametrize(("praised", "least", "most"), [(True, 4, 256), (False, 4, 256)])
 def test_what_was_praised_or_condemned_is_known(praised, least, most):
     """Pairs of single visits, lava against dirt: how many until lava counts as known, and what is done then.
 
-    A few that praise it suffice: it is known to be good long before it is known well.
+    With `sure` a few that praise it suffice, and of those that condemn it as many are needed as without.
     """
     train, field, written = lava_world()
-    first, counts = None, (0, 1, 4, 16, 64, 256)
+    first, bold, counts = None, None, (0, 1, 4, 16, 64, 256)
     for pairs in counts:
         a, b = np.zeros((max(pairs, 1), 4)), np.zeros((max(pairs, 1), 4))
         a[:, 3 if praised else 0], b[:, 0 if praised else 3] = 1, 1  # the first was preferred
@@ -223,7 +223,10 @@ def test_what_was_praised_or_condemned_is_known(praised, least, most):
         assert (through > 0.5) == (praised and lava == 0), (pairs, lava, through)
         if lava == 0 and first is None:
             first = pairs
-    assert first is not None and least < first <= most
+        if bold is None and float(planning.unknown(field.mdp, belief, sure=1.75)[1]) == 0:
+            bold = pairs
+    assert first is not None and bold is not None and least < first <= most
+    assert 0 < bold < first if praised else bold == first
 
 
 def noisy(seed, separation):
@@ -257,9 +260,11 @@ def test_where_readings_are_noisy_the_goal_is_known_and_lava_is_not(x64):
         prior = dist.MultivariateNormal(jnp.zeros(24), covariance_matrix=jnp.asarray(covariance))
         proxy = ProxyReward(written, train, beta=5.0, alternatives=np.concatenate([written[None], rewards]))
         belief = posterior.importance(proxy, prior=prior, num_samples=2000, key=jax.random.key(seed))
-        found = planning.plan_least_exposure(field, belief)
+        found = planning.plan_least_exposure(field, belief, sure=1.75)
         literal = mdps.solve(field, field.reward(jnp.asarray(written))).policy
-        apart = planning.plan_least_exposure(field, with_fields(belief, prior_covariance=None))
+        apart = planning.plan_least_exposure(field, with_fields(belief, prior_covariance=None), sure=1.75)
+        np.testing.assert_array_equal(found.unknown, planning.unknown(field, belief, sure=1.75))
+        assert (np.asarray(found.unknown) <= np.asarray(planning.unknown(field, belief))).all()
         met.append([
             float(mdps.visit_probability(field, policy, grid.where(name)))
             for policy in (found.policy, literal, apart.policy)
@@ -268,6 +273,14 @@ def test_where_readings_are_noisy_the_goal_is_known_and_lava_is_not(x64):
     lava, goal, literal, _, _, apart = np.mean(met, axis=0)
     assert goal > 0.9 and lava < 0.1 < 0.5 < literal, met
     assert apart < 0.5, met  # as if the weights were independent it stays
+
+
+@pytest.mark.parametrize("sure", [0.0, -1.0, float("nan"), "much", [1.0, 2.0]])
+def test_a_wrong_certainty_is_refused(sure):
+    mdp, belief = small()
+    for ask in (planning.unknown, planning.plan_least_exposure, planning.frontier):
+        with pytest.raises(ValueError, match="sure"):
+            ask(mdp, belief, sure=sure)
 
 
 def test_coordinates_of_weights_that_go_together_change_nothing(x64):

@@ -80,8 +80,8 @@ def by_hand(belief, proxy, met, visits, give_up, cut):
     u = left / np.linalg.norm((met - own) * d, axis=-1).max()
     gain = own - ordinary
     untold = np.linalg.norm(gain * d @ V / (1 + share)) / np.linalg.norm(gain * d)
+    u = np.where((u >= cut) & (u > untold), u, 0)
     r = (met - ordinary) @ k
-    u = np.where((u >= cut) & (u > untold) & (r <= 1.75 * left), u, 0)
     return np.where(u > 0, np.minimum(r, 0), r), u, give_up * visits * gain @ k
 
 

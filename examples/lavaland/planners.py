@@ -182,9 +182,11 @@ def forbidding(case: Case) -> jax.Array:
     return case.field.mdp.reward(case.proxy) - price * unseen
 
 
-def recommended(mdp: MDP, belief: Posterior, give_up: float = 0.7, cut: float = 0.05) -> Decision:
+def recommended(
+    mdp: MDP, belief: Posterior, give_up: float = 0.7, cut: float = 0.05, sure: float | None = None
+) -> Decision:
     """The recommended planner: least exposure to what the evidence says nothing about, at a bounded price."""
-    plan = planning.plan_least_exposure(mdp, belief, give_up=give_up, cut=cut)
+    plan = planning.plan_least_exposure(mdp, belief, give_up=give_up, cut=cut, sure=sure)
     return Decision(plan.policy, (plan.exposure - plan.bound) / jnp.maximum(1, plan.exposure))
 
 

@@ -76,6 +76,7 @@ def frontier(
     give_up: Float[Array, " G"] | np.ndarray | Sequence[float] = SHARES,
     cut: float | Float[Array, ""] = 0.05,
     value: Float[Array, " K"] | None = None,
+    sure: float | Float[Array, ""] | None = None,
 ) -> Frontier:
     """How much exposure each share of the stake buys off: answers "how careful?" by looking.
 
@@ -86,6 +87,7 @@ def frontier(
         give_up: shares of the stake, `[G]`, each in [0, 1].
         cut: as in `plan_least_exposure`.
         value: likewise.
+        sure: likewise.
 
     Returns:
         The plans, and a table of them.
@@ -97,6 +99,6 @@ def frontier(
     inside = not is_concrete(shares) or bool(((np.asarray(shares) >= 0) & (np.asarray(shares) <= 1)).all())
     if shares.ndim != 1 or shares.size == 0 or not inside:
         raise ValueError(f"give_up is {shown(give_up)}; give shares of the stake in [0, 1], a list of them, [G].")
-    settings = {"cut": cut, "value": value}
+    settings = {"cut": cut, "value": value, "sure": sure}
     plans = jax.vmap(lambda share: plan_least_exposure(mdp, belief, *evidence, give_up=share, **settings))(shares)
     return Frontier(shares, plans)

@@ -52,10 +52,9 @@ def choose_option(
     Exposure is a sum over visits, and what one visit is worth and how unknown it is are not linear in its features
     (an unknown visit never counts as a gain).  For `features [P, K]` each option counts as `visits` visits that are all
     alike.  That is exact for answers (one visit each); of longer runs it is too bold where unknown visits differ among
-    each other and cancel, or hide among many that are known to be good, and too timid where a little that is unknown
-    takes a whole run's gain.  Give the visits themselves, `[P, V, K]`, where that matters; of one-hot features these
-    are the K kinds of visit, and how often each comes is what a run collects (the example in
-    `docs/without-a-table.md`).
+    each other and cancel, and too timid where a little that is unknown takes a whole run's gain.  Give the visits
+    themselves, `[P, V, K]`, where that matters; of one-hot features these are the K kinds of visit, and how often each
+    comes is what a run collects (the example in `docs/without-a-table.md`).
 
     Args:
         features: what each option collects, `[P, K]`; or the features of each of its visits, `[P, V, K]`.

@@ -340,8 +340,8 @@ def _worth_and_unknown(features, pay: LeastExposurePay) -> tuple[Array, Array]:
     known = pay.what
 
     def each(rows):
+        u = counted_from(left_of(visits_apart(rows, known.normal), known), pay.largest, known, pay.cut)
         r = (rows - known.reference[None]) @ known.weights
-        u = counted_from(left_of(visits_apart(rows, known.normal), known), r, pay.largest, known, pay.cut)
         return jnp.where(u > 0, jnp.minimum(r, 0), r), u
 
     return _by_row(each, features, 2 * known.normal.size)

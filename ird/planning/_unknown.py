@@ -16,10 +16,10 @@ proxy's plan gained in training, g = b - φ̄ (the untold share of the gain).  W
 that, and who is more careful about each visit hides from all of them: with `cut` alone a designer of β = 1 left the
 whole of an office unknown, its charger too (`tests/test_ird_planning_office.py`).
 
-It is 0, too, where a visit is known to be good: where what is known of it is worth more above a visit in which nothing
-in particular is wanted than SURE standard deviations of what is not known, k·(φ - φ̄) > SURE |(1 + ι)⁻¹ Vᵀ D (φ - b)|.
-Where readings are noisy every place is new along some direction, the goal as well; what it brings is worth many times
-what may be hidden in it.  A hazard that the evidence said nothing about brings nothing that is known.
+With `sure` it is 0, too, where a visit is known to be good: where what is known of it is worth more above a visit in
+which nothing in particular is wanted than so many standard deviations of what is hidden in it,
+k·(φ - φ̄) > sure |(1 + ι)⁻¹ Vᵀ D (φ - b)|.  Where readings are noisy every place is new along some direction, the goal as
+well, and without it the plan would stay.
 
 Without a horizon the visit before all reward ends decides over all that are missed: it is compared with as many normal
 ones as it decides, `visits_decided`.  Otherwise goals that end everything would never be known: of their visits and
@@ -48,10 +48,6 @@ from mdps.checks import check_array, check_number, shown
 from mdps.mdp import MDP
 from mdps.policies import feature_expectations, uniform_policy
 from mdps.reaching import can_be_reached
-
-# Standard deviations of what is hidden in a visit that its known worth must exceed: 96% of a normal one.  Chosen on
-# noisy readings of maps of their own (the IRD paper's, seeds 1 to 3); on one-hot terrains nothing hangs on it.
-SURE = 1.75
 
 
 class Known(NamedTuple):
@@ -91,7 +87,11 @@ class Visits(NamedTuple):
 
 
 def unknown(
-    mdp: MDP | Float[Array, " *V K"], belief: Belief, *evidence: Evidence, cut: float | Float[Array, ""] = 0.05
+    mdp: MDP | Float[Array, " *V K"],
+    belief: Belief,
+    *evidence: Evidence,
+    cut: float | Float[Array, ""] = 0.05,
+    sure: float | Float[Array, ""] | None = None,
 ) -> Float[Array, " S"] | Float[Array, " S A"] | Float[Array, " *V"]:
     r"""The share of each visit that the evidence said nothing about, from 0 to 1.
 
@@ -105,6 +105,7 @@ def unknown(
         belief: a `Posterior`, which keeps what its evidence was able to tell.
         *evidence: the evidence, where the belief does not keep it.
         cut: what counts as nothing.
+        sure: as in `plan_least_exposure`, by the belief's mean; None: however good a visit is.
 
     Returns:
         `[S]`, or `[S, A]` where features depend on the action (where they do not, and actions differ in the chance that
@@ -127,14 +128,22 @@ def unknown(
         [False, True, False, False, False, False]
     """
     cut = check_number("cut", cut, lambda x: 0 <= x < 1, "it is a share of a visit and must lie in [0, 1).")
+    sure = check_sure(sure)
     if isinstance(mdp, list | tuple | np.ndarray | jax.Array):
         features = check_array("features", mdp)
         if features.ndim < 1 or features.size == 0:
             raise ValueError(f"features has shape {features.shape}; give the features of each visit, [..., K].")
         flat = features.reshape(-1, features.shape[-1])
         every = Visits(flat, jnp.full(flat.shape[0], 1 / flat.shape[0], flat.dtype))
-        return share_unknown(every, known_of(every, belief, *evidence), cut).reshape(features.shape[:-1])
-    return as_features(mdp, unknown_of(mdp, known_of(mdp, belief, *evidence), cut))
+        return share_unknown(every, known_of(every, belief, *evidence), cut, sure).reshape(features.shape[:-1])
+    return as_features(mdp, unknown_of(mdp, known_of(mdp, belief, *evidence), cut, sure))
+
+
+def check_sure(sure) -> Float[Array, ""] | None:
+    """Standard deviations of what is hidden in a visit that its known worth has to exceed; None of no visit."""
+    if sure is None:
+        return None
+    return check_number("sure", sure, lambda x: x > 0, "it counts standard deviations and must be above 0 (None: off).")
 
 
 def known_of(mdp: MDP | Visits, belief: Belief, *evidence: Evidence, value: Float[Array, " K"] | None = None) -> Known:
@@ -302,11 +311,13 @@ def rests_on(mdp: MDP, known: Known, u, visits) -> Array:
 
 
 @jax.jit
-def unknown_of(mdp: MDP, known: Known, cut) -> Array:
+def unknown_of(mdp: MDP, known: Known, cut, sure=None) -> Array:
     """What is unknown about each visit, `[S]`, or `[S, A]` where features depend on the action or without a horizon."""
     whole = size_of(visits_apart(mdp.features, known.normal), known)  # [S, (A,) E]
     largest = jnp.max(jnp.where(_can_happen(mdp)[..., None], whole, 0), axis=tuple(range(whole.ndim - 1)))
-    return counted_from(left_of(above(mdp, known.normal), known), worth_of(mdp, known), largest, known, cut)
+    left = left_of(above(mdp, known.normal), known)
+    share = counted_from(left, largest, known, cut)
+    return share if sure is None else unless_good(share, worth_of(mdp, known), left, sure)
 
 
 def as_features(mdp: MDP, u: Array) -> Array:
@@ -321,7 +332,7 @@ def as_features(mdp: MDP, u: Array) -> Array:
 
 
 @jax.jit
-def share_unknown(every: Visits, known: Known, cut) -> Array:
+def share_unknown(every: Visits, known: Known, cut, sure=None) -> Array:
     """The share of each visit that is unknown where there is no table, `[V]`; all that are listed can happen."""
 
     def compared(rows):
@@ -330,7 +341,8 @@ def share_unknown(every: Visits, known: Known, cut) -> Array:
         return left_of(apart, known), size_of(apart, known), worth
 
     left, whole, worth = in_blocks(compared, every.features, rows_per_block(2 * known.normal.size))
-    return counted_from(left, worth, jnp.max(whole, axis=0), known, cut)
+    share = counted_from(left, jnp.max(whole, axis=0), known, cut)
+    return share if sure is None else unless_good(share, worth, left, sure)
 
 
 def visits_apart(features: Array, normal: Array) -> Array:
@@ -354,12 +366,16 @@ def worth_of(mdp: MDP, known: Known) -> Array:
     return jnp.matmul(gained, known.weights, precision=jax.lax.Precision.HIGHEST)
 
 
-def counted_from(left: Array, worth: Array, largest: Array, known: Known, cut) -> Array:
+def counted_from(left: Array, largest: Array, known: Known, cut) -> Array:
     """What is left of each visit as a share of the `largest`, 0 where that counts as nothing."""
     largest = _lifted(largest, left.ndim)
     share = jnp.min(jnp.where(largest > 0, left / jnp.where(largest > 0, largest, 1), 0), axis=-1)
-    counts = (share >= cut) & (share > known.untold) & (worth <= SURE * jnp.min(left, axis=-1))
-    return jnp.where(counts, share, 0)
+    return jnp.where((share >= cut) & (share > known.untold), share, 0)
+
+
+def unless_good(share: Array, worth: Array, left: Array, sure) -> Array:
+    """The share of each visit that is unknown, 0 where it is worth more than what is hidden in it could undo."""
+    return jnp.where(worth / sure > jnp.min(left, axis=-1), 0, share)
 
 
 def _lifted(x: Array, rank: int) -> Array:
