@@ -59,7 +59,7 @@ def covariance_of_prior(prior: Any) -> Float[Array, " K K"] | None:
     A Student's distribution of two degrees of freedom or fewer has none: its scale stands in for it.
     """
     if isinstance(prior, MultivariateStudentT):
-        df, root = jnp.asarray(prior.df), prior.scale_tril
+        df, root = jnp.asarray(prior.df), jnp.asarray(prior.scale_tril)
         spread = jnp.where(df > 2, df / jnp.where(df > 2, df - 2, 1), 1)
         return spread * jnp.matmul(root, jnp.swapaxes(root, -1, -2), precision=jax.lax.Precision.HIGHEST)
     if isinstance(prior, LowRankMultivariateNormal | MultivariateNormal):

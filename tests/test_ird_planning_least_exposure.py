@@ -265,11 +265,13 @@ def test_where_readings_are_noisy_the_goal_is_known_and_lava_is_not(x64):
         apart = planning.plan_least_exposure(field, with_fields(belief, prior_covariance=None), sure=1.75)
         np.testing.assert_array_equal(found.unknown, planning.unknown(field, belief, sure=1.75))
         assert (np.asarray(found.unknown) <= np.asarray(planning.unknown(field, belief))).all()
-        met.append([
-            float(mdps.visit_probability(field, policy, grid.where(name)))
-            for policy in (found.policy, literal, apart.policy)
-            for name in ("lava", "goal")
-        ])
+        met.append(
+            [
+                float(mdps.visit_probability(field, policy, grid.where(name)))
+                for policy in (found.policy, literal, apart.policy)
+                for name in ("lava", "goal")
+            ]
+        )
     lava, goal, literal, _, _, apart = np.mean(met, axis=0)
     assert goal > 0.9 and lava < 0.1 < 0.5 < literal, met
     assert apart < 0.5, met  # as if the weights were independent it stays

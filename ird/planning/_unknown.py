@@ -18,8 +18,8 @@ whole of an office unknown, its charger too (`tests/test_ird_planning_office.py`
 
 With `sure` it is 0, too, where a visit is known to be good: where what is known of it is worth more above a visit in
 which nothing in particular is wanted than so many standard deviations of what is hidden in it,
-k·(φ - φ̄) > sure |(1 + ι)⁻¹ Vᵀ D (φ - b)|.  Where readings are noisy every place is new along some direction, the goal as
-well, and without it the plan would stay.
+k·(φ - φ̄) > sure |(1 + ι)⁻¹ Vᵀ D (φ - b)|.  Where readings are noisy every place is new along some direction, the
+goal as well, and without it the plan would stay.
 
 Without a horizon the visit before all reward ends decides over all that are missed: it is compared with as many normal
 ones as it decides, `visits_decided`.  Otherwise goals that end everything would never be known: of their visits and
@@ -215,7 +215,9 @@ def _root(covariance: Float[Array, " K K"]) -> tuple[Array, Array]:
         return jnp.matmul(axes * x[None], axes.T, precision=jax.lax.Precision.HIGHEST)
 
     half = jnp.where(there, half, 0)
-    return sd[:, None] * with_sizes(half), with_sizes(jnp.where(there, 1 / jnp.where(there, half, 1), 0)) * inverse[None]
+    return sd[:, None] * with_sizes(half), with_sizes(jnp.where(there, 1 / jnp.where(there, half, 1), 0)) * inverse[
+        None
+    ]
 
 
 def in_prior_units(scale: Float[Array, " K"] | Float[Array, " K K"], features: Array) -> Array:
