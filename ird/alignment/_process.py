@@ -140,16 +140,19 @@ def _checked_steps(mdp: MDP, steps) -> Array:
 
 
 def _per_state(mdp: MDP, name: str, x) -> Array:
-    """Values by state, `[S]`, or `[T, S]` with a horizon, which both become."""
+    """Values by state, `[S]`, or `[T, S]` with a horizon."""
     S, T = mdp.num_states, mdp.horizon
     x = check_array(name, x, dtype=mdp.probability.dtype)
     if x.shape != (S,) and (T is None or x.shape != (T, S)):
         raise ValueError(f"{name} has shape {x.shape}; it must be [{S}]{'' if T is None else f' or [{T}, {S}]'}.")
-    return x if T is None else jnp.broadcast_to(x, (T, S))
+    return x
 
 
 @jax.jit
 def _myopic(mdp: MDP, written, meant, steps, approval, noise) -> Myopic:
+    if mdp.horizon is not None:
+        of_steps = mdp.horizon, mdp.num_states
+        approval, noise = (None if x is None else jnp.broadcast_to(x, of_steps) for x in (approval, noise))
     by_written, by_meant = (_by_action(mdp, mdp.reward(w)) for w in (written, meant))
     kept = jax.lax.stop_gradient((by_written, by_meant, approval, noise))
     policy = _looking_ahead(jax.lax.stop_gradient(mdp), *kept, steps)

@@ -128,16 +128,16 @@ def current_reward(
             f"rewards has shape {rewards.shape}; give weights [G, {mdp.num_features}], a row for each reward that can "
             f"be in force, of the features {mdp.feature_names}."
         )
-    in_force = jnp.asarray(check_indices("in_force", in_force, len(rewards), "rewards", rank=1))
-    if in_force.shape != (mdp.num_states,):
-        raise ValueError(f"in_force has shape {in_force.shape}; give one number for each of {mdp.num_states} states.")
+    now = check_indices("in_force", in_force, len(rewards), "rewards", rank=1)
+    if np.shape(now) != (mdp.num_states,):
+        raise ValueError(f"in_force has shape {np.shape(now)}; give one number for each of {mdp.num_states} states.")
     meant, aware = check_weights(mdp, meant, "meant"), check_truth("aware", aware)
     if aware and mdp.horizon is None:
         raise ValueError(
             "aware agents need a horizon: without a last step there is no self from which to begin; give one, "
             "mdp.replace(horizon=T)."
         )
-    return (_aware if aware else _unaware)(mdp, rewards, in_force, meant)
+    return (_aware if aware else _unaware)(mdp, rewards, jnp.asarray(now), meant)
 
 
 @jax.jit
