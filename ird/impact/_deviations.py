@@ -71,7 +71,7 @@ def unreachability(
     check_baseline(baseline)
     if isinstance(baseline, Start):
         return _as_penalty(1 - worth[to, one_start(mdp)], to, mdp)
-    follow = successors(mdp, WHY_CERTAIN)[:, noop]
+    follow = to[:, noop]
     lost, against = 1 - worth, follow[:, None]
     if isinstance(baseline, Inaction):
         going = inactive(mdp, noop)

@@ -214,10 +214,8 @@ def _root(covariance: Float[Array, " K K"]) -> tuple[Array, Array]:
     def with_sizes(x):
         return jnp.matmul(axes * x[None], axes.T, precision=jax.lax.Precision.HIGHEST)
 
-    half = jnp.where(there, half, 0)
-    return sd[:, None] * with_sizes(half), with_sizes(jnp.where(there, 1 / jnp.where(there, half, 1), 0)) * inverse[
-        None
-    ]
+    root, back = jnp.where(there, half, 0), jnp.where(there, 1 / jnp.where(there, half, 1), 0)
+    return sd[:, None] * with_sizes(root), with_sizes(back) * inverse[None]
 
 
 def in_prior_units(scale: Float[Array, " K"] | Float[Array, " K K"], features: Array) -> Array:
